@@ -1,0 +1,81 @@
+package dev.baton.engine;
+
+/**
+ * One model replica: receives sessions, runs steps, tells listeners.
+ *
+ * <p><b>Threads.</b> One thread, the step thread, calls everything except {@link #model}, {@link
+ * #status} and the methods of {@link KvView}, which are for any thread. The engine starts one
+ * thread per rank and no other; it has no clock and no socket.
+ *
+ * <p><b>Shapes of a session.</b>
+ *
+ * <ul>
+ *   <li>{@link #generate}: prefill and decode here.
+ *   <li>{@link #prefill}: compute the context and sample one token; then the blocks stay, owned,
+ *       until {@link #release}.
+ *   <li>{@link #reserve}: hold blocks for KV that arrives by hand-off; {@link #start} then decodes,
+ *       {@link #release} gives up.
+ * </ul>
+ */
+public interface Engine extends AutoCloseable {
+
+  ModelInfo model();
+
+  EngineStatus status();
+
+  /**
+   * Admits a session; it runs as soon as blocks and the step budget allow, and is preempted (its KV
+   * recomputed later) when blocks run out. Throws {@link EngineException} at once when it can never
+   * run.
+   */
+  void generate(Generation generation, SessionListener listener);
+
+  /** Admits a prefill-only session. Throws as {@link #generate} does. */
+  void prefill(Generation generation, SessionListener listener);
+
+  /**
+   * Blocks of a running prefill-only or reserved session; valid for a prefill session from its
+   * first onComputed on.
+   */
+  KvView kv(SessionId session);
+
+  /**
+   * Reserves blocks for the whole context of a session whose KV comes by hand-off. Throws with
+   * NO_CAPACITY when there are none now.
+   *
+   * @return tokens at the start of the context whose KV is here already, from the prefix cache:
+   *     whole blocks, and fewer than the context; the hand-off brings the rest
+   */
+  int reserve(Generation generation, SessionListener listener);
+
+  /**
+   * The KV of a reserved session has arrived and was verified: publishes its blocks and decodes on
+   * from {@code firstToken}, the generated token of index {@code generation.generated().length}.
+   * The listener hears the tokens after it. Does nothing when that token already ends the session
+   * but frees its blocks.
+   */
+  void start(SessionId session, int firstToken);
+
+  /**
+   * Ends a session in any state and frees what it holds; blocks with a published prefix stay
+   * cached. Unknown: no effect.
+   */
+  void release(SessionId session);
+
+  /**
+   * Schedules and runs one step, and calls the listeners.
+   *
+   * @return false when there was nothing to run
+   */
+  boolean step();
+
+  /**
+   * Recounts every block against every session and cache entry; throws IllegalStateException on any
+   * difference.
+   */
+  void checkIntegrity();
+
+  /** Fails all sessions, stops the ranks, frees all memory. */
+  @Override
+  void close();
+}

@@ -1,0 +1,21 @@
+package dev.baton.engine;
+
+import dev.baton.device.SlabRegion;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * The blocks of one session, for hand-off. Valid until {@link Engine#release} of the session; the
+ * caller makes sure that no pack or unpack is running then. {@code pack} and {@code unpack} may be
+ * called from any thread, also during steps.
+ */
+public interface KvView {
+
+  /** Token positions that the blocks can hold. */
+  int tokens();
+
+  /** Copies computed KV of all ranks into a slab of {@code region.bytes()} bytes. */
+  void pack(SlabRegion region, MemorySegment slab);
+
+  /** Copies a slab into the blocks of all ranks. */
+  void unpack(SlabRegion region, MemorySegment slab);
+}

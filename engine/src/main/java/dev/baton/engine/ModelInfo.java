@@ -1,0 +1,37 @@
+package dev.baton.engine;
+
+import dev.baton.device.DType;
+import java.util.List;
+
+/**
+ * What the rest of the house may know of a loaded model.
+ *
+ * @param fingerprint hexadecimal SHA-256 over config, weights, tokenizer and numerics; equal on
+ *     workers of any tensor-parallel degree and block size that may exchange KV
+ * @param contextLength most tokens of a session
+ * @param layers with KV
+ * @param kvHeads of the whole model, not counting replicas
+ * @param kvDtype FLOAT32 or BFLOAT16
+ * @param eosTokenIds from generation_config.json, else config.json
+ */
+public record ModelInfo(
+    String name,
+    String architecture,
+    String fingerprint,
+    int contextLength,
+    int vocabularySize,
+    int layers,
+    int kvHeads,
+    int headDim,
+    DType kvDtype,
+    List<Integer> eosTokenIds) {
+
+  public ModelInfo {
+    eosTokenIds = List.copyOf(eosTokenIds);
+  }
+
+  /** Bytes of KV of one token position, all layers and heads, keys and values. */
+  public long kvBytesPerToken() {
+    return 2L * layers * kvHeads * headDim * kvDtype.bytes();
+  }
+}

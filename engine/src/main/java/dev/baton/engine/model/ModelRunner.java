@@ -1,0 +1,41 @@
+package dev.baton.engine.model;
+
+import dev.baton.device.SlabRegion;
+import dev.baton.device.StepBatch;
+import dev.baton.engine.ModelInfo;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * A loaded model on its device and ranks: runs one step at a time over its own KV blocks. The step
+ * thread calls everything but {@link #packKv} and {@link #unpackKv}, which are for any thread.
+ * Which block belongs to whom is the caller's business.
+ */
+public interface ModelRunner extends AutoCloseable {
+
+  ModelInfo model();
+
+  /** KV blocks of the pool; every rank holds its part of each. */
+  int blocks();
+
+  int blockTokens();
+
+  /** The batch of the next step; filled and sealed by the caller before {@link #run}. */
+  StepBatch batch();
+
+  /**
+   * Runs the forward pass of the sealed batch on all ranks and waits for them. Also stores the KV
+   * of every token of the batch. A failure leaves the runner unusable.
+   *
+   * @return logits {@code [batch().logitRows(), vocabularySize]} float32, row-major; valid until
+   *     the next run
+   */
+  MemorySegment run();
+
+  void packKv(int[] blockTable, SlabRegion region, MemorySegment slab);
+
+  void unpackKv(int[] blockTable, SlabRegion region, MemorySegment slab);
+
+  /** Stops the rank threads and frees the device. */
+  @Override
+  void close();
+}

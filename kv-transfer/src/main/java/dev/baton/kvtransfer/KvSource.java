@@ -1,0 +1,13 @@
+package dev.baton.kvtransfer;
+
+import java.lang.foreign.MemorySegment;
+
+/**
+ * Where an export's KV comes from. Called on the transfer's packing thread, only for tokens said to
+ * be computed.
+ */
+public interface KvSource {
+
+  /** Fills a slab of exactly the range's bytes. */
+  void pack(SlabRange range, MemorySegment slab);
+}

@@ -1,0 +1,20 @@
+package dev.baton.kvtransfer;
+
+/**
+ * The right to hand the KV of one session attempt to one importer, once.
+ *
+ * @param transfer name of the hand-off
+ * @param secret presented by the exporter on the data connection; not in {@link #toString}
+ * @param host of the importer's listener
+ * @param firstToken context tokens whose KV the importer has already; the exporter sends from here
+ *     on
+ * @param leaseMillis after this long without completion the importer gives up
+ */
+public record Ticket(
+    Bits128 transfer, Bits128 secret, String host, int port, int firstToken, long leaseMillis) {
+
+  @Override
+  public String toString() {
+    return "transfer %s to %s:%d from token %d".formatted(transfer, host, port, firstToken);
+  }
+}

@@ -1,0 +1,42 @@
+package dev.baton.kvtransfer;
+
+import java.time.Duration;
+
+/**
+ * Sizes and times of a worker's hand-offs.
+ *
+ * @param host address to listen on and to put into tickets
+ * @param port 0 = any free
+ * @param slabBytes bytes of a slab at most, 64 KiB to 16 MiB
+ * @param exportSlabs slabs of the sending pool; packing waits when all are in use
+ * @param importSlabs slabs of the landing pool; announced slabs wait when all are in use
+ * @param lease longest time from ticket to completion
+ * @param maxResends times that one slab may be asked for again
+ */
+public record TransferOptions(
+    String host,
+    int port,
+    int slabBytes,
+    int exportSlabs,
+    int importSlabs,
+    Duration connectTimeout,
+    Duration lease,
+    int maxResends) {
+
+  public TransferOptions {
+    if (slabBytes < 64 << 10 || slabBytes > 16 << 20) {
+      throw new IllegalArgumentException(
+          "slabBytes: %d (expected: 65536 to 16777216)".formatted(slabBytes));
+    }
+    if (exportSlabs < 1 || importSlabs < 1 || maxResends < 0) {
+      throw new IllegalArgumentException(
+          "exportSlabs: %d, importSlabs: %d, maxResends: %d (expected: >= 1, >= 1, >= 0)"
+              .formatted(exportSlabs, importSlabs, maxResends));
+    }
+  }
+
+  public static TransferOptions on(String host) {
+    return new TransferOptions(
+        host, 0, 2 << 20, 32, 32, Duration.ofSeconds(2), Duration.ofSeconds(60), 3);
+  }
+}

@@ -1,0 +1,64 @@
+package dev.baton.device;
+
+import java.lang.foreign.MemorySegment;
+import java.util.List;
+
+/**
+ * Where tensors live and kernels run: one CPU, or the GPUs of one worker. Owns all memory it hands
+ * out; closing it frees everything and must come after the last rank has stopped.
+ *
+ * <p>Allocation, packing of weights and {@link #openRanks} happen at load and may be called from
+ * several threads; {@link #packKv} and {@link #unpackKv} may be called from any thread at any time,
+ * also during a step, for blocks that the caller holds. A request that does not fit memory throws
+ * {@link OutOfDeviceMemoryException} with the sums.
+ */
+public interface Device extends AutoCloseable {
+
+  /** One line for the log: device, chosen instruction set and why. */
+  String description();
+
+  /** Zeroed memory. */
+  Tensor allocate(DType dtype, long rows, long columns);
+
+  /** Copies host bytes in; {@code from.byteSize()} bytes to byte {@code offset} of {@code to}. */
+  void upload(Tensor to, long offset, MemorySegment from);
+
+  /** Copies {@code to.byteSize()} bytes out, from byte {@code offset} of {@code from}. */
+  void download(MemorySegment to, Tensor from, long offset);
+
+  /**
+   * Converts a checkpoint slice to a row-major tensor {@code [rows, columns]} of {@code dtype}
+   * (norms, embeddings, biases).
+   */
+  Tensor convert(WeightSlice slice, DType dtype);
+
+  /**
+   * Packs a shard of a linear weight {@code [out, in]} for {@link Ops#linear}. The slice's columns
+   * must begin and end on borders of the canonical ranges of the whole width.
+   */
+  LinearWeight packLinear(WeightSlice slice, DType dtype);
+
+  KvCache allocateKvCache(KvShape shape);
+
+  StepBatch allocateStepBatch(int maxTokens, int maxSequences, int maxBlocks);
+
+  /**
+   * The ops of {@code ranks} (1, 2, 4 or 8) ranks that meet in collectives. Each is then used by
+   * one thread of its own.
+   */
+  List<Ops> openRanks(int ranks);
+
+  /**
+   * Copies the part of a region that this cache holds (its heads) from blocks to a slab. The slab's
+   * other heads stay as they are.
+   *
+   * @param blockTable block numbers in order of position; covers {@code region.tokenTo()}
+   */
+  void packKv(KvCache cache, int[] blockTable, SlabRegion region, MemorySegment slab);
+
+  /** The reverse of {@link #packKv}. */
+  void unpackKv(KvCache cache, int[] blockTable, SlabRegion region, MemorySegment slab);
+
+  @Override
+  void close();
+}

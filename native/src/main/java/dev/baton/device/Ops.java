@@ -1,0 +1,99 @@
+package dev.baton.device;
+
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The operations of one rank, in float32 with weights and KV in float32 or bfloat16. Calls are
+ * enqueued in order; a host device runs them at once. Only the rank's own thread may call. Outputs
+ * must not overlap inputs unless said.
+ *
+ * <p>{@code rows} is the number of leading rows that take part; tensors may be larger. Shapes below
+ * leave out what is larger.
+ */
+public interface Ops {
+
+  int rank();
+
+  int ranks();
+
+  /**
+   * {@code out[i] = table[batch.tokenId(i)]}; out {@code [tokens, hidden]} float32, table {@code
+   * [vocabulary, hidden]}.
+   */
+  void embed(Tensor out, Tensor table, StepBatch batch);
+
+  /**
+   * {@code out = x / sqrt(mean(x^2) + epsilon) * weight} over groups of {@code weight.columns()}
+   * elements: a whole row, or each head of a row (query and key norms). {@code out} may be {@code
+   * x}. {@code width} is the elements of a row that take part, a multiple of the group.
+   */
+  void rmsNorm(Tensor out, Tensor x, Tensor weight, float epsilon, int rows, int width);
+
+  /**
+   * {@code out[rows, weight.outputs()] = x[rows, weight.inputs()] * weight^T (+ bias)}, summed
+   * canonically (see the package). For a row-parallel weight the result is this rank's subtree, to
+   * be completed by {@link #allReduce}.
+   *
+   * @param bias {@code [1, outputs]} float32, added last
+   */
+  void linear(Tensor out, Tensor x, LinearWeight weight, @Nullable Tensor bias, int rows);
+
+  /**
+   * Rotates queries in place and writes rotated keys, and values, to the cache, for every token of
+   * the batch. Pairs are {@code (i, i + headDim/2)}, Hugging Face's convention.
+   *
+   * @param q {@code [tokens, heads * headDim]}
+   * @param k {@code [tokens, kvHeads * headDim]}; content undefined afterwards
+   * @param v {@code [tokens, kvHeads * headDim]}
+   * @param cos {@code [positions, headDim / 2]} float32
+   * @param sin likewise
+   */
+  void ropeStore(
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      Tensor cos,
+      Tensor sin,
+      KvCache cache,
+      int layer,
+      StepBatch batch);
+
+  /**
+   * Causal attention of every token of the batch over its sequence's blocks; query head {@code h}
+   * reads KV head {@code h / (heads / kvHeads)} of the rank.
+   *
+   * @param out {@code [tokens, heads * headDim]}
+   * @param window positions seen back, counting the token's own; 0 = all
+   */
+  void attention(
+      Tensor out, Tensor q, KvCache cache, int layer, StepBatch batch, float scale, int window);
+
+  /** {@code x += y} over {@code rows} rows of {@code width} elements. */
+  void add(Tensor x, Tensor y, int rows, int width);
+
+  /** {@code out = gate / (1 + exp(-gate)) * up}; {@code out} may be {@code gate}. */
+  void siluMultiply(Tensor out, Tensor gate, Tensor up, int rows, int width);
+
+  /**
+   * Copies the rows of {@code x} that need logits to the first {@code batch.logitRows()} rows of
+   * {@code out}.
+   */
+  void gatherLogitRows(Tensor out, Tensor x, StepBatch batch);
+
+  /**
+   * Sums {@code x[rows, width]} over all ranks in the canonical tree; every rank ends with the same
+   * bits. All ranks must call it alike. Throws {@link RankAbortedException} when another rank has
+   * aborted.
+   */
+  void allReduce(Tensor x, int rows, int width);
+
+  /**
+   * Gathers column shards: afterwards {@code out[row, offset_r + c] = part_r[row, c]} for every
+   * rank {@code r}, where {@code offset_r} is the {@code columnFrom} that rank {@code r} gave.
+   * {@code out} is shared by all ranks on a host device.
+   */
+  void allGather(Tensor out, Tensor part, int rows, int columnFrom, int width);
+
+  /** Makes every other rank's present or next collective throw; for a rank that has failed. */
+  void abort(Throwable cause);
+}

@@ -1,0 +1,67 @@
+package dev.baton.router.text;
+
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The text side of one model directory: tokenizer.json, tokenizer_config.json, the chat template,
+ * generation_config.json. Thread-safe. Loading fails with a {@link TextModelException} that names
+ * the file, and the line of a template, at fault.
+ */
+public interface TextModel extends AutoCloseable {
+
+  /**
+   * Token ids of a text, never truncated; special tokens (BOS) added by the tokenizer's
+   * post-processor when asked.
+   */
+  int[] encode(String text, boolean addSpecialTokens);
+
+  /** Text of whole token ids. */
+  String decode(int[] tokenIds, boolean skipSpecialTokens);
+
+  /**
+   * The token's own text and raw bytes, for log probabilities. Bytes are those that the token adds
+   * to the output.
+   */
+  TokenText token(int tokenId);
+
+  int vocabularySize();
+
+  /**
+   * Renders the model's chat template; throws TextModelException when the model has none or the
+   * template refuses the messages.
+   */
+  String renderChat(ChatInput input);
+
+  boolean hasChatTemplate();
+
+  /** Token ids of a rendered chat: special tokens in the text are recognized and none are added. */
+  int[] encodeChat(ChatInput input);
+
+  /** A new detokenizer for one continuation. */
+  TextStream stream(List<String> stopStrings, boolean skipSpecialTokens);
+
+  /** Defaults of generation_config.json: temperature, top_k, top_p where present. */
+  Map<String, Double> generationDefaults();
+
+  @Override
+  void close();
+
+  /** A token's printable text and the bytes it stands for. */
+  record TokenText(String text, byte[] bytes) {}
+
+  /**
+   * What a chat template sees.
+   *
+   * @param messages each a map as in the OpenAI request (role, content, tool_calls, ...); values
+   *     are String, Number, Boolean, List, Map or null
+   * @param tools likewise; null when none
+   * @param extra more template variables, such as enable_thinking
+   */
+  record ChatInput(
+      List<Map<String, @Nullable Object>> messages,
+      @Nullable List<Map<String, @Nullable Object>> tools,
+      boolean addGenerationPrompt,
+      Map<String, @Nullable Object> extra) {}
+}

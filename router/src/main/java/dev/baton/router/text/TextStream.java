@@ -1,0 +1,25 @@
+package dev.baton.router.text;
+
+/**
+ * Turns the tokens of one continuation into text piece by piece. Never gives half a character, nor
+ * anything of a stop string or beyond it; holds back text that may yet become either. The pieces,
+ * joined, equal the decode of all tokens, cut at the first stop string. Not thread-safe.
+ */
+public interface TextStream {
+
+  /**
+   * Takes the next token.
+   *
+   * @return text that is final now; often empty
+   */
+  String append(int tokenId);
+
+  /** True once a stop string was found; later tokens must not be appended. */
+  boolean stopped();
+
+  /**
+   * The continuation has ended: gives the text still held back; an unfinished character becomes
+   * U+FFFD.
+   */
+  String finish();
+}
