@@ -39,8 +39,17 @@ public interface TextModel extends AutoCloseable {
   /** Token ids of a rendered chat: special tokens in the text are recognized and none are added. */
   int[] encodeChat(ChatInput input);
 
-  /** A new detokenizer for one continuation. */
-  TextStream stream(List<String> stopStrings, boolean skipSpecialTokens);
+  /**
+   * A new detokenizer for one continuation. Its text is the decode of the continuation's tokens
+   * alone, but for one thing: after a prompt that has text of its own, the first token keeps its
+   * leading space, so that prompt and continuation joined read right. A prompt that is empty or has
+   * special tokens only (just BOS) is no text; chats pass an empty prompt, since the answer begins
+   * a text of its own.
+   *
+   * @param promptTokens what is continued; only read during this call
+   * @param stopStrings each not empty and well-formed, else IllegalArgumentException
+   */
+  TextStream stream(int[] promptTokens, List<String> stopStrings, boolean skipSpecialTokens);
 
   /** Defaults of generation_config.json: temperature, top_k, top_p where present. */
   Map<String, Double> generationDefaults();
