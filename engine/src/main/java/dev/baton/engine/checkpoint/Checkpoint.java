@@ -1,0 +1,111 @@
+package dev.baton.engine.checkpoint;
+
+import dev.baton.engine.EngineException;
+import java.lang.foreign.Arena;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Collection;
+import java.util.Collections;
+import java.util.SortedMap;
+import java.util.SortedSet;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The tensors of a model directory, mapped: model.safetensors, or the shards that
+ * model.safetensors.index.json names. Closing it unmaps them all; no thread may read a tensor then.
+ */
+public final class Checkpoint implements AutoCloseable {
+
+  private static final String SINGLE = "model.safetensors";
+  private static final String INDEX = "model.safetensors.index.json";
+
+  private final Path directory;
+  private final Arena arena = Arena.ofShared();
+  private final SortedMap<String, CheckpointTensor> tensors = new TreeMap<>();
+
+  private Checkpoint(Path directory) {
+    this.directory = directory;
+  }
+
+  /** Throws BAD_MODEL when a file is missing or wrong. */
+  public static Checkpoint open(Path directory) {
+    Checkpoint checkpoint = new Checkpoint(directory);
+    try {
+      checkpoint.readAll();
+      return checkpoint;
+    } catch (RuntimeException | Error e) {
+      checkpoint.close();
+      throw e;
+    }
+  }
+
+  public Path directory() {
+    return directory;
+  }
+
+  /** Sorted. */
+  public Collection<String> names() {
+    return Collections.unmodifiableSet(tensors.keySet());
+  }
+
+  public @Nullable CheckpointTensor find(String name) {
+    return tensors.get(name);
+  }
+
+  /** A tensor that {@link Architecture#check} has found to be there. */
+  public CheckpointTensor get(String name) {
+    CheckpointTensor tensor = find(name);
+    if (tensor == null) {
+      throw bad("%s: %s: missing".formatted(directory, name));
+    }
+    return tensor;
+  }
+
+  @Override
+  public void close() {
+    arena.close();
+  }
+
+  private void readAll() {
+    if (Files.isRegularFile(directory.resolve(SINGLE))) {
+      readFile(SINGLE);
+    } else if (Files.isRegularFile(directory.resolve(INDEX))) {
+      readShards(directory.resolve(INDEX));
+    } else {
+      throw bad("%s: no weights (expected: %s or %s)".formatted(directory, SINGLE, INDEX));
+    }
+  }
+
+  private void readFile(String file) {
+    for (CheckpointTensor each : SafetensorsFile.read(directory.resolve(file), arena)) {
+      if (tensors.putIfAbsent(each.name(), each) != null) {
+        throw bad("%s: %s: %s is in another shard already".formatted(directory, file, each.name()));
+      }
+    }
+  }
+
+  private void readShards(Path index) {
+    JsonObject map = JsonObject.read(index).object("weight_map");
+    SortedSet<String> files = new TreeSet<>();
+    for (String tensor : map.names()) {
+      String file = map.string(tensor);
+      // A shard lies beside its index; anything else would let a model name files of the host.
+      if (file.contains("/") || file.contains("\\") || !file.endsWith(".safetensors")) {
+        throw map.bad(tensor, "the name of a .safetensors file beside the index");
+      }
+      files.add(file);
+    }
+    files.forEach(this::readFile);
+    for (String tensor : map.names()) {
+      if (!tensors.containsKey(tensor)) {
+        throw map.bad(tensor, "a file that has this tensor");
+      }
+    }
+  }
+
+  private static EngineException bad(String message) {
+    return new EngineException(EngineException.Kind.BAD_MODEL, message);
+  }
+}

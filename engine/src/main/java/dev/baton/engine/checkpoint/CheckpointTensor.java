@@ -1,0 +1,19 @@
+package dev.baton.engine.checkpoint;
+
+import dev.baton.device.DType;
+import java.lang.foreign.MemorySegment;
+import java.util.List;
+
+/**
+ * One tensor of a checkpoint, as stored: row-major, little-endian.
+ *
+ * @param shape outermost dimension first; empty for a scalar
+ * @param data exactly the tensor's bytes, read-only, maybe unaligned; valid until the {@link
+ *     Checkpoint} is closed
+ */
+public record CheckpointTensor(String name, DType dtype, List<Integer> shape, MemorySegment data) {
+
+  public CheckpointTensor {
+    shape = List.copyOf(shape);
+  }
+}

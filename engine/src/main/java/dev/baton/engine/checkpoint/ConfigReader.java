@@ -1,0 +1,167 @@
+package dev.baton.engine.checkpoint;
+
+import dev.baton.device.DType;
+import dev.baton.engine.EngineException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Reads config.json and generation_config.json, in the form of transformers 4 ({@code rope_theta},
+ * {@code rope_scaling}, {@code torch_dtype}) and of transformers 5 ({@code rope_parameters}, {@code
+ * dtype}). Defaults of absent fields are those of transformers' LlamaConfig. What would change the
+ * model's arithmetic and is not implemented is refused, never ignored.
+ */
+public final class ConfigReader {
+
+  private static final int MAX_WIDTH = 1 << 24;
+  private static final int MAX_LAYERS = 10_000;
+  private static final int MAX_HEADS = 1 << 14;
+  private static final int MAX_HEAD_DIM = 1 << 12;
+  private static final int MAX_CONTEXT = 1 << 27;
+
+  private ConfigReader() {}
+
+  /** Throws BAD_MODEL when the directory has no usable config.json. */
+  public static ModelConfig read(Path directory) {
+    if (!Files.isDirectory(directory)) {
+      throw new EngineException(
+          EngineException.Kind.BAD_MODEL,
+          "modelDirectory: %s (expected: a directory with config.json and model.safetensors)"
+              .formatted(directory));
+    }
+    Path file = directory.resolve("config.json");
+    if (!Files.isRegularFile(file)) {
+      throw new EngineException(EngineException.Kind.BAD_MODEL, "%s: missing".formatted(file));
+    }
+    JsonObject json = JsonObject.read(file);
+    Architecture architecture = architecture(json);
+    refuseUnsupported(json);
+    int vocabulary = json.integer("vocab_size", 1, MAX_WIDTH);
+    int hidden = json.integer("hidden_size", 1, MAX_WIDTH);
+    int heads = json.integer("num_attention_heads", 1, MAX_HEADS);
+    int kvHeads = json.integer("num_key_value_heads", 1, MAX_HEADS, heads);
+    if (heads % kvHeads != 0) {
+      throw json.bad("num_key_value_heads", "a divisor of num_attention_heads, " + heads);
+    }
+    return new ModelConfig(
+        architecture,
+        vocabulary,
+        hidden,
+        json.integer("intermediate_size", 1, MAX_WIDTH),
+        json.integer("num_hidden_layers", 1, MAX_LAYERS),
+        heads,
+        kvHeads,
+        headDim(json, hidden, heads),
+        (float) json.positive("rms_norm_eps", 1e-6),
+        ropeTheta(json),
+        ropeScaling(json),
+        json.flag("tie_word_embeddings", false),
+        json.integer("max_position_embeddings", 1, MAX_CONTEXT, 2048),
+        dtype(json),
+        eosTokenIds(directory, json, vocabulary));
+  }
+
+  private static Architecture architecture(JsonObject json) {
+    List<String> names = json.strings("architectures");
+    if (names.size() != 1) {
+      throw json.bad("architectures", "a list of one name");
+    }
+    return Architecture.named(json.source(), names.getFirst());
+  }
+
+  private static void refuseUnsupported(JsonObject json) {
+    for (String bias : List.of("attention_bias", "mlp_bias")) {
+      if (json.flag(bias, false)) {
+        throw json.bad(bias, "false");
+      }
+    }
+    if (json.has("hidden_act") && !json.string("hidden_act").equals("silu")) {
+      throw json.bad("hidden_act", "silu");
+    }
+    if (json.has("quantization_config")) {
+      throw json.bad("quantization_config", "none: weights in F32, F16 or BF16");
+    }
+  }
+
+  private static int headDim(JsonObject json, int hidden, int heads) {
+    if (!json.has("head_dim") && hidden % heads != 0) {
+      throw json.bad(
+          "hidden_size", "a multiple of num_attention_heads, %d, or head_dim".formatted(heads));
+    }
+    int headDim = json.integer("head_dim", 1, MAX_HEAD_DIM, hidden / heads);
+    if (headDim % 2 != 0 || headDim > MAX_HEAD_DIM) {
+      throw new EngineException(
+          EngineException.Kind.BAD_MODEL,
+          "%s: head_dim: %d (expected: an even number up to %d)"
+              .formatted(json.source(), headDim, MAX_HEAD_DIM));
+    }
+    return headDim;
+  }
+
+  private static double ropeTheta(JsonObject json) {
+    if (json.has("rope_parameters") && json.object("rope_parameters").has("rope_theta")) {
+      return json.object("rope_parameters").positive("rope_theta");
+    }
+    return json.positive("rope_theta", 10_000);
+  }
+
+  private static RopeScaling ropeScaling(JsonObject json) {
+    if (json.has("rope_parameters")) {
+      return ropeScalingIn(json.object("rope_parameters"));
+    }
+    return json.has("rope_scaling")
+        ? ropeScalingIn(json.object("rope_scaling"))
+        : new RopeScaling.None();
+  }
+
+  private static RopeScaling ropeScalingIn(JsonObject rope) {
+    // Before rope_type the field was called type.
+    String field = !rope.has("rope_type") && rope.has("type") ? "type" : "rope_type";
+    String type = rope.has(field) ? rope.string(field) : "default";
+    return switch (type) {
+      case "default" -> new RopeScaling.None();
+      case "linear" -> new RopeScaling.Linear(rope.positive("factor"));
+      case "llama3" -> llama3(rope);
+      default -> throw rope.bad(field, "one of default, linear, llama3");
+    };
+  }
+
+  private static RopeScaling llama3(JsonObject rope) {
+    double low = rope.positive("low_freq_factor");
+    double high = rope.positive("high_freq_factor");
+    if (high <= low) {
+      throw rope.bad("high_freq_factor", "> low_freq_factor, " + low);
+    }
+    return new RopeScaling.Llama3(
+        rope.positive("factor"),
+        low,
+        high,
+        rope.integer("original_max_position_embeddings", 1, MAX_CONTEXT));
+  }
+
+  private static @Nullable DType dtype(JsonObject json) {
+    String field = json.has("dtype") ? "dtype" : "torch_dtype";
+    if (!json.has(field)) {
+      return null;
+    }
+    return switch (json.string(field)) {
+      case "float32" -> DType.FLOAT32;
+      case "bfloat16" -> DType.BFLOAT16;
+      case "float16" -> DType.FLOAT16;
+      default -> throw json.bad(field, "one of float32, bfloat16, float16");
+    };
+  }
+
+  private static List<Integer> eosTokenIds(Path directory, JsonObject config, int vocabulary) {
+    Path file = directory.resolve("generation_config.json");
+    if (Files.isRegularFile(file)) {
+      JsonObject generation = JsonObject.read(file);
+      if (generation.has("eos_token_id")) {
+        return generation.integers("eos_token_id", 0, vocabulary - 1);
+      }
+    }
+    return config.integers("eos_token_id", 0, vocabulary - 1);
+  }
+}

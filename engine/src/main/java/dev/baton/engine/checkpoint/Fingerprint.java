@@ -1,0 +1,124 @@
+package dev.baton.engine.checkpoint;
+
+import dev.baton.device.DType;
+import dev.baton.engine.EngineException;
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
+
+/**
+ * SHA-256 over everything that decides which KV a token sequence gives: the numerics of this
+ * release, the model's numbers, the dtypes it runs in, tokenizer.json and the weights. Workers
+ * exchange KV only when theirs are equal; tensor-parallel degree, block size and the way a
+ * checkpoint is cut into shards do not enter.
+ *
+ * <p>Weights of many gigabytes are not hashed whole, which would take longer than loading them: of
+ * each tensor enter its name, dtype and shape and, when it is larger than {@value #WHOLE} bytes,
+ * only {@value #PAGES} pages of {@value #PAGE} bytes at even distances, the first and the last
+ * included. That tells models, fine-tunes and revisions apart; it is no defence against someone who
+ * forges a checkpoint on purpose.
+ */
+public final class Fingerprint {
+
+  /** Changes whenever the arithmetic of the forward pass changes bits. */
+  private static final String NUMERICS = "baton-numerics-1";
+
+  private static final int PAGE = 4096;
+  private static final int PAGES = 16;
+  private static final int WHOLE = PAGE * PAGES;
+
+  private final MessageDigest digest;
+
+  private Fingerprint() {
+    try {
+      digest = MessageDigest.getInstance("SHA-256");
+    } catch (NoSuchAlgorithmException e) {
+      throw new EngineException(
+          EngineException.Kind.INTERNAL, "SHA-256: not in this Java runtime", e);
+    }
+  }
+
+  /**
+   * @param weightDtype dtype in which the weights are kept
+   * @param kvDtype dtype of keys and values
+   * @return 64 hexadecimal digits
+   */
+  public static String of(
+      ModelConfig config, Checkpoint checkpoint, DType weightDtype, DType kvDtype) {
+    Fingerprint fingerprint = new Fingerprint();
+    fingerprint.text(NUMERICS);
+    fingerprint.text("weights=%s kv=%s".formatted(weightDtype, kvDtype));
+    fingerprint.text(canonical(config));
+    fingerprint.file(checkpoint.directory().resolve("tokenizer.json"));
+    for (String name : config.architecture().tensors(config).keySet()) {
+      fingerprint.tensor(checkpoint.get(name));
+    }
+    return HexFormat.of().formatHex(fingerprint.digest.digest());
+  }
+
+  private static String canonical(ModelConfig config) {
+    String rope =
+        switch (config.ropeScaling()) {
+          case RopeScaling.None() -> "default";
+          case RopeScaling.Linear(double factor) -> "linear " + factor;
+          case RopeScaling.Llama3(double factor, double low, double high, int original) ->
+              "llama3 %s %s %s %d".formatted(factor, low, high, original);
+        };
+    return "%s vocabulary=%d hidden=%d inner=%d layers=%d heads=%d/%d/%d epsilon=%s theta=%s rope=%s tied=%s"
+        .formatted(
+            config.architecture().configName(),
+            config.vocabularySize(),
+            config.hiddenSize(),
+            config.intermediateSize(),
+            config.layers(),
+            config.heads(),
+            config.kvHeads(),
+            config.headDim(),
+            config.normEpsilon(),
+            config.ropeTheta(),
+            rope,
+            config.tiedEmbeddings());
+  }
+
+  private void tensor(CheckpointTensor tensor) {
+    text("%s %s %s".formatted(tensor.name(), tensor.dtype(), tensor.shape()));
+    MemorySegment data = tensor.data();
+    if (data.byteSize() <= WHOLE) {
+      digest.update(data.asByteBuffer());
+      return;
+    }
+    long span = data.byteSize() - PAGE;
+    for (int page = 0; page < PAGES; page++) {
+      long offset = span / (PAGES - 1) * page + span % (PAGES - 1) * page / (PAGES - 1);
+      digest.update(data.asSlice(offset, PAGE).asByteBuffer());
+    }
+  }
+
+  private void file(Path file) {
+    if (!Files.isRegularFile(file)) {
+      text(file.getFileName() + ": none");
+      return;
+    }
+    try {
+      byte[] bytes = Files.readAllBytes(file);
+      text(file.getFileName() + ": " + bytes.length);
+      digest.update(bytes);
+    } catch (IOException e) {
+      throw new EngineException(
+          EngineException.Kind.BAD_MODEL, "%s: cannot be read: %s".formatted(file, e), e);
+    }
+  }
+
+  /** With its length before it, so that no two sequences of texts run together. */
+  private void text(String text) {
+    byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
+    digest.update(ByteBuffer.allocate(Integer.BYTES).putInt(bytes.length).flip());
+    digest.update(bytes);
+  }
+}

@@ -1,0 +1,40 @@
+package dev.baton.engine.checkpoint;
+
+import dev.baton.device.DType;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What a model directory says about its model; read by {@link ConfigReader}, checked there.
+ *
+ * @param intermediateSize inner width of the feed-forward part
+ * @param kvHeads divides {@code heads}
+ * @param headDim elements of a head, even
+ * @param normEpsilon added to the mean square in every norm
+ * @param ropeTheta base of the rotary frequencies
+ * @param tiedEmbeddings the output layer is the embedding
+ * @param contextLength most positions that the model was made for
+ * @param dtype dtype that the config declares for the weights; null when it declares none
+ * @param eosTokenIds from generation_config.json, else config.json; may be empty
+ */
+public record ModelConfig(
+    Architecture architecture,
+    int vocabularySize,
+    int hiddenSize,
+    int intermediateSize,
+    int layers,
+    int heads,
+    int kvHeads,
+    int headDim,
+    float normEpsilon,
+    double ropeTheta,
+    RopeScaling ropeScaling,
+    boolean tiedEmbeddings,
+    int contextLength,
+    @Nullable DType dtype,
+    List<Integer> eosTokenIds) {
+
+  public ModelConfig {
+    eosTokenIds = List.copyOf(eosTokenIds);
+  }
+}

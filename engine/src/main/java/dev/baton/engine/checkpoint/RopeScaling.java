@@ -1,0 +1,24 @@
+package dev.baton.engine.checkpoint;
+
+/** How rotary frequencies are stretched to a context longer than that of the first training. */
+public sealed interface RopeScaling {
+
+  /** Not at all. */
+  record None() implements RopeScaling {}
+
+  /** Every frequency divided by {@code factor}. */
+  record Linear(double factor) implements RopeScaling {}
+
+  /**
+   * Llama 3.1's rule: low frequencies divided by {@code factor}, high ones kept, a ramp between.
+   *
+   * @param lowFrequencyFactor wavelengths longer than {@code originalContext / lowFrequencyFactor}
+   *     positions are scaled in full
+   * @param highFrequencyFactor wavelengths shorter than {@code originalContext /
+   *     highFrequencyFactor} positions are kept
+   * @param originalContext positions of the first training
+   */
+  record Llama3(
+      double factor, double lowFrequencyFactor, double highFrequencyFactor, int originalContext)
+      implements RopeScaling {}
+}

@@ -1,0 +1,67 @@
+package dev.baton.engine.checkpoint;
+
+/**
+ * Names of tensors in Hugging Face checkpoints of the Llama kind.
+ *
+ * @param layer from 0
+ */
+public record TensorNames(int layer) {
+
+  /** {@code [vocabulary, hidden]}. */
+  public static final String EMBEDDING = "model.embed_tokens.weight";
+
+  /** {@code [hidden]}. */
+  public static final String FINAL_NORM = "model.norm.weight";
+
+  /** {@code [vocabulary, hidden]}; absent when tied to the embedding. */
+  public static final String LM_HEAD = "lm_head.weight";
+
+  /** {@code [hidden]}. */
+  public String inputNorm() {
+    return of("input_layernorm");
+  }
+
+  /** {@code [heads * headDim, hidden]}. */
+  public String query() {
+    return of("self_attn.q_proj");
+  }
+
+  /** {@code [kvHeads * headDim, hidden]}. */
+  public String key() {
+    return of("self_attn.k_proj");
+  }
+
+  /** {@code [kvHeads * headDim, hidden]}. */
+  public String value() {
+    return of("self_attn.v_proj");
+  }
+
+  /** {@code [hidden, heads * headDim]}. */
+  public String output() {
+    return of("self_attn.o_proj");
+  }
+
+  /** {@code [hidden]}. */
+  public String postAttentionNorm() {
+    return of("post_attention_layernorm");
+  }
+
+  /** {@code [intermediate, hidden]}. */
+  public String gate() {
+    return of("mlp.gate_proj");
+  }
+
+  /** {@code [intermediate, hidden]}. */
+  public String up() {
+    return of("mlp.up_proj");
+  }
+
+  /** {@code [hidden, intermediate]}. */
+  public String down() {
+    return of("mlp.down_proj");
+  }
+
+  private String of(String part) {
+    return "model.layers." + layer + "." + part + ".weight";
+  }
+}
