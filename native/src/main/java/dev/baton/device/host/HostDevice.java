@@ -1,0 +1,202 @@
+package dev.baton.device.host;
+
+import static dev.baton.device.DType.BFLOAT16;
+import static dev.baton.device.DType.FLOAT16;
+import static dev.baton.device.DType.FLOAT32;
+
+import dev.baton.device.DType;
+import dev.baton.device.Device;
+import dev.baton.device.KvCache;
+import dev.baton.device.KvShape;
+import dev.baton.device.LinearWeight;
+import dev.baton.device.Ops;
+import dev.baton.device.SlabRegion;
+import dev.baton.device.StepBatch;
+import dev.baton.device.Tensor;
+import dev.baton.device.WeightSlice;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * A device whose memory Java can read: owns the memory, checks what is asked for, leaves layouts
+ * and arithmetic to its subclasses.
+ *
+ * @param <C> its kind of KV cache
+ */
+public abstract class HostDevice<C extends KvCache> implements Device {
+
+  private final HostMemory memory;
+  private final Class<C> cacheType;
+
+  protected HostDevice(HostMemory memory, Class<C> cacheType) {
+    this.memory = memory;
+    this.cacheType = cacheType;
+  }
+
+  /** Converts all of the slice into {@code to}, which has its size. */
+  protected abstract void convertInto(Tensor to, WeightSlice slice);
+
+  /**
+   * @param borders of the slice's canonical ranges, from its first column
+   */
+  protected abstract LinearWeight pack(WeightSlice slice, DType dtype, int[] borders);
+
+  /**
+   * @param memory zeroed, {@code shape.bytes()} bytes
+   */
+  protected abstract C cache(KvShape shape, MemorySegment memory);
+
+  protected abstract Ops openRank(RankGroup group, int rank);
+
+  /**
+   * Copies heads {@code [headFrom, headTo)} (model-wide) of the region between blocks and slab; all
+   * numbers are checked.
+   */
+  protected abstract void copyKv(
+      C cache,
+      int[] blockTable,
+      SlabRegion region,
+      int headFrom,
+      int headTo,
+      MemorySegment slab,
+      boolean toSlab);
+
+  /** Memory for the subclass's own use. */
+  protected final MemorySegment memory(long bytes, String what) {
+    return memory.allocate(bytes, what);
+  }
+
+  @Override
+  public final Tensor allocate(DType dtype, long rows, long columns) {
+    if (rows < 0 || columns < 0) {
+      throw new IllegalArgumentException(
+          "tensor: [%d, %d] (expected: rows and columns >= 0)".formatted(rows, columns));
+    }
+    long bytes = Math.multiplyExact(Math.multiplyExact(rows, columns), dtype.bytes());
+    String what = "tensor %s [%d, %d]".formatted(dtype, rows, columns);
+    return new Tensor(dtype, rows, columns, memory.allocate(bytes, what));
+  }
+
+  @Override
+  public final void upload(Tensor to, long offset, MemorySegment from) {
+    MemorySegment.copy(from, 0, to.segment(), offset, from.byteSize());
+  }
+
+  @Override
+  public final void download(MemorySegment to, Tensor from, long offset) {
+    MemorySegment.copy(from.segment(), offset, to, 0, to.byteSize());
+  }
+
+  @Override
+  public final Tensor convert(WeightSlice slice, DType dtype) {
+    requireConvertible(slice, dtype);
+    Tensor to =
+        allocate(dtype, slice.rowTo() - slice.rowFrom(), slice.columnTo() - slice.columnFrom());
+    convertInto(to, slice);
+    return to;
+  }
+
+  @Override
+  public final LinearWeight packLinear(WeightSlice slice, DType dtype) {
+    requireConvertible(slice, dtype);
+    return pack(slice, dtype, CanonicalRanges.of(slice));
+  }
+
+  @Override
+  public final KvCache allocateKvCache(KvShape shape) {
+    if (shape.headDim() > HostOps.MAX_HEAD_DIM) {
+      throw new IllegalArgumentException(
+          "headDim: %d (expected: at most %d)".formatted(shape.headDim(), HostOps.MAX_HEAD_DIM));
+    }
+    return cache(
+        shape, memory.allocate(shape.bytes(), "KV cache of %d blocks".formatted(shape.blocks())));
+  }
+
+  @Override
+  public final StepBatch allocateStepBatch(int maxTokens, int maxSequences, int maxBlocks) {
+    return new HostStepBatch(memory, maxTokens, maxSequences, maxBlocks);
+  }
+
+  @Override
+  public final List<Ops> openRanks(int ranks) {
+    RankGroup group = new RankGroup(ranks);
+    List<Ops> opened = new ArrayList<>();
+    for (int rank = 0; rank < ranks; rank++) {
+      opened.add(openRank(group, rank));
+    }
+    return List.copyOf(opened);
+  }
+
+  @Override
+  public final void packKv(KvCache cache, int[] blockTable, SlabRegion region, MemorySegment slab) {
+    copyChecked(cache, blockTable, region, slab, true);
+  }
+
+  @Override
+  public final void unpackKv(
+      KvCache cache, int[] blockTable, SlabRegion region, MemorySegment slab) {
+    copyChecked(cache, blockTable, region, slab, false);
+  }
+
+  @Override
+  public void close() {
+    memory.close();
+  }
+
+  private void copyChecked(
+      KvCache cache, int[] blockTable, SlabRegion region, MemorySegment slab, boolean toSlab) {
+    C own = HostOps.own("cache", cacheType, cache);
+    KvShape shape = cache.shape();
+    if (region.headDim() != shape.headDim()) {
+      throw new IllegalArgumentException(
+          "headDim: %d (expected: %d, the cache's)".formatted(region.headDim(), shape.headDim()));
+    }
+    if (region.layerTo() > shape.layers()) {
+      throw new IllegalArgumentException(
+          "layerTo: %d (expected: at most %d)".formatted(region.layerTo(), shape.layers()));
+    }
+    if (region.dtype() != FLOAT32 && region.dtype() != BFLOAT16) {
+      throw new IllegalArgumentException(
+          "dtype: %s (expected: FLOAT32 or BFLOAT16)".formatted(region.dtype()));
+    }
+    if (region.tokenTo() > (long) blockTable.length * shape.blockTokens()) {
+      throw new IllegalArgumentException(
+          "tokenTo: %d (expected: at most %d, what %d blocks hold)"
+              .formatted(
+                  region.tokenTo(),
+                  (long) blockTable.length * shape.blockTokens(),
+                  blockTable.length));
+    }
+    if (slab.byteSize() < region.bytes()) {
+      throw new IllegalArgumentException(
+          "slab: %d bytes (expected: at least %d)".formatted(slab.byteSize(), region.bytes()));
+    }
+    int firstBlock = region.tokenFrom() / shape.blockTokens();
+    int lastBlock = (region.tokenTo() - 1) / shape.blockTokens();
+    for (int i = firstBlock; i <= lastBlock; i++) {
+      if (blockTable[i] < 0 || blockTable[i] >= shape.blocks()) {
+        throw new IllegalArgumentException(
+            "blockTable[%d]: %d (expected: 0 to %d)"
+                .formatted(i, blockTable[i], shape.blocks() - 1));
+      }
+    }
+    int headFrom = Math.max(region.headFrom(), shape.headFrom());
+    int headTo = Math.min(region.headTo(), shape.headFrom() + shape.kvHeads());
+    if (headFrom < headTo) {
+      copyKv(own, blockTable, region, headFrom, headTo, slab, toSlab);
+    }
+  }
+
+  private static void requireConvertible(WeightSlice slice, DType dtype) {
+    DType from = slice.dtype();
+    if (from != FLOAT32 && from != BFLOAT16 && from != FLOAT16) {
+      throw new IllegalArgumentException(
+          "slice: %s (expected: FLOAT32, BFLOAT16 or FLOAT16)".formatted(from));
+    }
+    if (dtype != FLOAT32 && dtype != BFLOAT16) {
+      throw new IllegalArgumentException(
+          "dtype: %s (expected: FLOAT32 or BFLOAT16)".formatted(dtype));
+    }
+  }
+}

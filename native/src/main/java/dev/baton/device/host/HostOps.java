@@ -1,0 +1,315 @@
+package dev.baton.device.host;
+
+import static dev.baton.device.DType.BFLOAT16;
+import static dev.baton.device.DType.FLOAT32;
+
+import dev.baton.device.KvCache;
+import dev.baton.device.KvShape;
+import dev.baton.device.LinearWeight;
+import dev.baton.device.Ops;
+import dev.baton.device.StepBatch;
+import dev.baton.device.Tensor;
+import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The ops of one rank of a host device: checks every argument, so that no value can make a kernel
+ * touch memory outside its tensors, then calls the kernel; and does the collectives. Subclasses
+ * bring the kernels and may trust what they are given.
+ *
+ * @param <W> the device's own kind of packed weight
+ * @param <C> the device's own kind of KV cache
+ */
+public abstract class HostOps<W extends LinearWeight, C extends KvCache> implements Ops {
+
+  /** Bounds the kernels' buffers for one head. */
+  public static final int MAX_HEAD_DIM = 512;
+
+  private final RankGroup group;
+  private final int rank;
+  private final Class<W> weightType;
+  private final Class<C> cacheType;
+
+  protected HostOps(RankGroup group, int rank, Class<W> weightType, Class<C> cacheType) {
+    this.group = group;
+    this.rank = rank;
+    this.weightType = weightType;
+    this.cacheType = cacheType;
+  }
+
+  /** {@code out[i] = table[indices[i]]} for {@code rows} rows of {@code width} elements. */
+  protected abstract void gatherRows(
+      Tensor out, Tensor table, MemorySegment indices, int rows, int width);
+
+  protected abstract void rmsNormRows(
+      Tensor out, Tensor x, Tensor weight, float epsilon, int rows, int width);
+
+  protected abstract void linearRows(
+      Tensor out, Tensor x, W weight, @Nullable Tensor bias, int rows);
+
+  protected abstract void ropeStoreTokens(
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      Tensor cos,
+      Tensor sin,
+      C cache,
+      int layer,
+      HostStepBatch batch,
+      int heads);
+
+  protected abstract void attentionTokens(
+      Tensor out,
+      Tensor q,
+      C cache,
+      int layer,
+      HostStepBatch batch,
+      int heads,
+      float scale,
+      int window);
+
+  protected abstract void addRows(Tensor x, Tensor y, int rows, int width);
+
+  protected abstract void siluMultiplyRows(Tensor out, Tensor gate, Tensor up, int rows, int width);
+
+  /** Puts the tree sum of all {@code parts} in columns [from, to) into each of them. */
+  protected abstract void sumRanks(Tensor[] parts, int rows, int from, int to);
+
+  @Override
+  public final int rank() {
+    return rank;
+  }
+
+  @Override
+  public final int ranks() {
+    return group.ranks();
+  }
+
+  @Override
+  public final void embed(Tensor out, Tensor table, StepBatch batch) {
+    HostStepBatch tokens = sealed(batch);
+    if (table.dtype() != FLOAT32 && table.dtype() != BFLOAT16) {
+      throw new IllegalArgumentException(
+          "table: %s (expected: FLOAT32 or BFLOAT16)".formatted(table.dtype()));
+    }
+    requireMemory("table", table);
+    if (tokens.largestTokenId() >= table.rows()) {
+      throw new IllegalArgumentException(
+          "tokenId: %d (expected: < %d, the table's rows)"
+              .formatted(tokens.largestTokenId(), table.rows()));
+    }
+    int width = Math.toIntExact(table.columns());
+    require("out", out, tokens.tokens(), width);
+    gatherRows(out, table, tokens.tokenIds(), tokens.tokens(), width);
+  }
+
+  @Override
+  public final void rmsNorm(
+      Tensor out, Tensor x, Tensor weight, float epsilon, int rows, int width) {
+    require("out", out, rows, width);
+    require("x", x, rows, width);
+    require("weight", weight, 1, 1);
+    if (width % weight.columns() != 0) {
+      throw new IllegalArgumentException(
+          "width: %d (expected: a multiple of the group, %d)".formatted(width, weight.columns()));
+    }
+    if (out.address() != x.address() || out.columns() != x.columns()) {
+      requireApart("out", out, "x", x);
+    }
+    rmsNormRows(out, x, weight, epsilon, rows, width);
+  }
+
+  @Override
+  public final void linear(
+      Tensor out, Tensor x, LinearWeight weight, @Nullable Tensor bias, int rows) {
+    W packed = own("weight", weightType, weight);
+    require("out", out, rows, packed.outputs());
+    require("x", x, rows, packed.inputs());
+    if (bias != null) {
+      require("bias", bias, 1, packed.outputs());
+    }
+    requireApart("out", out, "x", x);
+    linearRows(out, x, packed, bias, rows);
+  }
+
+  @Override
+  public final void ropeStore(
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      Tensor cos,
+      Tensor sin,
+      KvCache cache,
+      int layer,
+      StepBatch batch) {
+    HostStepBatch tokens = sealed(batch);
+    C own = own("cache", cacheType, cache);
+    KvShape shape = requireCache(own, layer, tokens);
+    int heads = requireHeads(q, shape);
+    int kvWidth = shape.kvHeads() * shape.headDim();
+    require("q", q, tokens.tokens(), heads * shape.headDim());
+    require("k", k, tokens.tokens(), kvWidth);
+    require("v", v, tokens.tokens(), kvWidth);
+    if (shape.headDim() % 2 != 0) {
+      throw new IllegalArgumentException(
+          "headDim: %d (expected: even, to rotate pairs)".formatted(shape.headDim()));
+    }
+    require("cos", cos, tokens.largestPosition() + 1, shape.headDim() / 2);
+    require("sin", sin, tokens.largestPosition() + 1, shape.headDim() / 2);
+    ropeStoreTokens(q, k, v, cos, sin, own, layer, tokens, heads);
+  }
+
+  @Override
+  public final void attention(
+      Tensor out, Tensor q, KvCache cache, int layer, StepBatch batch, float scale, int window) {
+    HostStepBatch tokens = sealed(batch);
+    C own = own("cache", cacheType, cache);
+    KvShape shape = requireCache(own, layer, tokens);
+    int heads = requireHeads(q, shape);
+    require("q", q, tokens.tokens(), heads * shape.headDim());
+    require("out", out, tokens.tokens(), heads * shape.headDim());
+    requireApart("out", out, "q", q);
+    if (window < 0) {
+      throw new IllegalArgumentException("window: %d (expected: >= 0)".formatted(window));
+    }
+    attentionTokens(out, q, own, layer, tokens, heads, scale, window);
+  }
+
+  @Override
+  public final void add(Tensor x, Tensor y, int rows, int width) {
+    require("x", x, rows, width);
+    require("y", y, rows, width);
+    addRows(x, y, rows, width);
+  }
+
+  @Override
+  public final void siluMultiply(Tensor out, Tensor gate, Tensor up, int rows, int width) {
+    require("out", out, rows, width);
+    require("gate", gate, rows, width);
+    require("up", up, rows, width);
+    siluMultiplyRows(out, gate, up, rows, width);
+  }
+
+  @Override
+  public final void gatherLogitRows(Tensor out, Tensor x, StepBatch batch) {
+    HostStepBatch tokens = sealed(batch);
+    int width = Math.toIntExact(x.columns());
+    require("x", x, tokens.tokens(), width);
+    require("out", out, tokens.logitRows(), width);
+    requireApart("out", out, "x", x);
+    gatherRows(out, x, tokens.logitIndex(), tokens.logitRows(), width);
+  }
+
+  @Override
+  public final void allReduce(Tensor x, int rows, int width) {
+    require("x", x, rows, width);
+    if (ranks() == 1) {
+      return;
+    }
+    group.publish(rank, "allReduce", x, rows, width);
+    group.meet(rank);
+    group.requireAlike(true);
+    // Every rank sums its share of the columns for all; shares are whole vectors.
+    int vectors = (width + 15) / 16;
+    int from = Math.min(width, vectors * rank / ranks() * 16);
+    int to = Math.min(width, vectors * (rank + 1) / ranks() * 16);
+    if (from < to) {
+      sumRanks(group.tensors(), rows, from, to);
+    }
+    group.meet(rank);
+  }
+
+  @Override
+  public final void allGather(Tensor out, Tensor part, int rows, int columnFrom, int width) {
+    require("part", part, rows, width);
+    if (columnFrom < 0) {
+      throw new IllegalArgumentException("columnFrom: %d (expected: >= 0)".formatted(columnFrom));
+    }
+    require("out", out, rows, Math.addExact(columnFrom, width));
+    requireApart("out", out, "part", part);
+    if (ranks() > 1) {
+      group.publish(rank, "allGather", out, rows, width);
+      group.meet(rank);
+      group.requireAlike(false);
+    }
+    for (int row = 0; row < rows; row++) {
+      MemorySegment.copy(
+          part.segment(),
+          row * part.columns() * 4,
+          out.segment(),
+          (row * out.columns() + columnFrom) * 4,
+          4L * width);
+    }
+    if (ranks() > 1) {
+      group.meet(rank);
+    }
+  }
+
+  @Override
+  public final void abort(Throwable cause) {
+    group.abort(cause);
+  }
+
+  private static HostStepBatch sealed(StepBatch batch) {
+    HostStepBatch own = own("batch", HostStepBatch.class, batch);
+    own.requireSealed();
+    return own;
+  }
+
+  static <T> T own(String name, Class<T> type, Object value) {
+    if (!type.isInstance(value)) {
+      throw new IllegalArgumentException(
+          "%s: a %s (expected: a %s of this device)"
+              .formatted(name, value.getClass().getSimpleName(), type.getSimpleName()));
+    }
+    return type.cast(value);
+  }
+
+  private static KvShape requireCache(KvCache cache, int layer, HostStepBatch batch) {
+    KvShape shape = cache.shape();
+    if (layer < 0 || layer >= shape.layers()) {
+      throw new IllegalArgumentException(
+          "layer: %d (expected: 0 to %d)".formatted(layer, shape.layers() - 1));
+    }
+    batch.requireCovered(shape);
+    return shape;
+  }
+
+  private static int requireHeads(Tensor q, KvShape shape) {
+    long heads = q.columns() / shape.headDim();
+    if (heads == 0 || q.columns() % shape.headDim() != 0 || heads % shape.kvHeads() != 0) {
+      throw new IllegalArgumentException(
+          "q: %d columns (expected: a multiple of kvHeads * headDim, %d * %d)"
+              .formatted(q.columns(), shape.kvHeads(), shape.headDim()));
+    }
+    return Math.toIntExact(heads);
+  }
+
+  private static void require(String name, Tensor tensor, int rows, int columns) {
+    if (tensor.dtype() != FLOAT32
+        || rows < 0
+        || columns < 0
+        || tensor.rows() < rows
+        || tensor.columns() < columns) {
+      throw new IllegalArgumentException(
+          "%s: %s [%d, %d] (expected: FLOAT32, at least [%d, %d], rows and columns >= 0)"
+              .formatted(name, tensor.dtype(), tensor.rows(), tensor.columns(), rows, columns));
+    }
+    requireMemory(name, tensor);
+  }
+
+  private static void requireMemory(String name, Tensor tensor) {
+    if (!tensor.segment().isNative() || !tensor.segment().scope().isAlive()) {
+      throw new IllegalArgumentException(
+          "%s: memory of the heap or of a closed device (expected: of an open device)"
+              .formatted(name));
+    }
+  }
+
+  private static void requireApart(String aName, Tensor a, String bName, Tensor b) {
+    if (a.address() < b.address() + b.bytes() && b.address() < a.address() + a.bytes()) {
+      throw new IllegalArgumentException(
+          "%s: overlaps %s (expected: memory of its own)".formatted(aName, bName));
+    }
+  }
+}

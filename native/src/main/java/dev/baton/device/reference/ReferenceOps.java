@@ -1,0 +1,279 @@
+package dev.baton.device.reference;
+
+import static dev.baton.device.reference.Canonical.LANES;
+import static dev.baton.device.reference.ReferenceKvCache.KEY;
+import static dev.baton.device.reference.ReferenceKvCache.VALUE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+
+import dev.baton.device.DType;
+import dev.baton.device.KvShape;
+import dev.baton.device.Tensor;
+import dev.baton.device.host.HostOps;
+import dev.baton.device.host.HostStepBatch;
+import dev.baton.device.host.RankGroup;
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+
+/** Every operation as the exactness rules spell it out, one output element after the other. */
+final class ReferenceOps extends HostOps<ReferenceLinearWeight, ReferenceKvCache> {
+
+  ReferenceOps(RankGroup group, int rank) {
+    super(group, rank, ReferenceLinearWeight.class, ReferenceKvCache.class);
+  }
+
+  @Override
+  protected void gatherRows(Tensor out, Tensor table, MemorySegment indices, int rows, int width) {
+    float[] row = new float[width];
+    for (int i = 0; i < rows; i++) {
+      long from = indices.getAtIndex(JAVA_INT, i) * table.columns();
+      for (int c = 0; c < width; c++) {
+        row[c] = ReferenceKvCache.get(table.segment(), table.dtype(), from + c);
+      }
+      write(out, i, row, width);
+    }
+  }
+
+  @Override
+  protected void rmsNormRows(
+      Tensor out, Tensor x, Tensor weight, float epsilon, int rows, int width) {
+    int group = (int) weight.columns();
+    float[] w = read(weight, 0, group);
+    for (int i = 0; i < rows; i++) {
+      float[] row = read(x, i, width);
+      for (int from = 0; from < width; from += group) {
+        float[] lanes = new float[LANES];
+        for (int c = 0; c < group; c++) {
+          lanes[c % LANES] = Math.fma(row[from + c], row[from + c], lanes[c % LANES]);
+        }
+        float mean = Canonical.laneSum(lanes) / group;
+        float scale = 1f / (float) Math.sqrt(mean + epsilon);
+        for (int c = 0; c < group; c++) {
+          row[from + c] = row[from + c] * scale * w[c];
+        }
+      }
+      write(out, i, row, width);
+    }
+  }
+
+  /** Outputs in the inner loop, so that the compiler may take several at once. */
+  @Override
+  protected void linearRows(
+      Tensor out, Tensor x, ReferenceLinearWeight weight, @Nullable Tensor bias, int rows) {
+    int outputs = weight.outputs();
+    int ranges = weight.borders().length - 1;
+    float[] values = weight.values();
+    float[] biases = bias == null ? null : read(bias, 0, outputs);
+    float[][] partials = new float[ranges][outputs];
+    float[] column = new float[ranges];
+    float[] result = new float[outputs];
+    for (int i = 0; i < rows; i++) {
+      float[] row = read(x, i, weight.inputs());
+      for (int range = 0; range < ranges; range++) {
+        float[] sums = partials[range];
+        Arrays.fill(sums, 0f);
+        for (int k = weight.borders()[range]; k < weight.borders()[range + 1]; k++) {
+          float xk = row[k];
+          int at = k * outputs;
+          for (int o = 0; o < outputs; o++) {
+            sums[o] = Math.fma(xk, values[at + o], sums[o]);
+          }
+        }
+      }
+      for (int o = 0; o < outputs; o++) {
+        for (int range = 0; range < ranges; range++) {
+          column[range] = partials[range][o];
+        }
+        float sum = Canonical.treeSum(column, ranges);
+        result[o] = biases == null ? sum : sum + biases[o];
+      }
+      write(out, i, result, outputs);
+    }
+  }
+
+  @Override
+  protected void ropeStoreTokens(
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      Tensor cos,
+      Tensor sin,
+      ReferenceKvCache cache,
+      int layer,
+      HostStepBatch batch,
+      int heads) {
+    KvShape shape = cache.shape();
+    int dim = shape.headDim();
+    for (int i = 0; i < batch.tokens(); i++) {
+      int position = batch.positions().getAtIndex(JAVA_INT, i);
+      float[] c = read(cos, position, dim / 2);
+      float[] s = read(sin, position, dim / 2);
+      float[] query = read(q, i, heads * dim);
+      for (int h = 0; h < heads; h++) {
+        rotate(query, h * dim, dim, c, s);
+      }
+      write(q, i, query, heads * dim);
+      float[] key = read(k, i, shape.kvHeads() * dim);
+      float[] value = read(v, i, shape.kvHeads() * dim);
+      int block = block(batch, i, position / shape.blockTokens());
+      int slot = position % shape.blockTokens();
+      for (int h = 0; h < shape.kvHeads(); h++) {
+        rotate(key, h * dim, dim, c, s);
+        cache.write(cache.index(layer, block, h, KEY, slot), key, h * dim);
+        cache.write(cache.index(layer, block, h, VALUE, slot), value, h * dim);
+      }
+    }
+  }
+
+  private static void rotate(float[] x, int from, int dim, float[] cos, float[] sin) {
+    for (int d = 0; d < dim / 2; d++) {
+      float a = x[from + d];
+      float b = x[from + d + dim / 2];
+      x[from + d] = Math.fma(a, cos[d], -(b * sin[d]));
+      x[from + d + dim / 2] = Math.fma(b, cos[d], a * sin[d]);
+    }
+  }
+
+  @Override
+  protected void attentionTokens(
+      Tensor out,
+      Tensor q,
+      ReferenceKvCache cache,
+      int layer,
+      HostStepBatch batch,
+      int heads,
+      float scale,
+      int window) {
+    KvShape shape = cache.shape();
+    int dim = shape.headDim();
+    for (int i = 0; i < batch.tokens(); i++) {
+      float[] queries = read(q, i, heads * dim);
+      float[] result = new float[heads * dim];
+      for (int h = 0; h < heads; h++) {
+        float[] query = Arrays.copyOfRange(queries, h * dim, (h + 1) * dim);
+        int kvHead = h / (heads / shape.kvHeads());
+        float[] one = attend(query, cache, layer, kvHead, batch, i, scale, window);
+        System.arraycopy(one, 0, result, h * dim, dim);
+      }
+      write(out, i, result, heads * dim);
+    }
+  }
+
+  private static float[] attend(
+      float[] query,
+      ReferenceKvCache cache,
+      int layer,
+      int kvHead,
+      HostStepBatch batch,
+      int token,
+      float scale,
+      int window) {
+    KvShape shape = cache.shape();
+    int last = batch.positions().getAtIndex(JAVA_INT, token);
+    int first = window == 0 ? 0 : Math.max(0, last - window + 1);
+    float max = Float.NEGATIVE_INFINITY;
+    float[] sums = new float[LANES];
+    float[] result = new float[query.length];
+    float[] vector = new float[query.length];
+    float[] scores = new float[LANES];
+    for (int tile = first / LANES; tile <= last / LANES; tile++) {
+      int block = block(batch, token, tile * LANES / shape.blockTokens());
+      int slot = tile * LANES % shape.blockTokens();
+      for (int j = 0; j < LANES; j++) {
+        int position = tile * LANES + j;
+        scores[j] = Float.NEGATIVE_INFINITY;
+        if (position >= first && position <= last) {
+          cache.read(cache.index(layer, block, kvHead, KEY, slot + j), vector);
+          float score = 0f;
+          for (int d = 0; d < query.length; d++) {
+            score = Math.fma(query[d], vector[d], score);
+          }
+          scores[j] = score * scale;
+        }
+      }
+      float newMax = Canonical.max(Canonical.laneMax(scores), max);
+      float correction = Canonical.exp(max - newMax);
+      max = newMax;
+      for (int d = 0; d < result.length; d++) {
+        result[d] *= correction;
+      }
+      for (int j = 0; j < LANES; j++) {
+        int position = tile * LANES + j;
+        boolean seen = position >= first && position <= last;
+        float weight = seen ? Canonical.exp(scores[j] - max) : 0f;
+        sums[j] = Math.fma(sums[j], correction, weight);
+        if (seen) {
+          cache.read(cache.index(layer, block, kvHead, VALUE, slot + j), vector);
+          for (int d = 0; d < result.length; d++) {
+            result[d] = Math.fma(weight, vector[d], result[d]);
+          }
+        }
+      }
+    }
+    float inverse = 1f / Canonical.laneSum(sums);
+    for (int d = 0; d < result.length; d++) {
+      result[d] *= inverse;
+    }
+    return result;
+  }
+
+  @Override
+  protected void addRows(Tensor x, Tensor y, int rows, int width) {
+    for (int i = 0; i < rows; i++) {
+      float[] a = read(x, i, width);
+      float[] b = read(y, i, width);
+      for (int c = 0; c < width; c++) {
+        a[c] += b[c];
+      }
+      write(x, i, a, width);
+    }
+  }
+
+  @Override
+  protected void siluMultiplyRows(Tensor out, Tensor gate, Tensor up, int rows, int width) {
+    for (int i = 0; i < rows; i++) {
+      float[] a = read(gate, i, width);
+      float[] b = read(up, i, width);
+      for (int c = 0; c < width; c++) {
+        a[c] = a[c] / (1f + Canonical.exp(-a[c])) * b[c];
+      }
+      write(out, i, a, width);
+    }
+  }
+
+  @Override
+  protected void sumRanks(Tensor[] parts, int rows, int from, int to) {
+    float[] column = new float[parts.length];
+    for (long i = 0; i < rows; i++) {
+      for (int c = from; c < to; c++) {
+        for (int r = 0; r < parts.length; r++) {
+          column[r] = parts[r].segment().getAtIndex(JAVA_FLOAT, i * parts[r].columns() + c);
+        }
+        float sum = Canonical.treeSum(column, parts.length);
+        for (Tensor part : parts) {
+          part.segment().setAtIndex(JAVA_FLOAT, i * part.columns() + c, sum);
+        }
+      }
+    }
+  }
+
+  private static int block(HostStepBatch batch, int token, int index) {
+    long sequence = batch.sequenceOf().getAtIndex(JAVA_INT, token);
+    return batch.tables().getAtIndex(JAVA_INT, sequence * batch.maxBlocks() + index);
+  }
+
+  private static float[] read(Tensor tensor, long row, int width) {
+    if (tensor.dtype() != DType.FLOAT32) {
+      throw new IllegalArgumentException(
+          "tensor: %s (expected: FLOAT32)".formatted(tensor.dtype()));
+    }
+    float[] values = new float[width];
+    MemorySegment.copy(tensor.segment(), JAVA_FLOAT, row * tensor.columns() * 4, values, 0, width);
+    return values;
+  }
+
+  private static void write(Tensor tensor, long row, float[] values, int width) {
+    MemorySegment.copy(values, 0, tensor.segment(), JAVA_FLOAT, row * tensor.columns() * 4, width);
+  }
+}
