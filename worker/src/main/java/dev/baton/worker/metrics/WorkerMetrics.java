@@ -1,0 +1,164 @@
+package dev.baton.worker.metrics;
+
+import dev.baton.engine.EngineStatus;
+import dev.baton.engine.LedgerSnapshot;
+import dev.baton.kvtransfer.TransferTotals;
+import io.prometheus.metrics.core.metrics.CounterWithCallback;
+import io.prometheus.metrics.core.metrics.GaugeWithCallback;
+import io.prometheus.metrics.model.registry.PrometheusRegistry;
+import java.util.function.IntSupplier;
+import java.util.function.Supplier;
+import java.util.function.ToDoubleFunction;
+
+/**
+ * The meters of a worker. Nothing is counted here: each scrape reads the engine's and the
+ * transfer's own counters, so that the hot path pays nothing.
+ */
+public final class WorkerMetrics {
+
+  private final PrometheusRegistry registry = new PrometheusRegistry();
+
+  /** The meters that every worker has. */
+  public WorkerMetrics(Supplier<EngineStatus> engine, IntSupplier sessions) {
+    GaugeWithCallback.builder()
+        .name("baton_blocks")
+        .help("KV blocks by state of the ledger.")
+        .labelNames("state")
+        .callback(
+            meter -> {
+              LedgerSnapshot ledger = engine.get().ledger();
+              meter.call(ledger.owned(), "owned");
+              meter.call(ledger.reserved(), "reserved");
+              meter.call(ledger.cached(), "cached");
+              meter.call(ledger.quarantined(), "quarantined");
+              meter.call(ledger.free(), "free");
+            })
+        .register(registry);
+    GaugeWithCallback.builder()
+        .name("baton_sessions")
+        .help("Sessions on the worker, those still freeing included.")
+        .callback(meter -> meter.call(sessions.getAsInt()))
+        .register(registry);
+    gauge(
+        "baton_sessions_waiting",
+        "Sessions before their first step.",
+        engine,
+        EngineStatus::waitingSessions);
+    gauge(
+        "baton_sessions_running",
+        "Sessions with at least one step done.",
+        engine,
+        EngineStatus::runningSessions);
+    gauge(
+        "baton_queued_prompt_tokens",
+        "Prompt tokens admitted and not yet computed.",
+        engine,
+        EngineStatus::queuedPromptTokens);
+    counter("baton_steps", "Steps run.", engine, EngineStatus::steps);
+    counter("baton_prompt_tokens", "Prompt tokens computed.", engine, EngineStatus::promptTokens);
+    counter("baton_generated_tokens", "Tokens sampled.", engine, EngineStatus::generatedTokens);
+    counter(
+        "baton_cached_tokens",
+        "Prompt tokens answered from the prefix cache.",
+        engine,
+        EngineStatus::cachedTokens);
+    counter(
+        "baton_preemptions",
+        "Sessions whose KV was given up and computed again.",
+        engine,
+        EngineStatus::preemptions);
+  }
+
+  /** The meters of hand-offs. */
+  public void addHandoffs(Supplier<TransferTotals> totals) {
+    directions(
+        "baton_handoffs",
+        "Hand-offs completed.",
+        totals,
+        TransferTotals::exported,
+        TransferTotals::imported);
+    directions(
+        "baton_handoff_bytes",
+        "Bytes of KV handed off.",
+        totals,
+        TransferTotals::exportedBytes,
+        TransferTotals::importedBytes);
+    directions(
+        "baton_handoff_slabs",
+        "Slabs handed off.",
+        totals,
+        TransferTotals::exportedSlabs,
+        TransferTotals::importedSlabs);
+    counter(
+        "baton_handoff_seconds",
+        "Seconds of completed hand-offs, summed.",
+        totals,
+        t -> t.nanos() / 1e9);
+    counter(
+        "baton_handoffs_aborted",
+        "Hand-offs that failed or were cancelled.",
+        totals,
+        TransferTotals::aborted);
+    counter(
+        "baton_handoff_corrupt_slabs",
+        "Slabs refused because a check failed.",
+        totals,
+        TransferTotals::corruptSlabs);
+    gauge(
+        "baton_handoff_slab_bytes_in_use",
+        "Bytes of slabs in use.",
+        totals,
+        TransferTotals::slabBytesInUse);
+    GaugeWithCallback.builder()
+        .name("baton_handoffs_open")
+        .help("Hand-offs under way.")
+        .labelNames("direction")
+        .callback(
+            meter -> {
+              TransferTotals now = totals.get();
+              meter.call(now.openExports(), "export");
+              meter.call(now.openImports(), "import");
+            })
+        .register(registry);
+  }
+
+  PrometheusRegistry registry() {
+    return registry;
+  }
+
+  private <T> void gauge(String name, String help, Supplier<T> source, ToDoubleFunction<T> value) {
+    GaugeWithCallback.builder()
+        .name(name)
+        .help(help)
+        .callback(meter -> meter.call(value.applyAsDouble(source.get())))
+        .register(registry);
+  }
+
+  private <T> void counter(
+      String name, String help, Supplier<T> source, ToDoubleFunction<T> value) {
+    CounterWithCallback.builder()
+        .name(name)
+        .help(help)
+        .callback(meter -> meter.call(value.applyAsDouble(source.get())))
+        .register(registry);
+  }
+
+  private <T> void directions(
+      String name,
+      String help,
+      Supplier<T> source,
+      ToDoubleFunction<T> exported,
+      ToDoubleFunction<T> imported) {
+    CounterWithCallback.builder()
+        .name(name)
+        .help(help)
+        .labelNames("direction")
+        .callback(
+            meter -> {
+              T now = source.get();
+              meter.call(exported.applyAsDouble(now), "export");
+              meter.call(imported.applyAsDouble(now), "import");
+            })
+        .register(registry);
+  }
+}

@@ -1,0 +1,67 @@
+package dev.baton.worker.session;
+
+import dev.baton.device.SlabRegion;
+import dev.baton.engine.KvView;
+import dev.baton.engine.ModelInfo;
+import dev.baton.kvtransfer.KvGeometry;
+import dev.baton.kvtransfer.KvSink;
+import dev.baton.kvtransfer.KvSource;
+import dev.baton.kvtransfer.SlabRange;
+import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A session's blocks as the transfer sees them: the same ranges, for all KV heads of the model in
+ * its own dtype. Opened on the step thread once the engine has blocks for the session, before the
+ * transfer is told of any token; then read on the transfer's threads, until the session's release.
+ */
+public final class EngineKv implements KvSource, KvSink {
+
+  private final ModelInfo model;
+  private volatile @Nullable KvView view;
+
+  public EngineKv(ModelInfo model) {
+    this.model = model;
+  }
+
+  /** Size of the model's KV on the wire. */
+  public KvGeometry geometry() {
+    return new KvGeometry(
+        model.layers(), model.kvHeads(), model.headDim(), model.kvDtype().bytes());
+  }
+
+  /** Step thread. */
+  public void open(KvView blocks) {
+    view = blocks;
+  }
+
+  @Override
+  public void pack(SlabRange range, MemorySegment slab) {
+    opened().pack(region(range), slab);
+  }
+
+  @Override
+  public void unpack(SlabRange range, MemorySegment slab) {
+    opened().unpack(region(range), slab);
+  }
+
+  private KvView opened() {
+    KvView blocks = view;
+    if (blocks == null) {
+      throw new IllegalStateException("blocks: none yet (expected: opened before the transfer)");
+    }
+    return blocks;
+  }
+
+  private SlabRegion region(SlabRange range) {
+    return new SlabRegion(
+        range.layerFrom(),
+        range.layerTo(),
+        0,
+        model.kvHeads(),
+        range.tokenFrom(),
+        range.tokenTo(),
+        model.headDim(),
+        model.kvDtype());
+  }
+}
