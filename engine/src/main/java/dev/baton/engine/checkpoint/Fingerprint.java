@@ -45,6 +45,8 @@ public final class Fingerprint {
   }
 
   /**
+   * Takes the fingerprint of a checkpoint that {@link Architecture#check} has passed.
+   *
    * @param weightDtype dtype in which the weights are kept
    * @param kvDtype dtype of keys and values
    * @return 64 hexadecimal digits

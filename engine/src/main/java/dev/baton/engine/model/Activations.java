@@ -1,0 +1,61 @@
+package dev.baton.engine.model;
+
+import dev.baton.device.DType;
+import dev.baton.device.Device;
+import dev.baton.device.Tensor;
+
+/**
+ * One rank's working memory, allocated once for the largest step; all float32, one row a token.
+ *
+ * @param stream the residual stream {@code [tokens, hidden]}
+ * @param normed a norm's output {@code [tokens, hidden]}
+ * @param query {@code [tokens, heads * headDim]} of the rank
+ * @param key {@code [tokens, kvHeads * headDim]} of the rank
+ * @param value likewise
+ * @param attended {@code [tokens, heads * headDim]} of the rank
+ * @param delta what a block adds to the stream {@code [tokens, hidden]}
+ * @param gate {@code [tokens, intermediate]} of the rank
+ * @param up likewise
+ * @param last rows of the stream that need logits {@code [logitRows, hidden]}
+ * @param logits {@code [logitRows, vocabulary]} of the rank
+ */
+record Activations(
+    Tensor stream,
+    Tensor normed,
+    Tensor query,
+    Tensor key,
+    Tensor value,
+    Tensor attended,
+    Tensor delta,
+    Tensor gate,
+    Tensor up,
+    Tensor last,
+    Tensor logits) {
+
+  static Activations allocate(Device device, Shard shard, int tokens, int logitRows) {
+    int hidden = shard.config().hiddenSize();
+    return new Activations(
+        device.allocate(DType.FLOAT32, tokens, hidden),
+        device.allocate(DType.FLOAT32, tokens, hidden),
+        device.allocate(DType.FLOAT32, tokens, shard.queries().size()),
+        device.allocate(DType.FLOAT32, tokens, shard.keys().size()),
+        device.allocate(DType.FLOAT32, tokens, shard.keys().size()),
+        device.allocate(DType.FLOAT32, tokens, shard.queries().size()),
+        device.allocate(DType.FLOAT32, tokens, hidden),
+        device.allocate(DType.FLOAT32, tokens, shard.inner().size()),
+        device.allocate(DType.FLOAT32, tokens, shard.inner().size()),
+        device.allocate(DType.FLOAT32, logitRows, hidden),
+        device.allocate(DType.FLOAT32, logitRows, shard.vocabulary().size()));
+  }
+
+  /** Bytes of {@link #allocate}. */
+  static long bytes(Shard shard, int tokens, int logitRows) {
+    long hidden = shard.config().hiddenSize();
+    long perToken =
+        3 * hidden
+            + 2L * shard.queries().size()
+            + 2L * shard.keys().size()
+            + 2L * shard.inner().size();
+    return (tokens * perToken + logitRows * (hidden + shard.vocabulary().size())) * Float.BYTES;
+  }
+}

@@ -1,0 +1,111 @@
+package dev.baton.engine.model;
+
+import dev.baton.device.KvCache;
+import dev.baton.device.Ops;
+import dev.baton.device.StepBatch;
+import dev.baton.device.Tensor;
+import dev.baton.engine.checkpoint.ModelConfig;
+
+/**
+ * One rank's program: a decoder of the Llama kind, from token ids to logits. All ranks run the same
+ * program on their shards and meet in two all-reduces a layer and one gather at the end. Only the
+ * rank's thread calls {@link #run}.
+ */
+final class ForwardPass {
+
+  /** No sliding window: every position is seen. */
+  private static final int WHOLE_CONTEXT = 0;
+
+  private final Ops ops;
+  private final Shard shard;
+  private final SharedWeights shared;
+  private final RankWeights weights;
+  private final Activations act;
+  private final KvCache cache;
+  private final StepBatch batch;
+  private final Tensor logits;
+  private final int hidden;
+  private final float epsilon;
+  private final float scale;
+
+  /**
+   * @param logits {@code [logitRows, vocabulary]}, shared by the ranks
+   */
+  ForwardPass(
+      Ops ops,
+      Shard shard,
+      SharedWeights shared,
+      RankWeights weights,
+      Activations activations,
+      KvCache cache,
+      StepBatch batch,
+      Tensor logits) {
+    ModelConfig config = shard.config();
+    this.ops = ops;
+    this.shard = shard;
+    this.shared = shared;
+    this.weights = weights;
+    this.act = activations;
+    this.cache = cache;
+    this.batch = batch;
+    this.logits = logits;
+    this.hidden = config.hiddenSize();
+    this.epsilon = config.normEpsilon();
+    this.scale = (float) (1 / Math.sqrt(config.headDim()));
+  }
+
+  /** Runs the sealed batch. */
+  void run() {
+    int rows = batch.tokens();
+    ops.embed(act.stream(), shared.embedding(), batch);
+    for (int layer = 0; layer < weights.layers().size(); layer++) {
+      LayerWeights w = weights.layers().get(layer);
+      ops.rmsNorm(act.normed(), act.stream(), w.inputNorm(), epsilon, rows, hidden);
+      attend(layer, w, rows);
+      addToStream(rows);
+      ops.rmsNorm(act.normed(), act.stream(), w.postAttentionNorm(), epsilon, rows, hidden);
+      feedForward(w, rows);
+      addToStream(rows);
+    }
+    if (batch.logitRows() > 0) {
+      outputLayer(batch.logitRows());
+    }
+  }
+
+  private void attend(int layer, LayerWeights w, int rows) {
+    ops.linear(act.query(), act.normed(), w.query(), null, rows);
+    ops.linear(act.key(), act.normed(), w.key(), null, rows);
+    ops.linear(act.value(), act.normed(), w.value(), null, rows);
+    ops.ropeStore(
+        act.query(),
+        act.key(),
+        act.value(),
+        shared.rotary().cos(),
+        shared.rotary().sin(),
+        cache,
+        layer,
+        batch);
+    ops.attention(act.attended(), act.query(), cache, layer, batch, scale, WHOLE_CONTEXT);
+    ops.linear(act.delta(), act.attended(), w.output(), null, rows);
+  }
+
+  private void feedForward(LayerWeights w, int rows) {
+    ops.linear(act.gate(), act.normed(), w.gate(), null, rows);
+    ops.linear(act.up(), act.normed(), w.up(), null, rows);
+    ops.siluMultiply(act.gate(), act.gate(), act.up(), rows, shard.inner().size());
+    ops.linear(act.delta(), act.gate(), w.down(), null, rows);
+  }
+
+  private void addToStream(int rows) {
+    ops.allReduce(act.delta(), rows, hidden);
+    ops.add(act.stream(), act.delta(), rows, hidden);
+  }
+
+  private void outputLayer(int rows) {
+    Shard.Range vocabulary = shard.vocabulary();
+    ops.gatherLogitRows(act.last(), act.stream(), batch);
+    ops.rmsNorm(act.last(), act.last(), shared.finalNorm(), epsilon, rows, hidden);
+    ops.linear(act.logits(), act.last(), weights.lmHead(), null, rows);
+    ops.allGather(logits, act.logits(), rows, vocabulary.from(), vocabulary.size());
+  }
+}

@@ -1,0 +1,16 @@
+package dev.baton.engine.model;
+
+import dev.baton.device.LinearWeight;
+import dev.baton.device.Tensor;
+
+/** One rank's weights of one layer; norms are whole and shared by the ranks of a host device. */
+record LayerWeights(
+    Tensor inputNorm,
+    LinearWeight query,
+    LinearWeight key,
+    LinearWeight value,
+    LinearWeight output,
+    Tensor postAttentionNorm,
+    LinearWeight gate,
+    LinearWeight up,
+    LinearWeight down) {}

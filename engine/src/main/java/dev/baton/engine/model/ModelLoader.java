@@ -1,0 +1,197 @@
+package dev.baton.engine.model;
+
+import dev.baton.device.DType;
+import dev.baton.device.Device;
+import dev.baton.device.KvCache;
+import dev.baton.device.Ops;
+import dev.baton.device.OutOfDeviceMemoryException;
+import dev.baton.device.StepBatch;
+import dev.baton.device.Tensor;
+import dev.baton.device.host.MachineMemory;
+import dev.baton.device.reference.ReferenceDevice;
+import dev.baton.engine.EngineException;
+import dev.baton.engine.EngineOptions;
+import dev.baton.engine.ModelInfo;
+import dev.baton.engine.checkpoint.Checkpoint;
+import dev.baton.engine.checkpoint.ConfigReader;
+import dev.baton.engine.checkpoint.Fingerprint;
+import dev.baton.engine.checkpoint.ModelConfig;
+import dev.baton.engine.checkpoint.TensorNames;
+import java.util.List;
+import java.util.function.Consumer;
+import java.util.stream.IntStream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Brings a model directory onto a device: reads and checks config and weights, plans memory, starts
+ * the ranks, lets each pack its shard. Any failure is one EngineException, and frees what was
+ * taken.
+ */
+public final class ModelLoader {
+
+  private static final Logger LOG = LoggerFactory.getLogger(ModelLoader.class);
+
+  /** A load is long when it has gone on for this time; then each tenth of the layers is told. */
+  private static final long QUIET_NANOS = 1_000_000_000L;
+
+  private final EngineOptions options;
+  private final Consumer<String> progress;
+  private final Device device;
+  private final long available;
+
+  private ModelLoader(
+      EngineOptions options, Consumer<String> progress, Device device, long available) {
+    this.options = options;
+    this.progress = progress;
+    this.device = device;
+    this.available = available;
+  }
+
+  /**
+   * Opens the device and loads onto it.
+   *
+   * @param progress hears a line now and then when loading takes long; called on any thread
+   */
+  public static ModelRunner load(EngineOptions options, Consumer<String> progress) {
+    return load(options, progress, ReferenceDevice.open());
+  }
+
+  /**
+   * Loads onto a device that the runner then owns; a failure closes it too.
+   *
+   * @param progress hears a line now and then when loading takes long; called on any thread
+   */
+  static ModelRunner load(EngineOptions options, Consumer<String> progress, Device device) {
+    return load(options, progress, device, MachineMemory.available());
+  }
+
+  static ModelRunner load(
+      EngineOptions options, Consumer<String> progress, Device device, long available) {
+    try {
+      return new ModelLoader(options, progress, device, available).load();
+    } catch (OutOfDeviceMemoryException e) {
+      device.close();
+      throw new EngineException(
+          EngineException.Kind.NO_CAPACITY, String.valueOf(e.getMessage()), e);
+    } catch (RuntimeException | Error e) {
+      device.close();
+      throw e;
+    }
+  }
+
+  private ModelRunner load() {
+    ModelConfig config = ConfigReader.read(options.modelDirectory());
+    Shard.check(config, options.tensorParallel());
+    int contextLength = contextLength(config);
+    try (Checkpoint checkpoint = Checkpoint.open(options.modelDirectory())) {
+      config.architecture().check(config, checkpoint);
+      DType dtype = dtype(config, checkpoint);
+      MemoryPlan plan = MemoryPlan.make(config, options, contextLength, dtype, dtype, available);
+      ModelInfo model = describe(config, checkpoint, contextLength, dtype);
+      LOG.info("device: {}", device.description());
+      LOG.info("model: {}, TP {}, {}", model, options.tensorParallel(), dtype);
+      LOG.info("memory: {}", plan);
+      WeightLoader weights = new WeightLoader(device, checkpoint, config, dtype);
+      return start(model, config, plan, weights);
+    }
+  }
+
+  private int contextLength(ModelConfig config) {
+    if (options.contextLength() > config.contextLength()) {
+      throw new EngineException(
+          EngineException.Kind.INVALID,
+          "contextLength: %d (expected: <= %d, the model's max_position_embeddings)"
+              .formatted(options.contextLength(), config.contextLength()));
+    }
+    return options.contextLength() == 0 ? config.contextLength() : options.contextLength();
+  }
+
+  private DType dtype(ModelConfig config, Checkpoint checkpoint) {
+    DType declared = config.dtype();
+    DType own = declared == null ? checkpoint.get(TensorNames.EMBEDDING).dtype() : declared;
+    return switch (options.precision()) {
+      case AUTO -> own == DType.BFLOAT16 ? DType.BFLOAT16 : DType.FLOAT32;
+      case FLOAT32 -> DType.FLOAT32;
+      case BFLOAT16 -> DType.BFLOAT16;
+    };
+  }
+
+  private ModelInfo describe(
+      ModelConfig config, Checkpoint checkpoint, int contextLength, DType dtype) {
+    return new ModelInfo(
+        options.servedName(),
+        config.architecture().configName(),
+        Fingerprint.of(config, checkpoint, dtype, dtype),
+        contextLength,
+        config.vocabularySize(),
+        config.layers(),
+        config.kvHeads(),
+        config.headDim(),
+        dtype,
+        config.eosTokenIds());
+  }
+
+  private ModelRunner start(
+      ModelInfo model, ModelConfig config, MemoryPlan plan, WeightLoader weights) {
+    List<Ops> ops = device.openRanks(options.tensorParallel());
+    List<Shard> shards =
+        IntStream.range(0, ops.size())
+            .mapToObj(rank -> new Shard(config, rank, ops.size()))
+            .toList();
+    SharedWeights shared = weights.shared(model.contextLength());
+    StepBatch batch =
+        device.allocateStepBatch(
+            options.stepTokens(),
+            Math.min(options.stepTokens(), options.maxSessions()),
+            plan.sessionBlocks());
+    Tensor logits = device.allocate(DType.FLOAT32, plan.logitRows(), config.vocabularySize());
+    ForwardPass[] passes = new ForwardPass[ops.size()];
+    KvCache[] caches = new KvCache[ops.size()];
+    Ranks ranks = new Ranks(ops);
+    try {
+      Progress layers = new Progress(config.layers());
+      ranks.runAll(
+          rank -> {
+            Shard shard = shards.get(rank);
+            RankWeights own = weights.shard(shard, shared, done -> layers.tell(rank, done));
+            caches[rank] =
+                device.allocateKvCache(
+                    MemoryPlan.kvShape(shard, options, plan.blocks(), model.kvDtype()));
+            passes[rank] =
+                new ForwardPass(
+                    ops.get(rank),
+                    shard,
+                    shared,
+                    own,
+                    Activations.allocate(device, shard, options.stepTokens(), plan.logitRows()),
+                    caches[rank],
+                    batch,
+                    logits);
+          });
+      return new RankedModelRunner(
+          model, device, ranks, shards, List.of(passes), List.of(caches), batch, logits);
+    } catch (RuntimeException | Error e) {
+      ranks.close();
+      throw e;
+    }
+  }
+
+  /** Tells rank 0's progress, which stands for all, once a load has proved to be long. */
+  private final class Progress {
+    private final long begun = System.nanoTime();
+    private final int layers;
+
+    Progress(int layers) {
+      this.layers = layers;
+    }
+
+    void tell(int rank, int done) {
+      boolean tenth = done * 10 / layers > (done - 1) * 10 / layers;
+      if (rank == 0 && tenth && System.nanoTime() - begun > QUIET_NANOS) {
+        progress.accept(
+            "loading %s: %d of %d layers".formatted(options.servedName(), done, layers));
+      }
+    }
+  }
+}

@@ -1,0 +1,160 @@
+package dev.baton.engine.model;
+
+import dev.baton.device.DType;
+import dev.baton.device.Device;
+import dev.baton.device.KvCache;
+import dev.baton.device.SlabRegion;
+import dev.baton.device.StepBatch;
+import dev.baton.device.Tensor;
+import dev.baton.engine.ModelInfo;
+import java.lang.foreign.MemorySegment;
+import java.util.List;
+import java.util.concurrent.locks.ReadWriteLock;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
+
+/**
+ * The model on its ranks. Owns device, ranks and all memory. {@link #close} waits for packs and
+ * unpacks in progress; later ones throw IllegalStateException.
+ */
+final class RankedModelRunner implements ModelRunner {
+
+  private final ModelInfo model;
+  private final Device device;
+  private final Ranks ranks;
+  private final List<Shard> shards;
+  private final List<KvCache> caches;
+  private final StepBatch batch;
+  private final Tensor logits;
+  private final Ranks.Task step;
+
+  /** Shared: packing and unpacking; exclusive: closing. */
+  private final ReadWriteLock memory = new ReentrantReadWriteLock();
+
+  private boolean closed;
+
+  /**
+   * @param passes by rank
+   * @param caches by rank
+   * @param logits {@code [logitRows, vocabulary]} float32
+   */
+  RankedModelRunner(
+      ModelInfo model,
+      Device device,
+      Ranks ranks,
+      List<Shard> shards,
+      List<ForwardPass> passes,
+      List<KvCache> caches,
+      StepBatch batch,
+      Tensor logits) {
+    this.model = model;
+    this.device = device;
+    this.ranks = ranks;
+    this.shards = List.copyOf(shards);
+    this.caches = List.copyOf(caches);
+    this.batch = batch;
+    this.logits = logits;
+    List<ForwardPass> program = List.copyOf(passes);
+    this.step = rank -> program.get(rank).run();
+  }
+
+  @Override
+  public ModelInfo model() {
+    return model;
+  }
+
+  @Override
+  public int blocks() {
+    return caches.getFirst().shape().blocks();
+  }
+
+  @Override
+  public int blockTokens() {
+    return caches.getFirst().shape().blockTokens();
+  }
+
+  @Override
+  public StepBatch batch() {
+    return batch;
+  }
+
+  @Override
+  public MemorySegment run() {
+    if (batch.tokens() == 0) {
+      throw new IllegalArgumentException("batch: empty (expected: at least one token)");
+    }
+    if (batch.logitRows() > logits.rows()) {
+      throw new IllegalArgumentException(
+          "batch: %d rows that need logits (expected: <= %d, the least of stepTokens and maxSessions)"
+              .formatted(batch.logitRows(), logits.rows()));
+    }
+    ranks.runAll(step);
+    return logits
+        .segment()
+        .asSlice(0, logits.columns() * batch.logitRows() * DType.FLOAT32.bytes());
+  }
+
+  @Override
+  public void packKv(int[] blockTable, SlabRegion region, MemorySegment slab) {
+    checkSlab(region, slab);
+    memory.readLock().lock();
+    try {
+      requireOpen();
+      for (int rank = 0; rank < caches.size(); rank++) {
+        if (shards.get(rank).firstHolder()) {
+          device.packKv(caches.get(rank), blockTable, region, slab);
+        }
+      }
+    } finally {
+      memory.readLock().unlock();
+    }
+  }
+
+  @Override
+  public void unpackKv(int[] blockTable, SlabRegion region, MemorySegment slab) {
+    checkSlab(region, slab);
+    memory.readLock().lock();
+    try {
+      requireOpen();
+      for (KvCache cache : caches) {
+        device.unpackKv(cache, blockTable, region, slab);
+      }
+    } finally {
+      memory.readLock().unlock();
+    }
+  }
+
+  private void checkSlab(SlabRegion region, MemorySegment slab) {
+    if (region.layerTo() > model.layers()
+        || region.headTo() > model.kvHeads()
+        || region.headDim() != model.headDim()) {
+      throw new IllegalArgumentException(
+          "region: %s (expected: within %d layers, %d KV heads of %d)"
+              .formatted(region, model.layers(), model.kvHeads(), model.headDim()));
+    }
+    if (slab.byteSize() < region.bytes()) {
+      throw new IllegalArgumentException(
+          "slab: %d bytes (expected: >= %d)".formatted(slab.byteSize(), region.bytes()));
+    }
+  }
+
+  private void requireOpen() {
+    if (closed) {
+      throw new IllegalStateException("model runner: closed");
+    }
+  }
+
+  @Override
+  public void close() {
+    memory.writeLock().lock();
+    try {
+      if (closed) {
+        return;
+      }
+      closed = true;
+      ranks.close();
+      device.close();
+    } finally {
+      memory.writeLock().unlock();
+    }
+  }
+}

@@ -1,0 +1,19 @@
+package dev.baton.engine.model;
+
+import dev.baton.device.Tensor;
+import java.util.List;
+
+/**
+ * What all ranks of a host device read alike.
+ *
+ * @param embedding {@code [vocabulary, hidden]}
+ * @param inputNorms by layer, {@code [1, hidden]} float32
+ * @param postAttentionNorms likewise
+ * @param finalNorm {@code [1, hidden]} float32
+ */
+record SharedWeights(
+    Tensor embedding,
+    List<Tensor> inputNorms,
+    List<Tensor> postAttentionNorms,
+    Tensor finalNorm,
+    RotaryTable rotary) {}

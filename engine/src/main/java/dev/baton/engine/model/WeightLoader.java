@@ -1,0 +1,107 @@
+package dev.baton.engine.model;
+
+import dev.baton.device.DType;
+import dev.baton.device.Device;
+import dev.baton.device.LinearWeight;
+import dev.baton.device.Tensor;
+import dev.baton.device.WeightSlice;
+import dev.baton.engine.checkpoint.Checkpoint;
+import dev.baton.engine.checkpoint.CheckpointTensor;
+import dev.baton.engine.checkpoint.ModelConfig;
+import dev.baton.engine.checkpoint.TensorNames;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.IntConsumer;
+
+/**
+ * Brings the tensors of a checked checkpoint to a device. {@link #shard} is called by each rank's
+ * own thread, so that ranks pack side by side and each touches its memory first.
+ *
+ * @param dtype in which matrices are kept; norms are float32 always
+ */
+record WeightLoader(Device device, Checkpoint checkpoint, ModelConfig config, DType dtype) {
+
+  SharedWeights shared(int positions) {
+    List<Tensor> inputNorms = new ArrayList<>();
+    List<Tensor> postAttentionNorms = new ArrayList<>();
+    for (int layer = 0; layer < config.layers(); layer++) {
+      TensorNames names = new TensorNames(layer);
+      inputNorms.add(norm(names.inputNorm()));
+      postAttentionNorms.add(norm(names.postAttentionNorm()));
+    }
+    int hidden = config.hiddenSize();
+    return new SharedWeights(
+        device.convert(whole(TensorNames.EMBEDDING, config.vocabularySize(), hidden), dtype),
+        inputNorms,
+        postAttentionNorms,
+        norm(TensorNames.FINAL_NORM),
+        RotaryTable.compute(device, config, positions));
+  }
+
+  /**
+   * @param loaded hears the number of layers done so far
+   */
+  RankWeights shard(Shard shard, SharedWeights shared, IntConsumer loaded) {
+    List<LayerWeights> layers = new ArrayList<>();
+    for (int layer = 0; layer < config.layers(); layer++) {
+      TensorNames names = new TensorNames(layer);
+      layers.add(
+          new LayerWeights(
+              shared.inputNorms().get(layer),
+              rows(names.query(), shard.queries()),
+              rows(names.key(), shard.keys()),
+              rows(names.value(), shard.keys()),
+              columns(names.output(), shard.queries()),
+              shared.postAttentionNorms().get(layer),
+              rows(names.gate(), shard.inner()),
+              rows(names.up(), shard.inner()),
+              columns(names.down(), shard.inner())));
+      loaded.accept(layer + 1);
+    }
+    String head = config.tiedEmbeddings() ? TensorNames.EMBEDDING : TensorNames.LM_HEAD;
+    return new RankWeights(layers, rows(head, shard.vocabulary()));
+  }
+
+  /** Bytes that {@link #shared} and {@link #shard} of all ranks take, not counting padding. */
+  static long bytes(ModelConfig config, int ranks, DType dtype) {
+    long hidden = config.hiddenSize();
+    long matrices = 2L * config.vocabularySize() * hidden;
+    for (int rank = 0; rank < ranks; rank++) {
+      Shard shard = new Shard(config, rank, ranks);
+      long perLayer =
+          2L * shard.queries().size() + 2L * shard.keys().size() + 3L * shard.inner().size();
+      matrices += config.layers() * perLayer * hidden;
+    }
+    long norms = (2L * config.layers() + 1) * hidden;
+    return matrices * dtype.bytes() + norms * Float.BYTES;
+  }
+
+  private Tensor norm(String name) {
+    return device.convert(whole(name, 1, config.hiddenSize()), DType.FLOAT32);
+  }
+
+  private LinearWeight rows(String name, Shard.Range range) {
+    CheckpointTensor tensor = checkpoint.get(name);
+    int rows = tensor.shape().get(0);
+    int columns = tensor.shape().get(1);
+    return device.packLinear(
+        new WeightSlice(
+            tensor.data(), tensor.dtype(), rows, columns, range.from(), range.to(), 0, columns),
+        dtype);
+  }
+
+  private LinearWeight columns(String name, Shard.Range range) {
+    CheckpointTensor tensor = checkpoint.get(name);
+    int rows = tensor.shape().get(0);
+    int columns = tensor.shape().get(1);
+    return device.packLinear(
+        new WeightSlice(
+            tensor.data(), tensor.dtype(), rows, columns, 0, rows, range.from(), range.to()),
+        dtype);
+  }
+
+  private WeightSlice whole(String name, int rows, int columns) {
+    CheckpointTensor tensor = checkpoint.get(name);
+    return WeightSlice.whole(tensor.data(), tensor.dtype(), rows, columns);
+  }
+}

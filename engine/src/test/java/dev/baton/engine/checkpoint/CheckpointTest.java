@@ -1,0 +1,138 @@
+package dev.baton.engine.checkpoint;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.baton.engine.EngineException;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class CheckpointTest {
+
+  private static final String SHARD_2 = "model-00002-of-00002.safetensors";
+
+  @TempDir Path directory;
+
+  @Test
+  void shardsGiveTheTensorsOfASingleFile() throws IOException {
+    Path single = new TinyModel().write(directory.resolve("single"));
+    Path shards = new TinyModel().inShards().write(directory.resolve("shards"));
+    assertThat(shards.resolve("model.safetensors")).doesNotExist();
+    try (Checkpoint a = Checkpoint.open(single);
+        Checkpoint b = Checkpoint.open(shards)) {
+      assertThat(b.names()).containsExactlyElementsOf(a.names());
+      for (String name : a.names()) {
+        assertThat(b.get(name).shape()).isEqualTo(a.get(name).shape());
+        assertThat(b.get(name).data().mismatch(a.get(name).data())).isEqualTo(-1);
+      }
+      ModelConfig config = ConfigReader.read(shards);
+      config.architecture().check(config, b);
+    }
+  }
+
+  @Test
+  void refusesADirectoryWithoutWeights() throws IOException {
+    Files.writeString(directory.resolve("pytorch_model.bin"), "");
+    refuses(directory, "expected: model.safetensors or model.safetensors.index.json");
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {"../secret.safetensors", "/etc/passwd", "a\\\\b.safetensors", "weights.bin", ""})
+  void refusesAShardThatIsNotAFileBesideTheIndex(String file) throws IOException {
+    Files.writeString(
+        directory.resolve("model.safetensors.index.json"),
+        "{\"weight_map\": {\"a\": \"%s\"}}".formatted(file));
+    refuses(directory, "beside the index");
+  }
+
+  @Test
+  void refusesAMissingShard() throws IOException {
+    new TinyModel().inShards().write(directory);
+    Files.delete(directory.resolve(SHARD_2));
+    refuses(directory, SHARD_2);
+  }
+
+  @Test
+  void refusesATensorThatItsShardDoesNotHave() throws IOException {
+    new TinyModel().inShards().write(directory);
+    new SafetensorsWriter().add("other", List.of(1), 1).write(directory.resolve(SHARD_2));
+    refuses(directory, "a file that has this tensor");
+  }
+
+  @Test
+  void refusesATensorThatTwoShardsHave() throws IOException {
+    new TinyModel().inShards().write(directory);
+    new SafetensorsWriter()
+        .add(TensorNames.EMBEDDING, List.of(1), 1)
+        .write(directory.resolve(SHARD_2));
+    refuses(directory, "in another shard");
+  }
+
+  @Test
+  void namesAMissingTensorAndItsShape() throws IOException {
+    new TinyModel().withTensor("model.layers.1.mlp.up_proj.weight", List.of()).write(directory);
+    failsCheck("model.layers.1.mlp.up_proj.weight: missing (expected: shape [44, 32])");
+  }
+
+  @Test
+  void namesAMisshapedTensorWithBothShapes() throws IOException {
+    new TinyModel().withTensor("model.norm.weight", List.of(33)).write(directory);
+    failsCheck("model.norm.weight: shape [33] (expected: [32])");
+  }
+
+  @Test
+  void namesASurplusTensor() throws IOException {
+    new TinyModel()
+        .withTensor("model.layers.2.mlp.up_proj.weight", List.of(44, 32))
+        .write(directory);
+    failsCheck("model.layers.2.mlp.up_proj.weight: surplus");
+  }
+
+  @Test
+  void saysHowManyMoreAreWrong() throws IOException {
+    new TinyModel().write(directory);
+    Files.writeString(
+        directory.resolve("config.json"), new TinyModel().with("hidden_size", 64).json());
+    failsCheck("and 18 more");
+  }
+
+  @Test
+  void readsPastWhatNobodyNeeds() throws IOException {
+    new TinyModel()
+        .with("tie_word_embeddings", true)
+        .withTensor("lm_head.weight", List.of(40, 32))
+        .withTensor("model.layers.0.self_attn.rotary_emb.inv_freq", List.of(4))
+        .write(directory);
+    try (Checkpoint checkpoint = Checkpoint.open(directory)) {
+      ModelConfig config = ConfigReader.read(directory);
+      config.architecture().check(config, checkpoint);
+    }
+  }
+
+  private void failsCheck(String reason) {
+    ModelConfig config = ConfigReader.read(directory);
+    try (Checkpoint checkpoint = Checkpoint.open(directory)) {
+      assertThatThrownBy(() -> config.architecture().check(config, checkpoint))
+          .isInstanceOfSatisfying(
+              EngineException.class,
+              e -> assertThat(e.kind()).isEqualTo(EngineException.Kind.BAD_MODEL))
+          .hasMessageContaining(directory.toString())
+          .hasMessageContaining(reason);
+    }
+  }
+
+  private static void refuses(Path directory, String reason) {
+    assertThatThrownBy(() -> Checkpoint.open(directory))
+        .isInstanceOfSatisfying(
+            EngineException.class,
+            e -> assertThat(e.kind()).isEqualTo(EngineException.Kind.BAD_MODEL))
+        .hasMessageContaining(reason);
+  }
+}

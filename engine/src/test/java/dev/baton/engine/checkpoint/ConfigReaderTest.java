@@ -1,0 +1,199 @@
+package dev.baton.engine.checkpoint;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.baton.device.DType;
+import dev.baton.engine.EngineException;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class ConfigReaderTest {
+
+  /** Llama 3.2 1B, as transformers 4 writes it. */
+  private static final String TRANSFORMERS_4 =
+      """
+      {"architectures": ["LlamaForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+       "bos_token_id": 128000, "eos_token_id": [128001, 128008, 128009], "head_dim": 64,
+       "hidden_act": "silu", "hidden_size": 2048, "initializer_range": 0.02,
+       "intermediate_size": 8192, "max_position_embeddings": 131072, "mlp_bias": false,
+       "model_type": "llama", "num_attention_heads": 32, "num_hidden_layers": 16,
+       "num_key_value_heads": 8, "pretraining_tp": 1, "rms_norm_eps": 1e-05,
+       "rope_scaling": {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+                        "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+       "rope_theta": 500000.0, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+       "transformers_version": "4.45.0.dev0", "use_cache": true, "vocab_size": 128256}
+      """;
+
+  @TempDir Path directory;
+
+  @Test
+  void readsTheFormOfTransformers4() throws IOException {
+    assertThat(read(TRANSFORMERS_4))
+        .isEqualTo(
+            new ModelConfig(
+                Architecture.LLAMA,
+                128256,
+                2048,
+                8192,
+                16,
+                32,
+                8,
+                64,
+                1e-5f,
+                500000,
+                new RopeScaling.Llama3(32, 1, 4, 8192),
+                true,
+                131072,
+                DType.BFLOAT16,
+                java.util.List.of(128001, 128008, 128009)));
+  }
+
+  @Test
+  void readsTheFormOfTransformers5AsTheSameModel() throws IOException {
+    String rope =
+        "\"rope_parameters\": {\"rope_theta\": 500000.0, \"factor\": 32.0, \"high_freq_factor\":"
+            + " 4.0, \"low_freq_factor\": 1.0, \"original_max_position_embeddings\": 8192,"
+            + " \"rope_type\": \"llama3\"},";
+    String newer =
+        TRANSFORMERS_4
+            .replaceAll("(?s)\"rope_scaling\".*?\\},", rope)
+            .replace("\"rope_theta\": 500000.0, \"tie", "\"tie")
+            .replace("torch_dtype", "dtype");
+    assertThat(newer).contains("rope_parameters").doesNotContain("rope_scaling");
+    assertThat(read(newer)).isEqualTo(read(TRANSFORMERS_4));
+  }
+
+  @Test
+  void takesTransformersDefaultsForAbsentFields() throws IOException {
+    ModelConfig config =
+        read(
+            """
+            {"architectures": ["LlamaForCausalLM"], "vocab_size": 10, "hidden_size": 16,
+             "intermediate_size": 20, "num_hidden_layers": 1, "num_attention_heads": 4,
+             "head_dim": null, "rope_scaling": null, "eos_token_id": null}
+            """);
+    assertThat(config.kvHeads()).isEqualTo(4);
+    assertThat(config.headDim()).isEqualTo(4);
+    assertThat(config.normEpsilon()).isEqualTo(1e-6f);
+    assertThat(config.ropeTheta()).isEqualTo(10000);
+    assertThat(config.ropeScaling()).isEqualTo(new RopeScaling.None());
+    assertThat(config.tiedEmbeddings()).isFalse();
+    assertThat(config.contextLength()).isEqualTo(2048);
+    assertThat(config.dtype()).isNull();
+    assertThat(config.eosTokenIds()).isEmpty();
+  }
+
+  @Test
+  void readsLinearRopeScalingUnderItsOldName() throws IOException {
+    String json =
+        new TinyModel().with("rope_scaling", "{\"type\": \"linear\", \"factor\": 2.5}").json();
+    assertThat(read(json).ropeScaling()).isEqualTo(new RopeScaling.Linear(2.5));
+  }
+
+  @Test
+  void prefersEndTokensOfTheGenerationConfig() throws IOException {
+    Files.writeString(directory.resolve("generation_config.json"), "{\"eos_token_id\": [3, 4]}");
+    assertThat(read(new TinyModel().json()).eosTokenIds()).containsExactly(3, 4);
+    Files.writeString(directory.resolve("generation_config.json"), "{\"eos_token_id\": 5}");
+    assertThat(read(new TinyModel().json()).eosTokenIds()).containsExactly(5);
+    Files.writeString(directory.resolve("generation_config.json"), "{}");
+    assertThat(read(new TinyModel().json()).eosTokenIds()).containsExactly(2);
+  }
+
+  @ParameterizedTest(name = "{0}: {1}")
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "architectures           | [\"GPT2LMHeadModel\"]        | GPT2LMHeadModel (expected: one of"
+            + " LlamaForCausalLM)",
+        "architectures           | []                           | a list of one name",
+        "architectures           | null                         | architectures: missing",
+        "vocab_size              | 0                            | a whole number from 1",
+        "vocab_size              | 1e30                         | a whole number from 1",
+        "hidden_size             | 99999999999999999999         | a whole number from 1",
+        "hidden_size             | \"64\"                       | a whole number from 1",
+        "hidden_size             | 33                           | a multiple of"
+            + " num_attention_heads, 4",
+        "num_hidden_layers       | -1                           | a whole number from 1",
+        "num_key_value_heads     | 3                            | a divisor of num_attention_heads,"
+            + " 4",
+        "head_dim                | 7                            | an even number",
+        "rms_norm_eps            | -1                           | a number > 0",
+        "rope_theta              | 0                            | a number > 0",
+        "attention_bias          | true                         | expected: false",
+        "mlp_bias                | true                         | expected: false",
+        "hidden_act              | \"gelu\"                     | expected: silu",
+        "quantization_config     | {\"bits\": 4}                | weights in F32",
+        "dtype                   | \"float8_e4m3fn\"            | float32, bfloat16, float16",
+        "eos_token_id            | [1, 40]                      | from 0 to 39",
+        "eos_token_id            | \"two\"                      | from 0 to 39",
+        "tie_word_embeddings     | 1                            | true or false",
+        "rope_scaling            | 8                            | an object",
+        "rope_scaling            | {\"rope_type\": \"yarn\"}    | one of default, linear, llama3",
+        "rope_scaling            | {\"type\": \"linear\"}       | factor: missing",
+        "rope_parameters         | {\"rope_type\": \"dynamic\"} | one of default, linear, llama3",
+        "rope_scaling            | {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\":"
+            + " 4, \"high_freq_factor\": 4, \"original_max_position_embeddings\": 64} | >"
+            + " low_freq_factor",
+      })
+  void refusesByNameWhatItCannotRun(String field, String value, String reason) {
+    refuses(new TinyModel().with(field, value).json(), reason);
+  }
+
+  @Test
+  void refusesADirectoryWithoutConfig() {
+    assertThatThrownBy(() -> ConfigReader.read(directory))
+        .isInstanceOf(EngineException.class)
+        .hasMessageContaining("config.json: missing");
+    assertThatThrownBy(() -> ConfigReader.read(directory.resolve("absent")))
+        .isInstanceOf(EngineException.class)
+        .hasMessageContaining("expected: a directory");
+  }
+
+  @Test
+  void refusesWhatIsNotJson() {
+    refuses("", "config.json");
+    refuses("no", "not JSON");
+    refuses("[1]", "expected: an object");
+    refuses("{\"vocab_size\": 1, \"vocab_size\": 2}", "not JSON");
+  }
+
+  @Test
+  void mutatedConfigsEndInAConfigOrInAnEngineException() throws IOException {
+    Random random = Seed.random("config mutations");
+    String alphabet = "0123456789-[]{}\",:eE.truefalsn\u0000";
+    for (int round = 0; round < 2000; round++) {
+      StringBuilder json = new StringBuilder(TRANSFORMERS_4);
+      for (int i = random.nextInt(6); i >= 0; i--) {
+        json.setCharAt(
+            random.nextInt(json.length()), alphabet.charAt(random.nextInt(alphabet.length())));
+      }
+      try {
+        assertThat(read(json.toString()).layers()).isPositive();
+      } catch (EngineException e) {
+        assertThat(e.kind()).isEqualTo(EngineException.Kind.BAD_MODEL);
+      }
+    }
+  }
+
+  private ModelConfig read(String json) throws IOException {
+    Files.writeString(directory.resolve("config.json"), json);
+    return ConfigReader.read(directory);
+  }
+
+  private void refuses(String json, String reason) {
+    assertThatThrownBy(() -> read(json))
+        .isInstanceOfSatisfying(
+            EngineException.class,
+            e -> assertThat(e.kind()).isEqualTo(EngineException.Kind.BAD_MODEL))
+        .hasMessageContaining("config.json")
+        .hasMessageContaining(reason);
+  }
+}
