@@ -1,0 +1,52 @@
+package dev.baton.router.text;
+
+import java.util.List;
+
+/** The text of one continuation: vocabulary, then decoder, then stop strings. */
+final class ContinuationText implements TextStream {
+
+  private final Vocabulary vocabulary;
+  private final TokenDecoder.Running decoder;
+  private final StopStrings stops;
+  private final boolean skipSpecialTokens;
+  private boolean finished;
+
+  ContinuationText(
+      Vocabulary vocabulary,
+      TokenDecoder.Running decoder,
+      List<String> stops,
+      boolean skipSpecialTokens) {
+    this.vocabulary = vocabulary;
+    this.decoder = decoder;
+    this.stops = new StopStrings(stops);
+    this.skipSpecialTokens = skipSpecialTokens;
+  }
+
+  @Override
+  public String append(int tokenId) {
+    if (stops.found() || finished) {
+      throw new IllegalStateException("text stream: token after its end");
+    }
+    String token = vocabulary.string(tokenId);
+    if (token == null || (skipSpecialTokens && vocabulary.isSpecial(tokenId))) {
+      return "";
+    }
+    return stops.take(decoder.take(token));
+  }
+
+  @Override
+  public boolean stopped() {
+    return stops.found();
+  }
+
+  @Override
+  public String finish() {
+    if (finished || stops.found()) {
+      finished = true;
+      return "";
+    }
+    finished = true;
+    String text = stops.take(decoder.end());
+    return text + stops.end();
+  }
+}
