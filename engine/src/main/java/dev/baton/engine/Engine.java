@@ -1,5 +1,7 @@
 package dev.baton.engine;
 
+import dev.baton.engine.model.ModelRunner;
+
 /**
  * One model replica: receives sessions, runs steps, tells listeners.
  *
@@ -18,6 +20,14 @@ package dev.baton.engine;
  * </ul>
  */
 public interface Engine extends AutoCloseable {
+
+  /**
+   * An engine over a runner that is loaded already, in this process. The engine owns the runner
+   * from now on.
+   */
+  static Engine on(ModelRunner runner, EngineOptions options) {
+    return new LocalEngine(runner, options);
+  }
 
   ModelInfo model();
 
@@ -63,7 +73,10 @@ public interface Engine extends AutoCloseable {
   void release(SessionId session);
 
   /**
-   * Schedules and runs one step, and calls the listeners.
+   * Schedules and runs one step, and calls the listeners. When the device fails, every session
+   * hears onFailed, and this and every later call but {@link #release}, {@link #status} and {@link
+   * #close} throws {@link EngineException} INTERNAL. Listeners may call every method but this one
+   * and {@link #close}.
    *
    * @return false when there was nothing to run
    */

@@ -8,6 +8,14 @@ package dev.baton.engine;
 public interface SessionListener {
 
   /**
+   * The first step of the session is done. Called once, before anything else, for sessions of
+   * {@link Engine#generate} and {@link Engine#prefill}.
+   *
+   * @param cachedTokens leading context tokens that came from the prefix cache
+   */
+  default void onAdmitted(int cachedTokens) {}
+
+  /**
    * The KV of context tokens {@code [0, tokens)} is in blocks and may be packed. Called for
    * prefill-only sessions after each chunk, before {@link #onToken} for the last one; the first
    * call counts what came from the prefix cache.

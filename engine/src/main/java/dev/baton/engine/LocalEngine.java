@@ -1,0 +1,404 @@
+package dev.baton.engine;
+
+import dev.baton.device.StepBatch;
+import dev.baton.engine.EngineException.Kind;
+import dev.baton.engine.SampledToken.FinishReason;
+import dev.baton.engine.SampledToken.Logprobs;
+import dev.baton.engine.cache.BlockPool;
+import dev.baton.engine.cache.BlockTable;
+import dev.baton.engine.model.ModelRunner;
+import dev.baton.engine.sample.Sampler;
+import dev.baton.engine.schedule.Scheduler;
+import dev.baton.engine.schedule.Session;
+import dev.baton.engine.schedule.Session.State;
+import dev.baton.engine.schedule.StepPlan;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The engine over a {@link ModelRunner} in this process. A step is four verbs: schedule, run,
+ * sample, settle. Owns the runner. Listeners may call back into every method but {@link #step} and
+ * {@link #close}.
+ */
+final class LocalEngine implements Engine {
+
+  private static final Logger LOG = LoggerFactory.getLogger(LocalEngine.class);
+
+  private final ModelRunner runner;
+  private final ModelInfo model;
+  private final SessionRules rules;
+  private final BlockPool pool;
+  private final Scheduler scheduler;
+  private final Sampler sampler;
+
+  // In order of arrival, so that failing all of them is the same in every run.
+  private final Map<SessionId, Session> sessions = new LinkedHashMap<>();
+  private final Map<SessionId, SessionKv> views = new HashMap<>();
+
+  private long arrivals;
+  private long steps;
+  private long promptTokens;
+  private long generatedTokens;
+  private boolean inStep;
+  private boolean closed;
+  private @Nullable EngineException ended;
+  private volatile EngineStatus status;
+
+  LocalEngine(ModelRunner runner, EngineOptions options) {
+    this.runner = runner;
+    this.model = runner.model();
+    StepBatch batch = runner.batch();
+    int contextLength = Math.min(model.contextLength(), batch.maxBlocks() * runner.blockTokens());
+    if (options.contextLength() > 0) {
+      contextLength = Math.min(contextLength, options.contextLength());
+    }
+    this.rules = new SessionRules(model, contextLength);
+    this.pool = new BlockPool(runner.blocks(), runner.blockTokens(), model.fingerprint());
+    this.scheduler =
+        new Scheduler(
+            pool,
+            Math.min(options.stepTokens(), batch.maxTokens()),
+            options.prefillChunk(),
+            Math.min(options.maxSessions(), batch.maxSequences()));
+    this.sampler = new Sampler(model.vocabularySize());
+    this.status = readStatus();
+  }
+
+  @Override
+  public ModelInfo model() {
+    return model;
+  }
+
+  @Override
+  public EngineStatus status() {
+    return status;
+  }
+
+  @Override
+  public void generate(Generation generation, SessionListener listener) {
+    enqueue(admissible(generation, listener, Session.Kind.GENERATE));
+  }
+
+  @Override
+  public void prefill(Generation generation, SessionListener listener) {
+    enqueue(admissible(generation, listener, Session.Kind.PREFILL));
+  }
+
+  @Override
+  public KvView kv(SessionId id) {
+    requireAlive();
+    Session session = require(id);
+    boolean reserved = session.state() == State.RESERVED;
+    boolean prefill = session.kind() == Session.Kind.PREFILL && session.state() != State.WAITING;
+    if (!reserved && !prefill) {
+      throw new EngineException(
+          Kind.INVALID, "kv: %s (expected: a running prefill, or reserved)".formatted(session));
+    }
+    return views.computeIfAbsent(id, _ -> openView(session, reserved));
+  }
+
+  @Override
+  public int reserve(Generation generation, SessionListener listener) {
+    Session session = admissible(generation, listener, Session.Kind.HANDOFF);
+    if (!scheduler.reserve(session)) {
+      throw new EngineException(
+          Kind.NO_CAPACITY,
+          "reserve: %d context tokens of session %s (expected: at most what is free; now %s)"
+              .formatted(generation.contextTokens(), session.id(), pool.snapshot()));
+    }
+    sessions.put(session.id(), session);
+    publishStatus();
+    return session.computed();
+  }
+
+  @Override
+  public void start(SessionId id, int firstToken) {
+    requireAlive();
+    Session session = require(id);
+    if (session.state() != State.RESERVED) {
+      throw new EngineException(Kind.INVALID, "start: %s (expected: reserved)".formatted(session));
+    }
+    rules.checkToken("firstToken", firstToken);
+    closeView(id);
+    scheduler.start(session);
+    session.append(firstToken);
+    if (rules.finish(session) != null) {
+      end(session);
+    }
+    publishStatus();
+  }
+
+  @Override
+  public void release(SessionId id) {
+    Session session = sessions.get(id);
+    if (session != null) {
+      end(session);
+      publishStatus();
+    }
+  }
+
+  @Override
+  public boolean step() {
+    requireAlive();
+    requireOutsideStep("step");
+    inStep = true;
+    try {
+      pool.beginStep(steps);
+      StepPlan plan = scheduler.schedule();
+      if (plan.size() == 0) {
+        return false;
+      }
+      MemorySegment logits = run(plan);
+      steps++;
+      settle(plan, logits);
+      return true;
+    } finally {
+      inStep = false;
+      publishStatus();
+    }
+  }
+
+  @Override
+  public void checkIntegrity() {
+    List<BlockTable> tables = new ArrayList<>();
+    for (Session session : sessions.values()) {
+      tables.add(session.table());
+    }
+    pool.checkIntegrity(tables);
+    scheduler.checkIntegrity();
+  }
+
+  @Override
+  public void close() {
+    requireOutsideStep("close");
+    if (!closed) {
+      closed = true;
+      failAll(new EngineException(Kind.INTERNAL, "engine: closed"));
+      publishStatus();
+      runner.close();
+    }
+  }
+
+  private Session admissible(Generation generation, SessionListener listener, Session.Kind kind) {
+    requireAlive();
+    if (sessions.containsKey(generation.session())) {
+      throw new EngineException(
+          Kind.INVALID,
+          "session: %s (expected: one that is not here already)".formatted(generation.session()));
+    }
+    rules.check(generation);
+    Session session =
+        new Session(
+            generation,
+            listener,
+            kind,
+            rules.tokenLimit(generation),
+            pool.open(generation.session(), generation.cacheSalt()),
+            arrivals++);
+    if (!scheduler.canEverFit(session)) {
+      throw new EngineException(
+          Kind.TOO_LONG,
+          "session: up to %d tokens (expected: what fits the KV cache, %d blocks of %d tokens)"
+              .formatted(session.tokenLimit(), pool.capacity(), pool.blockTokens()));
+    }
+    return session;
+  }
+
+  private void enqueue(Session session) {
+    sessions.put(session.id(), session);
+    scheduler.enqueue(session);
+    publishStatus();
+  }
+
+  private MemorySegment run(StepPlan plan) {
+    StepBatch batch = runner.batch();
+    try {
+      batch.begin();
+      for (int i = 0; i < plan.size(); i++) {
+        Session session = plan.session(i);
+        batch.addSequence(session.table().blocks(), session.table().count());
+        int from = session.computed();
+        int to = from + plan.tokens(i);
+        for (int position = from; position < to; position++) {
+          batch.addToken(session.token(position), position, position == session.length() - 1);
+        }
+      }
+      batch.seal();
+      return runner.run();
+    } catch (RuntimeException | Error e) {
+      // After a failed step nobody knows what is in the KV, so nothing may go on from it.
+      EngineException failure =
+          new EngineException(
+              Kind.INTERNAL, "engine: step %d failed: %s".formatted(steps + 1, e), e);
+      LOG.error("engine: step {} failed, {} sessions end", steps + 1, sessions.size(), e);
+      failAll(failure);
+      throw failure;
+    }
+  }
+
+  private void settle(StepPlan plan, MemorySegment logits) {
+    int row = 0;
+    for (int i = 0; i < plan.size(); i++) {
+      Session session = plan.session(i);
+      int tokens = plan.tokens(i);
+      // A listener may have released it meanwhile; then computed and length stand still, so the
+      // row is counted all the same.
+      boolean sampled = session.computed() + tokens == session.length();
+      int sampledRow = sampled ? row++ : -1;
+      if (session.state() == State.RUNNING) {
+        settle(session, tokens, logits, sampledRow);
+      }
+    }
+  }
+
+  private void settle(Session session, int tokens, MemorySegment logits, int row) {
+    if (session.isPrefilling()) {
+      promptTokens += tokens;
+    }
+    session.advance(tokens);
+    pool.publish(session.table(), session.tokens(), session.computed());
+    try {
+      if (session.announce()) {
+        session.listener().onAdmitted(session.cachedTokens());
+      }
+      if (session.kind() == Session.Kind.PREFILL && session.state() == State.RUNNING) {
+        SessionKv view = views.get(session.id());
+        if (view != null) {
+          view.setComputed(session.computed());
+        }
+        session.listener().onComputed(session.computed());
+      }
+      if (row >= 0 && session.state() == State.RUNNING) {
+        sample(session, logits, row);
+      }
+    } catch (RuntimeException e) {
+      // Its listener threw, though it must not; the other sessions are not to suffer for it.
+      LOG.error("session {}: its listener failed, the session is released", session.id(), e);
+      release(session.id());
+    }
+  }
+
+  private void sample(Session session, MemorySegment logits, int row) {
+    Sampling sampling = session.generation().sampling();
+    int index = session.generatedCount();
+    int token;
+    Logprobs logprobs = null;
+    try {
+      sampler.load(logits, row);
+      token = sampler.choose(sampling, index);
+      if (sampling.logprobs() >= 0) {
+        logprobs = sampler.logprobs(token, sampling.logprobs());
+      }
+    } catch (EngineException e) {
+      failUntrusted(session, e);
+      return;
+    }
+    session.append(token);
+    generatedTokens++;
+    FinishReason finish = rules.finish(session);
+    if (session.kind() == Session.Kind.PREFILL) {
+      scheduler.hold(session);
+    } else if (finish != null) {
+      end(session);
+    }
+    session.listener().onToken(new SampledToken(token, index, logprobs, finish));
+  }
+
+  private void failUntrusted(Session session, EngineException cause) {
+    LOG.error("session {}: unusable logits at token {}", session.id(), session.length(), cause);
+    forget(session);
+    scheduler.endUntrusted(session);
+    session.listener().onFailed(cause);
+  }
+
+  private void failAll(EngineException cause) {
+    ended = cause;
+    for (Session session : List.copyOf(sessions.values())) {
+      // An earlier session's listener may have released this one.
+      if (session.state() != State.ENDED) {
+        forget(session);
+        scheduler.endUntrusted(session);
+        try {
+          session.listener().onFailed(cause);
+        } catch (RuntimeException e) {
+          LOG.error("session {}: its listener failed at onFailed", session.id(), e);
+        }
+      }
+    }
+  }
+
+  private void end(Session session) {
+    forget(session);
+    scheduler.end(session);
+  }
+
+  private void forget(Session session) {
+    sessions.remove(session.id());
+    closeView(session.id());
+  }
+
+  private SessionKv openView(Session session, boolean reserved) {
+    BlockTable table = session.table();
+    return new SessionKv(
+        session.id(),
+        runner,
+        Arrays.copyOf(table.blocks(), table.count()),
+        session.computed(),
+        reserved ? session.length() : 0);
+  }
+
+  private void closeView(SessionId id) {
+    SessionKv view = views.remove(id);
+    if (view != null) {
+      view.close();
+    }
+  }
+
+  private Session require(SessionId id) {
+    Session session = sessions.get(id);
+    if (session == null) {
+      throw new EngineException(
+          Kind.INVALID, "session: %s (expected: one that is here)".formatted(id));
+    }
+    return session;
+  }
+
+  private void requireAlive() {
+    EngineException cause = ended;
+    if (cause != null) {
+      throw new EngineException(cause.kind(), String.valueOf(cause.getMessage()), cause);
+    }
+  }
+
+  private void requireOutsideStep(String what) {
+    if (inStep) {
+      throw new IllegalStateException(
+          "%s: called by a listener (expected: between steps)".formatted(what));
+    }
+  }
+
+  private void publishStatus() {
+    status = readStatus();
+  }
+
+  private EngineStatus readStatus() {
+    return new EngineStatus(
+        scheduler.waitingSessions(),
+        scheduler.runningSessions(),
+        scheduler.queuedTokens(),
+        pool.snapshot(),
+        steps,
+        promptTokens,
+        generatedTokens,
+        scheduler.cachedTokens(),
+        scheduler.preemptions());
+  }
+}

@@ -1,0 +1,85 @@
+package dev.baton.engine;
+
+import dev.baton.device.SlabRegion;
+import dev.baton.engine.model.ModelRunner;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * The {@link KvView} of one session: a copy of its block table, and what may be read and written of
+ * it. The step thread moves the limits; any thread reads and writes within them. Refuses to read
+ * what is not computed, to write into blocks that others share, and everything once it is closed.
+ */
+final class SessionKv implements KvView {
+
+  private final SessionId session;
+  private final ModelRunner runner;
+  private final int[] blocks;
+  private final int writableFrom;
+  private final int writableTo;
+  private volatile int computed;
+  private volatile boolean writable;
+  private volatile boolean open = true;
+
+  /**
+   * @param blocks of the session; this view's own from now on
+   * @param computed leading tokens whose KV is there
+   * @param writableTo tokens that a hand-off may bring; 0 when none does
+   */
+  SessionKv(SessionId session, ModelRunner runner, int[] blocks, int computed, int writableTo) {
+    this.session = session;
+    this.runner = runner;
+    this.blocks = blocks;
+    this.computed = computed;
+    this.writableFrom = computed;
+    this.writableTo = writableTo;
+    this.writable = writableTo > 0;
+  }
+
+  @Override
+  public int tokens() {
+    return blocks.length * runner.blockTokens();
+  }
+
+  @Override
+  public void pack(SlabRegion region, MemorySegment slab) {
+    requireOpen();
+    int limit = computed;
+    if (region.tokenTo() > limit) {
+      throw new IllegalArgumentException(
+          "pack: tokens [%d, %d) of session %s (expected: within the %d computed)"
+              .formatted(region.tokenFrom(), region.tokenTo(), session, limit));
+    }
+    runner.packKv(blocks, region, slab);
+  }
+
+  @Override
+  public void unpack(SlabRegion region, MemorySegment slab) {
+    requireOpen();
+    if (!writable) {
+      throw new IllegalStateException(
+          "unpack: session %s (expected: reserved and not started)".formatted(session));
+    }
+    if (region.tokenFrom() < writableFrom || region.tokenTo() > writableTo) {
+      throw new IllegalArgumentException(
+          "unpack: tokens [%d, %d) of session %s (expected: within [%d, %d))"
+              .formatted(region.tokenFrom(), region.tokenTo(), session, writableFrom, writableTo));
+    }
+    runner.unpackKv(blocks, region, slab);
+  }
+
+  void setComputed(int tokens) {
+    computed = tokens;
+  }
+
+  void close() {
+    open = false;
+    writable = false;
+  }
+
+  private void requireOpen() {
+    if (!open) {
+      throw new IllegalStateException(
+          "kv: session %s (expected: not released yet)".formatted(session));
+    }
+  }
+}

@@ -1,0 +1,66 @@
+package dev.baton.engine;
+
+import dev.baton.engine.EngineException.Kind;
+import dev.baton.engine.SampledToken.FinishReason;
+import dev.baton.engine.schedule.Session;
+import org.jspecify.annotations.Nullable;
+
+/** What a session must look like to be admitted, and which token ends it. */
+final class SessionRules {
+
+  private final ModelInfo model;
+  private final int contextLength;
+
+  /**
+   * @param contextLength most tokens of a session
+   */
+  SessionRules(ModelInfo model, int contextLength) {
+    this.model = model;
+    this.contextLength = contextLength;
+  }
+
+  /** Throws EngineException when the model can never run this. */
+  void check(Generation generation) {
+    checkTokens("prompt", generation.prompt());
+    checkTokens("generated", generation.generated());
+    if ((long) generation.prompt().length + generation.generated().length >= contextLength) {
+      throw new EngineException(
+          Kind.TOO_LONG,
+          "context: %d tokens (expected: fewer than the context length, %d)"
+              .formatted(generation.contextTokens(), contextLength));
+    }
+  }
+
+  void checkToken(String name, int token) {
+    if (token < 0 || token >= model.vocabularySize()) {
+      throw new EngineException(
+          Kind.INVALID,
+          "%s: %d (expected: 0 to %d)".formatted(name, token, model.vocabularySize() - 1));
+    }
+  }
+
+  /** Most tokens the session may come to, prompt and generated together. */
+  int tokenLimit(Generation generation) {
+    long asked = (long) generation.prompt().length + generation.sampling().maxTokens();
+    return (int) Math.min(asked, contextLength);
+  }
+
+  /** Why the session's latest token ends it, if it does. */
+  @Nullable FinishReason finish(Session session) {
+    Sampling sampling = session.generation().sampling();
+    Integer token = session.token(session.length() - 1);
+    if ((!sampling.ignoreEos() && model.eosTokenIds().contains(token))
+        || sampling.stopTokenIds().contains(token)) {
+      return FinishReason.STOP;
+    }
+    return session.length() >= session.tokenLimit() ? FinishReason.LENGTH : null;
+  }
+
+  private void checkTokens(String name, int[] tokens) {
+    for (int i = 0; i < tokens.length; i++) {
+      if (tokens[i] < 0 || tokens[i] >= model.vocabularySize()) {
+        checkToken("%s[%d]".formatted(name, i), tokens[i]);
+      }
+    }
+  }
+}

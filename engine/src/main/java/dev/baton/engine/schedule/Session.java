@@ -1,0 +1,216 @@
+package dev.baton.engine.schedule;
+
+import dev.baton.engine.Generation;
+import dev.baton.engine.SessionId;
+import dev.baton.engine.SessionListener;
+import dev.baton.engine.cache.BlockTable;
+import java.util.Arrays;
+
+/**
+ * One session on this engine: its tokens, how many of them have KV, and its blocks. States are
+ * changed by {@link Scheduler} only. Step thread only.
+ */
+public final class Session {
+
+  /** The shapes of a session, see {@link dev.baton.engine.Engine}. */
+  public enum Kind {
+    GENERATE,
+    PREFILL,
+    HANDOFF
+  }
+
+  /** Where a session is in its life. */
+  public enum State {
+    /** Not with the scheduler yet. */
+    NEW,
+    /** In the queue, without blocks. */
+    WAITING,
+    /** Holds blocks and takes part in steps. */
+    RUNNING,
+    /** Holds blocks for KV that has not arrived. */
+    RESERVED,
+    /** Prefill is done; its blocks are kept for their reader. */
+    HELD,
+    /** Holds nothing. */
+    ENDED
+  }
+
+  private static final int ROOM_FOR_TOKENS = 64;
+
+  private final Generation generation;
+  private final SessionListener listener;
+  private final Kind kind;
+  private final int tokenLimit;
+  private final BlockTable table;
+  private final long arrival;
+
+  private State state = State.NEW;
+  private int[] tokens;
+  private int length;
+  private int computed;
+  private int prefillEnd;
+  private int cachedTokens = -1;
+  private boolean announced;
+
+  /**
+   * @param tokenLimit most tokens of the session, prompt and generated together; more than the
+   *     context
+   * @param arrival rises from session to session
+   */
+  public Session(
+      Generation generation,
+      SessionListener listener,
+      Kind kind,
+      int tokenLimit,
+      BlockTable table,
+      long arrival) {
+    this.generation = generation;
+    this.listener = listener;
+    this.kind = kind;
+    this.tokenLimit = tokenLimit;
+    this.table = table;
+    this.arrival = arrival;
+    this.length = generation.contextTokens();
+    this.tokens =
+        Arrays.copyOf(
+            generation.context(), (int) Math.min(tokenLimit, length + (long) ROOM_FOR_TOKENS));
+    this.prefillEnd = length;
+  }
+
+  public SessionId id() {
+    return generation.session();
+  }
+
+  public Generation generation() {
+    return generation;
+  }
+
+  public SessionListener listener() {
+    return listener;
+  }
+
+  public Kind kind() {
+    return kind;
+  }
+
+  public State state() {
+    return state;
+  }
+
+  public BlockTable table() {
+    return table;
+  }
+
+  /** Tokens known: context and what was generated since. */
+  public int length() {
+    return length;
+  }
+
+  /** Most tokens that the session may come to. */
+  public int tokenLimit() {
+    return tokenLimit;
+  }
+
+  /** Leading tokens whose KV is in blocks. */
+  public int computed() {
+    return computed;
+  }
+
+  /** Generated tokens, those of earlier attempts included: the index of the next one. */
+  public int generatedCount() {
+    return length - generation.prompt().length;
+  }
+
+  public int token(int position) {
+    return tokens[position];
+  }
+
+  /** The tokens; the first {@link #length} entries hold. The session's own array: read only. */
+  public int[] tokens() {
+    return tokens;
+  }
+
+  /** Still computing tokens that were known when it was admitted. */
+  public boolean isPrefilling() {
+    return computed < prefillEnd;
+  }
+
+  /** Tokens that the prefix cache had when the session was first given blocks. */
+  public int cachedTokens() {
+    return Math.max(0, cachedTokens);
+  }
+
+  /** Marks the session as known to its listener; true on the first call. */
+  public boolean announce() {
+    boolean first = !announced;
+    announced = true;
+    return first;
+  }
+
+  /** The KV of the next {@code count} tokens is in blocks. */
+  public void advance(int count) {
+    computed += count;
+  }
+
+  public void append(int token) {
+    if (length == tokens.length) {
+      tokens = Arrays.copyOf(tokens, (int) Math.min(tokenLimit, 2L * length));
+    }
+    tokens[length++] = token;
+  }
+
+  /**
+   * Positions that must have room before the session may run: its tokens, and the next one unless
+   * that one's KV is never needed.
+   */
+  int positionsToAdmit() {
+    return Math.max(length, Math.min(length + 1, mostPositions()));
+  }
+
+  /** Positions that the session may come to need; the last token's KV is never read. */
+  int mostPositions() {
+    return kind == Kind.PREFILL ? generation.contextTokens() : tokenLimit - 1;
+  }
+
+  /** Its blocks grow as it generates; so it can also be preempted. */
+  boolean grows() {
+    return kind != Kind.PREFILL;
+  }
+
+  void setState(State value) {
+    state = value;
+  }
+
+  /**
+   * Starts, or starts again, from what the prefix cache had.
+   *
+   * @return whether it is the first start
+   */
+  boolean restart(int cached) {
+    computed = cached;
+    prefillEnd = length;
+    boolean first = cachedTokens < 0;
+    if (first) {
+      cachedTokens = cached;
+    }
+    return first;
+  }
+
+  /** Goes back to nothing computed. */
+  void reset() {
+    computed = 0;
+    prefillEnd = length;
+  }
+
+  /** Larger priority first, then earlier arrival. */
+  static int compare(Session a, Session b) {
+    int byPriority = Integer.compare(b.generation.priority(), a.generation.priority());
+    return byPriority != 0 ? byPriority : Long.compare(a.arrival, b.arrival);
+  }
+
+  @Override
+  public String toString() {
+    return "session %s, %s %s, %d of %d tokens computed"
+        .formatted(id(), kind, state, computed, length);
+  }
+}

@@ -1,0 +1,222 @@
+package dev.baton.engine.model;
+
+import dev.baton.device.DType;
+import dev.baton.device.SlabRegion;
+import dev.baton.device.StepBatch;
+import dev.baton.engine.EngineOptions;
+import dev.baton.engine.Generation;
+import dev.baton.engine.ModelInfo;
+import dev.baton.engine.sample.Sampler;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.IntPredicate;
+
+/**
+ * A model whose logits are a hash of all tokens before. Its KV is two numbers per position, the
+ * token and the position; a step reads all of them through the block table, so a block that belongs
+ * to another session, was freed too early or came in the wrong order gives other tokens or fails.
+ */
+public final class FakeModelRunner implements ModelRunner {
+
+  public static final int VOCABULARY = 97;
+  public static final int EOS = 2;
+  private static final int HEAD_DIM = 2;
+  private static final int EMPTY = -1;
+
+  private final ModelInfo model;
+  private final int blockTokens;
+  private final int[] kvTokens;
+  private final int[] kvPositions;
+  private final FakeStepBatch batch;
+
+  /** Steps run, for tests. */
+  public final List<StepSummary> steps = new ArrayList<>();
+
+  /** Set to fail the next run. */
+  public boolean failing;
+
+  /** Rows for which it answers NaN, by the last token of the context. */
+  public IntPredicate unusable = _ -> false;
+
+  public boolean closed;
+
+  /** Tokens per sequence of one step. */
+  public record StepSummary(List<Integer> tokens) {
+    public int total() {
+      return tokens.stream().mapToInt(Integer::intValue).sum();
+    }
+  }
+
+  public FakeModelRunner(int blocks, EngineOptions options, int contextLength) {
+    this.blockTokens = options.blockTokens();
+    this.kvTokens = new int[blocks * blockTokens];
+    this.kvPositions = new int[blocks * blockTokens];
+    Arrays.fill(kvPositions, EMPTY);
+    this.batch =
+        new FakeStepBatch(
+            options.stepTokens(), options.maxSessions(), Math.ceilDiv(contextLength, blockTokens));
+    this.model =
+        new ModelInfo(
+            "fake",
+            "Fake",
+            "f".repeat(64),
+            contextLength,
+            VOCABULARY,
+            1,
+            1,
+            HEAD_DIM,
+            DType.FLOAT32,
+            List.of(EOS));
+  }
+
+  /**
+   * The tokens that a plain run, one token after the other, generates; stops as the engine must.
+   */
+  public static List<Integer> plainRun(Generation generation, int contextLength) {
+    int[] tokens = Arrays.copyOf(generation.prompt(), contextLength);
+    int length = generation.prompt().length;
+    List<Integer> generated = new ArrayList<>();
+    Sampler sampler = new Sampler(VOCABULARY);
+    while (true) {
+      long hash = 0;
+      for (int i = 0; i < length; i++) {
+        hash = mix(hash, tokens[i]);
+      }
+      sampler.load(MemorySegment.ofArray(logits(hash)), 0);
+      int next = sampler.choose(generation.sampling(), generated.size());
+      generated.add(next);
+      tokens[length++] = next;
+      boolean stop =
+          (next == EOS && !generation.sampling().ignoreEos())
+              || generation.sampling().stopTokenIds().contains(next);
+      if (stop
+          || generated.size() == generation.sampling().maxTokens()
+          || length == contextLength) {
+        return generated;
+      }
+    }
+  }
+
+  @Override
+  public ModelInfo model() {
+    return model;
+  }
+
+  @Override
+  public int blocks() {
+    return kvTokens.length / blockTokens;
+  }
+
+  @Override
+  public int blockTokens() {
+    return blockTokens;
+  }
+
+  @Override
+  public StepBatch batch() {
+    return batch;
+  }
+
+  @Override
+  public MemorySegment run() {
+    if (failing) {
+      throw new IllegalStateException("device: lost");
+    }
+    if (!batch.sealed || batch.tokens() == 0) {
+      throw new IllegalStateException("batch: not sealed or empty");
+    }
+    MemorySegment logits =
+        Arena.ofAuto().allocate(ValueLayout.JAVA_FLOAT, (long) batch.logitRows() * VOCABULARY);
+    int[] perSequence = new int[batch.sequences()];
+    int row = 0;
+    for (FakeStepBatch.Token token : batch.tokens) {
+      perSequence[token.sequence()]++;
+      int[] table = batch.tables.get(token.sequence());
+      int slot = slot(table, token.position());
+      kvTokens[slot] = token.id();
+      kvPositions[slot] = token.position();
+      if (token.needsLogits()) {
+        float[] values = logits(hash(table, token.position()));
+        if (unusable.test(token.id())) {
+          values[5] = Float.NaN;
+        }
+        MemorySegment.copy(
+            values,
+            0,
+            logits,
+            ValueLayout.JAVA_FLOAT,
+            (long) row++ * VOCABULARY * Float.BYTES,
+            VOCABULARY);
+      }
+    }
+    steps.add(new StepSummary(Arrays.stream(perSequence).boxed().toList()));
+    return logits;
+  }
+
+  @Override
+  public void packKv(int[] blockTable, SlabRegion region, MemorySegment slab) {
+    int count = region.tokenTo() - region.tokenFrom();
+    for (int i = 0; i < count; i++) {
+      int slot = slot(blockTable, region.tokenFrom() + i);
+      slab.setAtIndex(ValueLayout.JAVA_FLOAT, 2L * i, kvTokens[slot]);
+      slab.setAtIndex(ValueLayout.JAVA_FLOAT, 2L * i + 1, kvPositions[slot]);
+    }
+  }
+
+  @Override
+  public void unpackKv(int[] blockTable, SlabRegion region, MemorySegment slab) {
+    int count = region.tokenTo() - region.tokenFrom();
+    for (int i = 0; i < count; i++) {
+      int slot = slot(blockTable, region.tokenFrom() + i);
+      kvTokens[slot] = (int) slab.getAtIndex(ValueLayout.JAVA_FLOAT, 2L * i);
+      kvPositions[slot] = (int) slab.getAtIndex(ValueLayout.JAVA_FLOAT, 2L * i + 1);
+    }
+  }
+
+  @Override
+  public void close() {
+    closed = true;
+  }
+
+  /** A slab region of tokens {@code [from, to)}. */
+  public static SlabRegion region(int from, int to) {
+    return new SlabRegion(0, 1, 0, 1, from, to, HEAD_DIM, DType.FLOAT32);
+  }
+
+  private long hash(int[] table, int lastPosition) {
+    long hash = 0;
+    for (int position = 0; position <= lastPosition; position++) {
+      int slot = slot(table, position);
+      if (kvPositions[slot] != position) {
+        throw new IllegalStateException(
+            "KV of position %d in block %d is of position %d"
+                .formatted(position, table[position / blockTokens], kvPositions[slot]));
+      }
+      hash = mix(hash, kvTokens[slot]);
+    }
+    return hash;
+  }
+
+  private int slot(int[] table, int position) {
+    return table[position / blockTokens] * blockTokens + position % blockTokens;
+  }
+
+  private static float[] logits(long hash) {
+    float[] values = new float[VOCABULARY];
+    for (int id = 0; id < VOCABULARY; id++) {
+      // Steps of 1/4, so that ties happen.
+      values[id] = (mix(hash, id) >>> 59) / 4f;
+    }
+    return values;
+  }
+
+  private static long mix(long hash, int value) {
+    long mixed = (hash + value + 1) * 0x9E3779B97F4A7C15L;
+    mixed = (mixed ^ mixed >>> 32) * 0xD6E8FEB86659FD93L;
+    return mixed ^ mixed >>> 29;
+  }
+}
