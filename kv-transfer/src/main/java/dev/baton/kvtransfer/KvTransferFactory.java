@@ -1,0 +1,31 @@
+package dev.baton.kvtransfer;
+
+import dev.baton.kvtransfer.handoff.HandoffService;
+import dev.baton.kvtransfer.handoff.ThreadedWorkers;
+import dev.baton.kvtransfer.transport.Transport;
+import dev.baton.kvtransfer.ucx.UcxTransport;
+
+/** Makes a worker process's {@link KvTransfer}. */
+public final class KvTransferFactory {
+
+  private KvTransferFactory() {}
+
+  /**
+   * Over UCX, listening on the options' host and port. The process should have been started with
+   * the environment of {@link dev.baton.kvtransfer.ucx.UcxEnvironment#defaults}.
+   *
+   * @throws IllegalStateException if UCX is not installed, or the address cannot be listened on;
+   *     the message says which and what to do
+   */
+  public static KvTransfer open(TransferOptions options) {
+    return open(options, UcxTransport.open(options.host(), options.port()));
+  }
+
+  /**
+   * Over the transport given, which the result owns and closes. For transports that wrap another,
+   * such as ones that inject faults.
+   */
+  public static KvTransfer open(TransferOptions options, Transport transport) {
+    return new HandoffService(options, transport, new ThreadedWorkers(), System::nanoTime);
+  }
+}

@@ -1,0 +1,124 @@
+package dev.baton.kvtransfer.handoff;
+
+import dev.baton.kvtransfer.Bits128;
+import dev.baton.kvtransfer.HandoffException;
+import dev.baton.kvtransfer.HandoffStats;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.Executor;
+import java.util.function.LongSupplier;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * What all open exports share: the sending pool, the packing thread, the counters. Transport thread
+ * only, but for {@link #open}.
+ */
+final class ExportDesk {
+  private static final Logger log = LoggerFactory.getLogger(ExportDesk.class);
+
+  /** Packings under way: one that runs and one that waits, so that turns stay turns. */
+  private static final int PACKINGS = 2;
+
+  private final Map<Bits128, ExportSession> sessions = new ConcurrentHashMap<>();
+  private final Executor packer;
+  private final Executor loop;
+  private final LongSupplier clock;
+  private final HandoffCounters counters;
+  private final SlabPool pool;
+  private final SlabQueue queue;
+  private int packings;
+
+  /**
+   * @param packer one thread, in order
+   * @param loop the transport's thread, in order
+   */
+  ExportDesk(
+      SlabPool pool, Executor packer, Executor loop, LongSupplier clock, HandoffCounters counters) {
+    this.pool = pool;
+    this.packer = packer;
+    this.loop = loop;
+    this.clock = clock;
+    this.counters = counters;
+    this.queue = new SlabQueue(pool, () -> packings < PACKINGS);
+  }
+
+  /** Exports that have not ended. Any thread. */
+  int open() {
+    return sessions.size();
+  }
+
+  SlabPool pool() {
+    return pool;
+  }
+
+  void add(ExportSession session) {
+    sessions.put(session.machine().route().transfer(), session);
+  }
+
+  @Nullable ExportSession get(Bits128 transfer) {
+    return sessions.get(transfer);
+  }
+
+  List<ExportSession> all() {
+    return new ArrayList<>(sessions.values());
+  }
+
+  void wantsSlabs(ExportSession session) {
+    if (session.wantsSlab()) {
+      queue.ask(session);
+    }
+  }
+
+  /** Runs a packing on the packing thread and its result on the transport's. */
+  void pack(Supplier<Runnable> packing) {
+    packings++;
+    packer.execute(
+        () -> {
+          Runnable result = packing.get();
+          loop.execute(
+              () -> {
+                packings--;
+                result.run();
+                queue.serve();
+              });
+        });
+  }
+
+  void release(Slab slab) {
+    queue.release(slab);
+  }
+
+  /** Calls a listener, after everything packed so far. */
+  void tell(Runnable call) {
+    packer.execute(new GuardedCall(call));
+  }
+
+  void completed(ExportSession session, HandoffStats stats) {
+    sessions.remove(session.machine().route().transfer());
+    counters.exported(stats);
+    log.info(
+        "exported {} to {}: {}",
+        session.machine().route(),
+        session.connection().peer(),
+        HandoffLine.of(stats));
+  }
+
+  void failed(ExportSession session, HandoffException cause) {
+    sessions.remove(session.machine().route().transfer());
+    counters.aborted.increment();
+    log.warn(
+        "export failed to {}: {}: {}",
+        session.connection().peer(),
+        cause.kind(),
+        cause.getMessage());
+  }
+
+  long nanos() {
+    return clock.getAsLong();
+  }
+}

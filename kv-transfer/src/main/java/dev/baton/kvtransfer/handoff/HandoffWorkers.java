@@ -1,0 +1,25 @@
+package dev.baton.kvtransfer.handoff;
+
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Executor;
+
+/** The threads of a {@link HandoffService} beside its transport's. */
+public interface HandoffWorkers {
+
+  /** Runs packing and the exports' listeners, one after another, in order. */
+  Executor packer();
+
+  /** Runs unpacking and the imports' listeners, one after another, in order. */
+  Executor unpacker();
+
+  /** Runs the task, which is short, again and again, so that deadlines are seen. */
+  void everyTick(Runnable task);
+
+  /**
+   * Ends after everything submitted has run.
+   *
+   * @param submitted comes down when nothing more will be submitted by the transport's thread
+   * @return false if something did not end in time
+   */
+  boolean close(CountDownLatch submitted, long seconds);
+}

@@ -1,0 +1,116 @@
+package dev.baton.kvtransfer.handoff;
+
+import dev.baton.kvtransfer.Bits128;
+import dev.baton.kvtransfer.HandoffException;
+import dev.baton.kvtransfer.HandoffStats;
+import dev.baton.kvtransfer.transport.Connection;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.Executor;
+import java.util.function.LongSupplier;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * What all open imports share: the landing pool, the unpacking thread, the counters. Transport
+ * thread only, but for {@link #add}, {@link #get} and {@link #open}.
+ */
+final class ImportDesk {
+  private static final Logger log = LoggerFactory.getLogger(ImportDesk.class);
+
+  private final Map<Bits128, ImportSession> sessions = new ConcurrentHashMap<>();
+  private final Executor unpacker;
+  private final Executor loop;
+  private final LongSupplier clock;
+  private final HandoffCounters counters;
+  private final SlabPool pool;
+  private final SlabQueue queue;
+
+  /**
+   * @param unpacker one thread, in order
+   * @param loop the transport's thread, in order
+   */
+  ImportDesk(
+      SlabPool pool,
+      Executor unpacker,
+      Executor loop,
+      LongSupplier clock,
+      HandoffCounters counters) {
+    this.pool = pool;
+    this.unpacker = unpacker;
+    this.loop = loop;
+    this.clock = clock;
+    this.counters = counters;
+    this.queue = new SlabQueue(pool, () -> true);
+  }
+
+  /** Imports that have not ended. Any thread. */
+  int open() {
+    return sessions.size();
+  }
+
+  SlabPool pool() {
+    return pool;
+  }
+
+  HandoffCounters counters() {
+    return counters;
+  }
+
+  /** Any thread: a ticket may be used as soon as it is out. */
+  void add(ImportSession session) {
+    sessions.put(session.machine().route().transfer(), session);
+  }
+
+  @Nullable ImportSession get(Bits128 transfer) {
+    return sessions.get(transfer);
+  }
+
+  List<ImportSession> all() {
+    return new ArrayList<>(sessions.values());
+  }
+
+  void wantsSlabs(ImportSession session) {
+    queue.ask(session);
+  }
+
+  /** Runs an unpacking on the unpacking thread and its result on the transport's. */
+  void unpack(Supplier<Runnable> unpacking) {
+    unpacker.execute(() -> loop.execute(unpacking.get()));
+  }
+
+  void release(Slab slab) {
+    queue.release(slab);
+  }
+
+  /** Calls a listener, after everything unpacked so far. */
+  void tell(Runnable call) {
+    unpacker.execute(new GuardedCall(call));
+  }
+
+  void completed(ImportSession session, HandoffStats stats) {
+    sessions.remove(session.machine().route().transfer());
+    counters.imported(stats);
+    log.info(
+        "imported {} from {}: {}", session.machine().route(), peer(session), HandoffLine.of(stats));
+  }
+
+  void failed(ImportSession session, HandoffException cause) {
+    sessions.remove(session.machine().route().transfer());
+    counters.aborted.increment();
+    log.warn("import failed from {}: {}: {}", peer(session), cause.kind(), cause.getMessage());
+  }
+
+  long nanos() {
+    return clock.getAsLong();
+  }
+
+  private static String peer(ImportSession session) {
+    Connection connection = session.connection();
+    return connection == null ? "nobody yet" : connection.peer();
+  }
+}

@@ -1,0 +1,361 @@
+package dev.baton.kvtransfer.handoff;
+
+import dev.baton.kvtransfer.Bits128;
+import dev.baton.kvtransfer.HandoffException;
+import dev.baton.kvtransfer.HandoffException.Kind;
+import dev.baton.kvtransfer.ImportSpec;
+import dev.baton.kvtransfer.KvGeometry;
+import dev.baton.kvtransfer.Manifest;
+import dev.baton.kvtransfer.SlabRange;
+import dev.baton.kvtransfer.Ticket;
+import dev.baton.kvtransfer.wire.Message;
+import dev.baton.kvtransfer.wire.Route;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.LongSupplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The importer's side of one hand-off, as a pure state machine: events in, effects out.
+ *
+ * <pre>
+ * EXPECTING --hello with the secret--> RECEIVING --manifest and all slabs verified--> COMPLETED
+ *     |                                    |
+ *     +---- cancel, abort, loss, deadline, what stays wrong --------------------------> FAILED
+ * </pre>
+ *
+ * <p>Each slab goes LANDING -> VERIFIED, or LANDING -> WRONG -> LANDING again with a later attempt.
+ *
+ * <p>Invariants: a position is claimed by at most one sequence number, at its first announcement; a
+ * sequence number keeps its range; only VERIFIED slabs count; COMPLETED means that exactly the
+ * manifest's slabs are verified and that they cover exactly {@code [0, layers) x [firstToken,
+ * tokens)}. Messages that are late, twice or of another epoch change nothing. What a peer with the
+ * secret sends against the rules is refused and asked for again, so that a fault on the way costs a
+ * resend and a fault at the peer soon fails the hand-off.
+ */
+final class ImportMachine {
+
+  enum State {
+    EXPECTING,
+    RECEIVING,
+    COMPLETED,
+    FAILED
+  }
+
+  private enum Phase {
+    LANDING,
+    WRONG,
+    VERIFIED
+  }
+
+  private static final class Piece {
+    final SlabRange range;
+    int attempt;
+    Phase phase = Phase.LANDING;
+
+    Piece(SlabRange range, int attempt) {
+      this.range = range;
+      this.attempt = attempt;
+    }
+  }
+
+  private final ImportSpec spec;
+  private final Route route;
+  private final Bits128 secret;
+  private final int slabBytes;
+  private final int maxResends;
+  private final LongSupplier clock;
+  private final long leaseDeadline;
+  private final Coverage coverage;
+  private final Map<Integer, Piece> pieces = new HashMap<>();
+
+  private State state = State.EXPECTING;
+  private Message.@Nullable Finish finish;
+  private int highestSequence = -1;
+  private int verified;
+  private int resent;
+  private int violations;
+  private long bytes;
+
+  /**
+   * @param slabBytes of the importer's landing slabs
+   * @param clock nanoseconds, rising
+   */
+  ImportMachine(ImportSpec spec, Ticket ticket, int slabBytes, int maxResends, LongSupplier clock) {
+    this.spec = spec;
+    this.route = new Route(ticket.transfer(), spec.session(), spec.epoch());
+    this.secret = ticket.secret();
+    this.slabBytes = slabBytes;
+    this.maxResends = maxResends;
+    this.clock = clock;
+    this.leaseDeadline = clock.getAsLong() + Duration.ofMillis(ticket.leaseMillis()).toNanos();
+    this.coverage = new Coverage(spec.geometry().layers(), spec.firstToken(), spec.tokens());
+    if (spec.geometry().bytesPerLayerToken() > slabBytes) {
+      throw new IllegalArgumentException(
+          "bytes of a layer of a token: %d (expected: at most a slab's %d)"
+              .formatted(spec.geometry().bytesPerLayerToken(), slabBytes));
+    }
+  }
+
+  State state() {
+    return state;
+  }
+
+  boolean ended() {
+    return state == State.COMPLETED || state == State.FAILED;
+  }
+
+  Route route() {
+    return route;
+  }
+
+  /** Slabs verified so far. */
+  int slabs() {
+    return verified;
+  }
+
+  /** Bytes of slabs verified so far. */
+  long bytes() {
+    return bytes;
+  }
+
+  int resent() {
+    return resent;
+  }
+
+  /**
+   * Whether this may open the hand-off: its route and its secret are the ticket's. If not, {@link
+   * #hello} must not be called.
+   */
+  boolean admits(Message.Hello m) {
+    long difference = (m.secret().high() ^ secret.high()) | (m.secret().low() ^ secret.low());
+    return !ended() && m.route().equals(route) && difference == 0;
+  }
+
+  /** A hello that is admitted; the same again is answered again. */
+  List<ImportEffect> hello(Message.Hello m) {
+    if (ended()) {
+      return List.of();
+    }
+    if (!m.geometry().equals(spec.geometry()) || m.firstToken() != spec.firstToken()) {
+      return fail(
+          Kind.INTERNAL,
+          "exporter has %s from token %d (expected: %s from token %d)"
+              .formatted(m.geometry(), m.firstToken(), spec.geometry(), spec.firstToken()));
+    }
+    state = State.RECEIVING;
+    long left = Duration.ofNanos(leaseDeadline - clock.getAsLong()).toMillis();
+    return List.of(
+        new ImportEffect.Send(
+            new Message.Welcome(
+                route, spec.tokens(), slabBytes, (int) Math.clamp(left, 0, Integer.MAX_VALUE))));
+  }
+
+  /**
+   * A slab announced on the hand-off's own connection. The effects hold exactly one of Land and
+   * Refuse.
+   *
+   * @param payload bytes that came with it
+   */
+  List<ImportEffect> slab(Message.Slab m, long payload) {
+    if (state != State.RECEIVING || !m.route().equals(route)) {
+      return List.of(new ImportEffect.Refuse());
+    }
+    if (!fits(m, payload)) {
+      return violation(m);
+    }
+    Piece piece = pieces.get(m.sequence());
+    if (piece == null) {
+      if (!coverage.add(m.range())) {
+        return violation(m);
+      }
+      pieces.put(m.sequence(), new Piece(m.range(), m.attempt()));
+      highestSequence = Math.max(highestSequence, m.sequence());
+      return List.of(new ImportEffect.Land(m));
+    }
+    if (!piece.range.equals(m.range())) {
+      return violation(m);
+    }
+    return switch (piece.phase) {
+      case LANDING -> List.of(new ImportEffect.Refuse());
+      case VERIFIED ->
+          List.of(
+              new ImportEffect.Refuse(),
+              new ImportEffect.Send(new Message.SlabAck(route, m.sequence())));
+      case WRONG -> {
+        if (m.attempt() <= piece.attempt) {
+          yield List.of(new ImportEffect.Refuse());
+        }
+        piece.attempt = m.attempt();
+        piece.phase = Phase.LANDING;
+        yield List.of(new ImportEffect.Land(m));
+      }
+    };
+  }
+
+  /** A landed slab had the announced checksum and is unpacked. */
+  List<ImportEffect> verified(int sequence) {
+    Piece piece = pieces.get(sequence);
+    if (state != State.RECEIVING || piece == null || piece.phase != Phase.LANDING) {
+      return List.of();
+    }
+    piece.phase = Phase.VERIFIED;
+    verified++;
+    bytes += spec.geometry().bytes(piece.range);
+    List<ImportEffect> effects = new ArrayList<>();
+    effects.add(new ImportEffect.Send(new Message.SlabAck(route, sequence)));
+    effects.addAll(completeIfAll());
+    return effects;
+  }
+
+  /** A slab did not land, or not with the announced checksum. */
+  List<ImportEffect> wrong(int sequence) {
+    Piece piece = pieces.get(sequence);
+    if (state != State.RECEIVING || piece == null || piece.phase != Phase.LANDING) {
+      return List.of();
+    }
+    if (piece.attempt >= maxResends) {
+      return fail(
+          Kind.CORRUPT, "slab %d arrived wrong %d times".formatted(sequence, piece.attempt + 1));
+    }
+    piece.phase = Phase.WRONG;
+    resent++;
+    return List.of(new ImportEffect.Send(new Message.SlabNack(route, sequence, piece.attempt)));
+  }
+
+  /** Finish or abort, on the hand-off's own connection. */
+  List<ImportEffect> message(Message message) {
+    if (state != State.RECEIVING || !message.route().equals(route)) {
+      return List.of();
+    }
+    return switch (message) {
+      case Message.Finish m -> finish(m);
+      case Message.Abort m ->
+          end(Kind.PEER_ABORTED, "exporter: %s: %s".formatted(m.kind(), m.text()), null);
+      case Message.Hello _,
+          Message.Slab _,
+          Message.Welcome _,
+          Message.SlabAck _,
+          Message.SlabNack _,
+          Message.Done _ ->
+          List.of();
+    };
+  }
+
+  List<ImportEffect> cancel(String reason) {
+    return fail(Kind.CANCELLED, reason);
+  }
+
+  List<ImportEffect> peerLost(String cause) {
+    return end(Kind.PEER_LOST, cause, null);
+  }
+
+  List<ImportEffect> sinkFailed(Throwable cause) {
+    return fail(Kind.INTERNAL, "unpacking failed", cause);
+  }
+
+  List<ImportEffect> tick() {
+    return clock.getAsLong() - leaseDeadline >= 0
+        ? fail(Kind.TIMEOUT, "the lease ended in state " + state)
+        : List.of();
+  }
+
+  private boolean fits(Message.Slab m, long payload) {
+    KvGeometry geometry = spec.geometry();
+    SlabRange range = m.range();
+    // Bounds first: the byte count of an unbounded range may overflow.
+    return range.layerTo() <= geometry.layers()
+        && range.tokenFrom() >= spec.firstToken()
+        && range.tokenTo() <= spec.tokens()
+        && m.bytesPerElement() == geometry.bytesPerElement()
+        && m.length() == geometry.bytes(range)
+        && m.length() == payload
+        && m.length() <= slabBytes
+        && m.attempt() <= maxResends
+        && m.sequence() < (finish == null ? maxSlabs() : finish.slabs());
+  }
+
+  /** One position per slab is the worst case. */
+  private long maxSlabs() {
+    return (long) spec.geometry().layers() * (spec.tokens() - spec.firstToken());
+  }
+
+  private List<ImportEffect> violation(Message.Slab m) {
+    List<ImportEffect> effects = new ArrayList<>();
+    effects.add(new ImportEffect.Refuse());
+    if (++violations > maxResends) {
+      effects.addAll(
+          fail(Kind.CORRUPT, "slab %d does not fit the hand-off".formatted(m.sequence())));
+    } else {
+      effects.add(new ImportEffect.Send(new Message.SlabNack(route, m.sequence(), m.attempt())));
+    }
+    return effects;
+  }
+
+  private List<ImportEffect> finish(Message.Finish m) {
+    if (finish != null) {
+      return finish.equals(m) ? List.of() : fail(Kind.CORRUPT, "a second, different manifest");
+    }
+    Manifest manifest = m.manifest();
+    long expectedBytes =
+        spec.geometry()
+            .bytes(new SlabRange(0, spec.geometry().layers(), spec.firstToken(), spec.tokens()));
+    if (manifest.tokens() != spec.tokens()
+        || manifest.contextHash() != spec.contextHash()
+        || m.bytes() != expectedBytes
+        || m.slabs() <= highestSequence
+        || m.slabs() > maxSlabs()) {
+      return fail(
+          Kind.CORRUPT,
+          "manifest: %d tokens, hash %016x, %d bytes (expected: %d, %016x, %d)"
+              .formatted(
+                  manifest.tokens(),
+                  manifest.contextHash(),
+                  m.bytes(),
+                  spec.tokens(),
+                  spec.contextHash(),
+                  expectedBytes));
+    }
+    finish = m;
+    return completeIfAll();
+  }
+
+  private List<ImportEffect> completeIfAll() {
+    if (finish == null || verified != finish.slabs()) {
+      return List.of();
+    }
+    if (!coverage.complete()) {
+      return fail(Kind.CORRUPT, "the slabs of the manifest leave positions uncovered");
+    }
+    state = State.COMPLETED;
+    return List.of(
+        new ImportEffect.Send(new Message.Done(route)),
+        new ImportEffect.Completed(finish.manifest()));
+  }
+
+  private List<ImportEffect> fail(Kind kind, String text) {
+    return fail(kind, text, null);
+  }
+
+  private List<ImportEffect> fail(Kind kind, String text, @Nullable Throwable cause) {
+    if (ended()) {
+      return List.of();
+    }
+    List<ImportEffect> effects = new ArrayList<>();
+    effects.add(new ImportEffect.Send(new Message.Abort(route, kind, text)));
+    effects.addAll(end(kind, text, cause));
+    return effects;
+  }
+
+  private List<ImportEffect> end(Kind kind, String text, @Nullable Throwable cause) {
+    if (ended()) {
+      return List.of();
+    }
+    state = State.FAILED;
+    pieces.clear();
+    return List.of(new ImportEffect.Failed(new HandoffException(kind, route + ": " + text, cause)));
+  }
+}

@@ -1,0 +1,68 @@
+package dev.baton.kvtransfer.handoff;
+
+import java.util.ArrayDeque;
+import java.util.function.BooleanSupplier;
+
+/**
+ * Gives a pool's slabs to the hand-offs that want one, in turns. A hand-off may hold at most twice
+ * as many slabs as are free, but always one (the dynamic threshold of Choudhury and Hahne, "Dynamic
+ * queue length thresholds for shared-memory packet switches", 1998): alone it has two thirds of the
+ * pool, and one whose peer has stalled cannot take the slabs of all others. Transport thread only.
+ */
+final class SlabQueue {
+
+  /** A hand-off that uses slabs. */
+  interface User {
+
+    boolean wantsSlab();
+
+    int slabsHeld();
+
+    /** Takes the slab and with it the duty to release it. */
+    void useSlab(Slab slab);
+  }
+
+  private static final int SHARE = 2;
+
+  private final SlabPool pool;
+  private final BooleanSupplier open;
+  private final ArrayDeque<User> waiting = new ArrayDeque<>();
+
+  /**
+   * @param open false holds everybody back for now
+   */
+  SlabQueue(SlabPool pool, BooleanSupplier open) {
+    this.pool = pool;
+    this.open = open;
+  }
+
+  /** Lets the user, and whoever waits, have slabs as far as there are any. */
+  void ask(User user) {
+    if (!waiting.contains(user)) {
+      waiting.add(user);
+    }
+    serve();
+  }
+
+  void release(Slab slab) {
+    pool.release(slab);
+    serve();
+  }
+
+  void serve() {
+    int refused = 0;
+    while (refused < waiting.size() && pool.free() > 0 && open.getAsBoolean()) {
+      User user = waiting.removeFirst();
+      if (!user.wantsSlab()) {
+        continue;
+      }
+      waiting.addLast(user);
+      if (user.slabsHeld() < Math.max(1, SHARE * pool.free())) {
+        user.useSlab(pool.take());
+        refused = 0;
+      } else {
+        refused++;
+      }
+    }
+  }
+}

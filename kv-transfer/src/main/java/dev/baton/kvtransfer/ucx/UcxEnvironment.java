@@ -1,0 +1,55 @@
+package dev.baton.kvtransfer.ucx;
+
+import java.net.InetAddress;
+import java.net.NetworkInterface;
+import java.net.SocketException;
+import java.net.UnknownHostException;
+import java.util.LinkedHashMap;
+import java.util.Map;
+
+/**
+ * The environment that a worker process should be started with. UCX reads most of it when its
+ * library is loaded, which is before Java code could change it; what the operator has set already
+ * should win.
+ */
+public final class UcxEnvironment {
+
+  private UcxEnvironment() {}
+
+  /**
+   * Settings for hand-offs on the host's address: shared memory between processes of one machine,
+   * TCP on one interface between machines, and the loss of a peer noticed on both.
+   *
+   * @throws IllegalArgumentException if no interface of this machine has the address
+   */
+  public static Map<String, String> defaults(String host) {
+    Map<String, String> environment = new LinkedHashMap<>();
+    environment.put("UCX_TLS", "posix,cma,tcp");
+    // Without these two, shared memory is silently left out where peer failures are to be noticed.
+    environment.put("UCX_POSIX_ERROR_HANDLING", "y");
+    environment.put("UCX_CMA_MEMORY_INVALIDATE", "y");
+    // UCX listens on every interface that it may use.
+    environment.put("UCX_NET_DEVICES", interfaceOf(host));
+    // No TCP rail beside shared memory.
+    environment.put("UCX_MAX_RNDV_RAILS", "1");
+    environment.put("UCX_TCP_TX_SEG_SIZE", "64k");
+    environment.put("UCX_KEEPALIVE_INTERVAL", "1s");
+    // Its log goes to stdout; what matters is reported by our own log.
+    environment.put("UCX_LOG_LEVEL", "fatal");
+    return environment;
+  }
+
+  private static String interfaceOf(String host) {
+    try {
+      NetworkInterface found = NetworkInterface.getByInetAddress(InetAddress.getByName(host));
+      if (found == null) {
+        throw new IllegalArgumentException(
+            "host: %s (expected: an address of this machine)".formatted(host));
+      }
+      return found.getName();
+    } catch (UnknownHostException | SocketException e) {
+      throw new IllegalArgumentException(
+          "host: %s (expected: an address of this machine)".formatted(host), e);
+    }
+  }
+}
