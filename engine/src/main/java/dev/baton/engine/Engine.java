@@ -1,6 +1,8 @@
 package dev.baton.engine;
 
+import dev.baton.engine.model.ModelLoader;
 import dev.baton.engine.model.ModelRunner;
+import java.util.function.Consumer;
 
 /**
  * One model replica: receives sessions, runs steps, tells listeners.
@@ -20,6 +22,23 @@ import dev.baton.engine.model.ModelRunner;
  * </ul>
  */
 public interface Engine extends AutoCloseable {
+
+  /**
+   * Loads a model directory onto this machine. Throws {@link EngineException}: BAD_MODEL for what
+   * is in the directory, INVALID for options that do not suit the model, NO_CAPACITY for too little
+   * memory.
+   *
+   * @param progress hears a line now and then when loading takes long; called on any thread
+   */
+  static Engine load(EngineOptions options, Consumer<String> progress) {
+    ModelRunner runner = ModelLoader.load(options, progress);
+    try {
+      return on(runner, options);
+    } catch (RuntimeException | Error e) {
+      runner.close();
+      throw e;
+    }
+  }
 
   /**
    * An engine over a runner that is loaded already, in this process. The engine owns the runner
