@@ -57,8 +57,8 @@ record MemoryPlan(
     if (options.kvCacheBytes() > 0 && options.kvCacheBytes() < oneSession) {
       throw new EngineException(
           EngineException.Kind.INVALID,
-          "kvCacheBytes: %s (expected: >= %s, one session of %d tokens; or a smaller contextLength)"
-              .formatted(size(options.kvCacheBytes()), size(oneSession), contextLength));
+          "kvCacheBytes: %d (expected: >= %d, one session of %d tokens; or a smaller contextLength)"
+              .formatted(options.kvCacheBytes(), oneSession, contextLength));
     }
     long wanted = options.kvCacheBytes();
     if (wanted == 0) {

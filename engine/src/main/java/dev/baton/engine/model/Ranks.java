@@ -20,6 +20,8 @@ import org.jspecify.annotations.Nullable;
  */
 final class Ranks implements AutoCloseable {
 
+  private record Failure(int rank, Throwable cause) {}
+
   /** What every rank does at a call of {@link #runAll}. */
   interface Task {
     void run(int rank);
@@ -31,7 +33,7 @@ final class Ranks implements AutoCloseable {
   private final List<Thread> threads = new ArrayList<>();
   private final AtomicLong calls = new AtomicLong();
   private final AtomicInteger running = new AtomicInteger();
-  private final AtomicReference<@Nullable Throwable> failure = new AtomicReference<>();
+  private final AtomicReference<@Nullable Failure> failure = new AtomicReference<>();
 
   /** Read by the ranks after {@link #calls} has risen. */
   private Task task = NOTHING;
@@ -53,12 +55,13 @@ final class Ranks implements AutoCloseable {
    * EngineException as it is, anything else as the cause of one.
    */
   void runAll(Task next) {
-    Throwable earlier = failure.get();
-    if (closed || earlier != null) {
+    Failure earlier = failure.get();
+    if (earlier != null) {
       throw new EngineException(
-          EngineException.Kind.INTERNAL,
-          closed ? "ranks: closed" : "ranks: unusable after a failure: " + earlier,
-          earlier);
+          EngineException.Kind.INTERNAL, "ranks: unusable since " + name(earlier), earlier.cause);
+    }
+    if (closed) {
+      throw new EngineException(EngineException.Kind.INTERNAL, "ranks: closed");
     }
     task = next;
     caller = Thread.currentThread();
@@ -67,9 +70,9 @@ final class Ranks implements AutoCloseable {
     calls.incrementAndGet();
     threads.forEach(LockSupport::unpark);
     awaitAll();
-    Throwable cause = failure.get();
-    if (cause != null) {
-      throw asEngineException(cause);
+    Failure first = failure.get();
+    if (first != null) {
+      throw asEngineException(first);
     }
   }
 
@@ -108,19 +111,22 @@ final class Ranks implements AutoCloseable {
 
   private void fail(int rank, Throwable cause) {
     // The first is the reason; the others, which the abort wakes, only follow from it.
-    if (failure.compareAndSet(null, cause)) {
+    if (failure.compareAndSet(null, new Failure(rank, cause))) {
       ops.get(rank).abort(cause);
     }
   }
 
-  private static EngineException asEngineException(Throwable cause) {
-    return switch (cause) {
+  private EngineException asEngineException(Failure first) {
+    return switch (first.cause) {
       case EngineException e -> e;
       case OutOfDeviceMemoryException e ->
           new EngineException(EngineException.Kind.NO_CAPACITY, String.valueOf(e.getMessage()), e);
-      default ->
-          new EngineException(EngineException.Kind.INTERNAL, "a rank failed: " + cause, cause);
+      default -> new EngineException(EngineException.Kind.INTERNAL, name(first), first.cause);
     };
+  }
+
+  private String name(Failure first) {
+    return "rank %d of %d failed: %s".formatted(first.rank, ops.size(), first.cause);
   }
 
   /** Lets a task in progress end, then stops and joins the threads. */

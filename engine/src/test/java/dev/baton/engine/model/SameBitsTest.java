@@ -115,14 +115,14 @@ class SameBitsTest {
       names = {"FLOAT32", "BFLOAT16"})
   void kvMovesBetweenAnyNumbersOfRanks(Precision precision) throws IOException {
     for (Path model : List.of(gqa(), replicas())) {
+      Trace first = alone(Loaded.options(model, precision, 1), PROMPT);
       for (int from : new int[] {1, 2, 4, 8}) {
         for (int to : new int[] {1, 2, 4, 8}) {
           Trace moved =
               moved(
                   Loaded.options(model, precision, from),
                   Loaded.options(model, precision, to).withBlockTokens(from > to ? 32 : 16));
-          alone(Loaded.options(model, precision, 1), PROMPT)
-              .requireSame(moved, "%s TP %d to %d".formatted(model.getFileName(), from, to));
+          first.requireSame(moved, "%s TP %d to %d".formatted(model.getFileName(), from, to));
         }
       }
     }

@@ -1,0 +1,110 @@
+package dev.baton.engine.model;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.baton.device.DType;
+import dev.baton.engine.EngineException;
+import dev.baton.engine.EngineOptions;
+import dev.baton.engine.checkpoint.ConfigReader;
+import dev.baton.engine.checkpoint.ModelConfig;
+import dev.baton.engine.checkpoint.TinyModel;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class MemoryPlanTest {
+
+  private static final long GIB = 1L << 30;
+
+  /** 2 sides, 16 layers, 8 KV heads of 64, bfloat16: 32 KiB a token, as in Llama 3.2 1B. */
+  private static final long TOKEN = 2L * 16 * 8 * 64 * 2;
+
+  @TempDir Path directory;
+  private ModelConfig config;
+  private EngineOptions options;
+
+  @BeforeEach
+  void llama1b() throws IOException {
+    // Without weights: 2.5 GB are not written for this.
+    Files.writeString(
+        directory.resolve("config.json"),
+        """
+        {"architectures": ["LlamaForCausalLM"], "hidden_size": 2048, "intermediate_size": 8192,
+         "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8,
+         "vocab_size": 128256, "tie_word_embeddings": true, "max_position_embeddings": 131072}
+        """);
+    config = ConfigReader.read(directory);
+    options = EngineOptions.of(directory).withMaxSessions(4).withContextLength(8192);
+  }
+
+  @Test
+  void takesAShareOfFreeMemoryButNoMoreThanAllSessionsNeed() {
+    MemoryPlan modest = plan(options, 8 * GIB);
+    assertThat(modest.kv()).isBetween(TOKEN * 8192, (8 * GIB - modest.weights()) / 4);
+    MemoryPlan ample = plan(options, 100 * GIB);
+    assertThat(ample.kv()).isEqualTo(4 * 8192 * TOKEN);
+    assertThat(ample.blocks()).isEqualTo(4 * 256);
+    assertThat(ample.sessionBlocks()).isEqualTo(256);
+  }
+
+  @Test
+  void weightsAreTheModelsParametersOnceMoreForTheTiedOutputLayer() {
+    long parameters = 1_235_814_400L + 128256L * 2048;
+    assertThat(plan(options, 100 * GIB).weights())
+        .isBetween(parameters * 2, parameters * 2 + (8 << 20));
+  }
+
+  @Test
+  void takesWhatItIsGivenInWholeBlocks() {
+    long asked = 9000 * TOKEN + 5;
+    MemoryPlan plan = plan(options.withKvCacheBytes(asked), 100 * GIB);
+    assertThat(plan.blocks()).isEqualTo(9000 / 32);
+    assertThat(plan.kv()).isEqualTo(9000 / 32 * 32 * TOKEN);
+  }
+
+  @Test
+  void countsReplicasOfKvHeads() throws IOException {
+    ModelConfig tiny =
+        ConfigReader.read(
+            new TinyModel().with("num_attention_heads", 8).write(directory.resolve("tiny")));
+    EngineOptions one = EngineOptions.of(directory).withContextLength(64);
+    long kv = MemoryPlan.make(tiny, one, 64, DType.FLOAT32, DType.FLOAT32, GIB).kv();
+    assertThat(
+            MemoryPlan.make(tiny, one.withTensorParallel(8), 64, DType.FLOAT32, DType.FLOAT32, GIB)
+                .kv())
+        .isEqualTo(4 * kv);
+  }
+
+  @Test
+  void refusesAKvCacheThatHoldsNoWholeSession() {
+    assertThatThrownBy(() -> plan(options.withKvCacheBytes(8191 * TOKEN), 100 * GIB))
+        .isInstanceOfSatisfying(
+            EngineException.class,
+            e -> assertThat(e.kind()).isEqualTo(EngineException.Kind.INVALID))
+        .hasMessageContaining("kvCacheBytes: 268402688 (expected: >= 268435456")
+        .hasMessageContaining("8192 tokens");
+  }
+
+  @Test
+  void saysTheSumsWhenMemoryIsTooSmall() {
+    assertThatThrownBy(() -> plan(options, 3 * GIB))
+        .isInstanceOfSatisfying(
+            EngineException.class,
+            e -> assertThat(e.kind()).isEqualTo(EngineException.Kind.NO_CAPACITY))
+        .hasMessageContaining("weights 2860.")
+        .hasMessageContaining("KV 256.0 MiB")
+        .hasMessageContaining("2816.0 MiB available");
+    assertThatThrownBy(() -> plan(options.withKvCacheBytes(50 * GIB), 20 * GIB))
+        .isInstanceOf(EngineException.class)
+        .hasMessageContaining("KV 50.0 GiB");
+  }
+
+  private MemoryPlan plan(EngineOptions options, long available) {
+    return MemoryPlan.make(
+        config, options, options.contextLength(), DType.BFLOAT16, DType.BFLOAT16, available);
+  }
+}

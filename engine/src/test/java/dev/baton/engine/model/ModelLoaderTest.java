@@ -1,0 +1,199 @@
+package dev.baton.engine.model;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.baton.device.DType;
+import dev.baton.device.Device;
+import dev.baton.device.SlabRegion;
+import dev.baton.device.reference.ReferenceDevice;
+import dev.baton.engine.EngineException;
+import dev.baton.engine.EngineException.Kind;
+import dev.baton.engine.EngineOptions;
+import dev.baton.engine.ModelInfo;
+import dev.baton.engine.Precision;
+import dev.baton.engine.checkpoint.TinyModel;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class ModelLoaderTest {
+
+  @TempDir Path directory;
+
+  @AfterEach
+  void noRankIsLeft() {
+    assertThat(Thread.getAllStackTraces().keySet())
+        .noneMatch(thread -> thread.getName().startsWith("baton-rank-"));
+  }
+
+  @Test
+  void describesTheModelAlikeForAnyShape() throws IOException {
+    Path model = new TinyModel().with("max_position_embeddings", 100).write(directory);
+    ModelInfo plain;
+    try (ModelRunner runner = load(EngineOptions.of(model).withServedName("tiny"))) {
+      plain = runner.model();
+      assertThat(plain.name()).isEqualTo("tiny");
+      assertThat(plain.architecture()).isEqualTo("LlamaForCausalLM");
+      assertThat(plain.contextLength()).isEqualTo(100);
+      assertThat(plain.vocabularySize()).isEqualTo(40);
+      assertThat(plain.layers()).isEqualTo(2);
+      assertThat(plain.kvHeads()).isEqualTo(2);
+      assertThat(plain.headDim()).isEqualTo(8);
+      assertThat(plain.kvDtype()).isEqualTo(DType.FLOAT32);
+      assertThat(plain.eosTokenIds()).containsExactly(2);
+      assertThat(runner.blockTokens()).isEqualTo(32);
+      assertThat(runner.blocks()).isEqualTo(64 * 4);
+    }
+    EngineOptions other =
+        EngineOptions.of(model).withTensorParallel(4).withBlockTokens(64).withContextLength(50);
+    try (ModelRunner runner = load(other)) {
+      assertThat(runner.model().fingerprint()).isEqualTo(plain.fingerprint());
+      assertThat(runner.model().contextLength()).isEqualTo(50);
+      assertThat(runner.blocks()).isEqualTo(64);
+    }
+    try (ModelRunner runner = load(EngineOptions.of(model).withPrecision(Precision.BFLOAT16))) {
+      assertThat(runner.model().fingerprint()).isNotEqualTo(plain.fingerprint());
+      assertThat(runner.model().kvDtype()).isEqualTo(DType.BFLOAT16);
+    }
+  }
+
+  @ParameterizedTest(name = "declared {0}, stored {1}")
+  @CsvSource({
+    "null, FLOAT32, FLOAT32",
+    "null, BFLOAT16, BFLOAT16",
+    "null, FLOAT16, FLOAT32",
+    "'\"bfloat16\"', FLOAT32, BFLOAT16",
+    "'\"float32\"', BFLOAT16, FLOAT32",
+    "'\"float16\"', FLOAT16, FLOAT32",
+  })
+  void autoPrecisionIsTheDeclaredElseTheStoredDtype(String declared, DType stored, DType runs)
+      throws IOException {
+    Path model = new TinyModel().with("dtype", declared).withDtype(stored).write(directory);
+    try (Loaded loaded =
+        new Loaded(Loaded.options(model, Precision.AUTO, 2).withContextLength(64))) {
+      assertThat(loaded.runner.model().kvDtype()).isEqualTo(runs);
+      assertThat(loaded.new Sequence(4).feed(1, 2, 3)).doesNotContain(Float.NaN).hasSize(40);
+    }
+  }
+
+  @Test
+  void everyFailureIsOneEngineExceptionAndClosesTheDevice() throws IOException {
+    Path good = new TinyModel().write(directory.resolve("good"));
+    Path torn = new TinyModel().write(directory.resolve("torn"));
+    Files.write(torn.resolve("model.safetensors"), new byte[100]);
+    Path misshaped =
+        new TinyModel()
+            .withTensor("model.norm.weight", List.of(1))
+            .write(directory.resolve("misshaped"));
+    EngineOptions options = EngineOptions.of(good);
+    fails(EngineOptions.of(directory.resolve("absent")), Kind.BAD_MODEL, "expected: a directory");
+    fails(EngineOptions.of(torn), Kind.BAD_MODEL, "header length");
+    fails(EngineOptions.of(misshaped), Kind.BAD_MODEL, "model.norm.weight: shape [1]");
+    fails(options.withTensorParallel(8), Kind.INVALID, "num_attention_heads, 4");
+    fails(options.withContextLength(65), Kind.INVALID, "contextLength: 65 (expected: <= 64");
+    fails(options.withKvCacheBytes(10), Kind.INVALID, "kvCacheBytes: 10 ");
+    fails(options.withKvCacheBytes(1L << 50), Kind.NO_CAPACITY, "KV 1048576.0 GiB");
+  }
+
+  private static void fails(EngineOptions options, Kind kind, String reason) {
+    Device device = ReferenceDevice.open();
+    assertThatThrownBy(() -> ModelLoader.load(options, line -> {}, device))
+        .isInstanceOfSatisfying(EngineException.class, e -> assertThat(e.kind()).isEqualTo(kind))
+        .hasMessageContaining(reason);
+    assertThatThrownBy(() -> device.allocate(DType.FLOAT32, 1, 1))
+        .isInstanceOf(IllegalStateException.class);
+  }
+
+  @Test
+  void refusesABatchThatItCannotRunAndGoesOn() throws IOException {
+    Path model = new TinyModel().write(directory);
+    try (ModelRunner runner = load(EngineOptions.of(model).withMaxSessions(1))) {
+      runner.batch().begin();
+      runner.batch().seal();
+      assertThatThrownBy(runner::run).hasMessageContaining("batch: empty");
+      runner.batch().begin();
+      runner.batch().addSequence(new int[] {0}, 1);
+      runner.batch().addToken(1, 0, true);
+      runner.batch().addToken(1, 1, true);
+      runner.batch().seal();
+      assertThatThrownBy(runner::run).hasMessageContaining("2 rows that need logits");
+      runner.batch().begin();
+      runner.batch().addSequence(new int[] {0}, 1);
+      runner.batch().addToken(1, 0, false);
+      runner.batch().seal();
+      assertThat(runner.run().byteSize()).isZero();
+    }
+  }
+
+  @Test
+  void aFailedStepLeavesTheRunnerUnusable() throws IOException {
+    Path model = new TinyModel().write(directory);
+    try (ModelRunner runner = load(EngineOptions.of(model).withTensorParallel(2))) {
+      runner.batch().begin();
+      runner.batch().addSequence(new int[] {0}, 1);
+      runner.batch().addToken(40, 0, true);
+      runner.batch().seal();
+      assertThatThrownBy(runner::run)
+          .isInstanceOfSatisfying(
+              EngineException.class, e -> assertThat(e.kind()).isEqualTo(Kind.INTERNAL))
+          .hasMessageContaining("tokenId: 40");
+      assertThatThrownBy(runner::run)
+          .isInstanceOf(EngineException.class)
+          .hasMessageContaining("unusable");
+    }
+  }
+
+  @Test
+  void refusesKvThatTheModelDoesNotHave() throws IOException {
+    Path model = new TinyModel().write(directory);
+    try (ModelRunner runner = load(EngineOptions.of(model));
+        Arena arena = Arena.ofConfined()) {
+      MemorySegment slab = arena.allocate(1 << 20);
+      int[] blocks = {0};
+      assertThatThrownBy(
+              () -> runner.packKv(blocks, new SlabRegion(0, 3, 0, 2, 0, 1, 8, DType.FLOAT32), slab))
+          .hasMessageContaining("within 2 layers, 2 KV heads of 8");
+      assertThatThrownBy(
+              () ->
+                  runner.unpackKv(
+                      blocks,
+                      new SlabRegion(0, 2, 0, 2, 0, 1, 8, DType.FLOAT32),
+                      slab.asSlice(0, 255)))
+          .hasMessageContaining("slab: 255 bytes (expected: >= 256)");
+      runner.packKv(blocks, new SlabRegion(0, 2, 0, 2, 0, 1, 8, DType.FLOAT32), slab);
+    }
+  }
+
+  @Test
+  void aClosedRunnerRefusesAllAndClosesOnce() throws IOException {
+    ModelRunner runner = load(EngineOptions.of(new TinyModel().write(directory)));
+    runner.batch().begin();
+    runner.batch().addSequence(new int[] {0}, 1);
+    runner.batch().addToken(1, 0, true);
+    runner.batch().seal();
+    runner.close();
+    runner.close();
+    assertThatThrownBy(runner::run).isInstanceOf(RuntimeException.class);
+    assertThatThrownBy(
+            () ->
+                runner.packKv(
+                    new int[] {0},
+                    new SlabRegion(0, 2, 0, 2, 0, 1, 8, DType.FLOAT32),
+                    MemorySegment.ofArray(new byte[256])))
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessageContaining("closed");
+  }
+
+  private static ModelRunner load(EngineOptions options) {
+    return ModelLoader.load(options, line -> {}, ReferenceDevice.open());
+  }
+}
