@@ -41,9 +41,9 @@ import org.slf4j.LoggerFactory;
  *   <li>{@code FREE}: nobody; only the stream may still be open.
  * </ul>
  *
- * <p>KV that stayed corrupt after all resends is not used: the session is computed here instead,
- * and its stream then begins with the token of index {@code generated}, which the router may have
- * from the prefill worker already. It is the same token, because every worker computes the same.
+ * <p>KV that stayed corrupt after all resends is not used: the session is computed here instead.
+ * Its stream leaves the first token out all the same. The router has that from the prefill worker,
+ * the very token that is computed here; or it has not, and tries again under a new epoch.
  */
 final class HandoffAttempt implements Attempt {
 
@@ -88,7 +88,7 @@ final class HandoffAttempt implements Attempt {
 
   @Override
   public void begin() {
-    int here = engine.reserve(generation, new TokenStream(session, this::release));
+    int here = engine.reserve(generation, tokens());
     try {
       EngineKv kv = new EngineKv(model);
       kv.open(engine.kv(session.id()));
@@ -122,6 +122,11 @@ final class HandoffAttempt implements Attempt {
       }
       case DECODING, FREE -> release();
     }
+  }
+
+  /** The first token is the prefill worker's to send, in whichever way its KV came about. */
+  private TokenStream tokens() {
+    return new TokenStream(session, generation.generated().length + 1, this::release);
   }
 
   private void release() {
@@ -179,6 +184,7 @@ final class HandoffAttempt implements Attempt {
   private boolean endsSession(int token) {
     var sampling = generation.sampling();
     return generation.generated().length + 1 >= sampling.maxTokens()
+        || generation.contextTokens() + 1 >= model.contextLength()
         || sampling.stopTokenIds().contains(token)
         || (!sampling.ignoreEos() && model.eosTokenIds().contains(token));
   }
@@ -206,7 +212,7 @@ final class HandoffAttempt implements Attempt {
     engine.release(session.id());
     state = State.DECODING;
     try {
-      engine.generate(generation, new TokenStream(session, this::release));
+      engine.generate(generation, tokens());
     } catch (EngineException e) {
       fail(Failures.of(e));
     }

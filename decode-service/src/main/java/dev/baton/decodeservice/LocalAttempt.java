@@ -18,7 +18,7 @@ final class LocalAttempt implements Attempt {
 
   @Override
   public void begin() {
-    engine.generate(session.generation(), new TokenStream(session, this::leave));
+    engine.generate(session.generation(), new TokenStream(session, 0, this::leave));
   }
 
   @Override

@@ -9,16 +9,35 @@ import dev.baton.worker.session.Session;
 import dev.baton.worker.wire.Failures;
 import dev.baton.worker.wire.Tokens;
 
-/**
- * A session's tokens from the engine into its stream, up to its end. Step thread.
- *
- * @param onEnd releases what the session holds and lets it leave
- */
-record TokenStream(Session<DecodeEvent> session, Runnable onEnd) implements SessionListener {
+/** A session's tokens from the engine into its stream, up to its end. Step thread. */
+final class TokenStream implements SessionListener {
+
+  private final Session<DecodeEvent> session;
+  private final int firstIndex;
+  private final Runnable onEnd;
+  private int cachedTokens;
+
+  /**
+   * @param firstIndex index of the first token that is this stream's to send; earlier ones are
+   *     computed, and sent by another
+   * @param onEnd releases what the session holds and lets it leave
+   */
+  TokenStream(Session<DecodeEvent> session, int firstIndex, Runnable onEnd) {
+    this.session = session;
+    this.firstIndex = firstIndex;
+    this.onEnd = onEnd;
+  }
+
+  @Override
+  public void onAdmitted(int tokens) {
+    cachedTokens = tokens;
+  }
 
   @Override
   public void onToken(SampledToken token) {
-    session.send(DecodeEvent.newBuilder().setToken(Tokens.write(token, 0)).build());
+    if (token.index() >= firstIndex) {
+      session.send(DecodeEvent.newBuilder().setToken(Tokens.write(token, cachedTokens)).build());
+    }
     SampledToken.FinishReason finish = token.finish();
     if (finish != null) {
       session.end(

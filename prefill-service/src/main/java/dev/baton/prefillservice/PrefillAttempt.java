@@ -98,6 +98,13 @@ final class PrefillAttempt implements Attempt {
   /** What the engine says; on the step thread. */
   private final class Progress implements SessionListener {
 
+    private int cachedTokens;
+
+    @Override
+    public void onAdmitted(int tokens) {
+      cachedTokens = tokens;
+    }
+
     @Override
     public void onComputed(int tokens) {
       if (abandoned || export == null) {
@@ -112,7 +119,8 @@ final class PrefillAttempt implements Attempt {
       if (abandoned || export == null) {
         return;
       }
-      session.send(PrefillEvent.newBuilder().setFirstToken(Tokens.write(token, 0)).build());
+      session.send(
+          PrefillEvent.newBuilder().setFirstToken(Tokens.write(token, cachedTokens)).build());
       if (token.finish() == null) {
         export.finish(
             new Manifest(generation.contextTokens(), contextHash, token.id(), token.index()));

@@ -3,6 +3,7 @@ package dev.baton.worker;
 import dev.baton.engine.Engine;
 import dev.baton.engine.ModelInfo;
 import dev.baton.kvtransfer.KvTransfer;
+import dev.baton.kvtransfer.KvTransferFactory;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.ModelIdentity;
@@ -89,6 +90,29 @@ public final class Worker implements AutoCloseable {
     this.sessions = new Sessions(engine.model(), loop, outbox, alarms, options.sessionLimit());
     this.registry =
         new RegistryLink(options.router(), this::registration, this::status, this::refused, random);
+  }
+
+  /**
+   * Loads the model, opens the transfer where hand-offs are on, and starts to serve.
+   *
+   * @param services of the worker's roles
+   * @throws dev.baton.engine.EngineException the model cannot be loaded
+   * @throws IllegalStateException hand-offs are on and UCX is not installed, or cannot listen
+   * @throws IOException a port is taken, or the host is not ours
+   */
+  public static Worker start(
+      WorkerOptions options, List<Function<WorkerContext, BindableService>> services)
+      throws IOException {
+    // Before the model, which takes longer to load than a missing library to be found.
+    Optional<KvTransfer> transfer = options.transfer().map(KvTransferFactory::open);
+    Engine engine;
+    try {
+      engine = Engine.load(options.engine(), log::info);
+    } catch (RuntimeException e) {
+      transfer.ifPresent(KvTransfer::close);
+      throw e;
+    }
+    return start(options, engine, transfer, services);
   }
 
   /**
