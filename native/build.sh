@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Builds the CPU kernels with nothing but g++: every kernel source once per tier, changed ones only, in parallel.
+# native/build.sh [OUTPUT_DIRECTORY]   the library goes to OUTPUT_DIRECTORY/META-INF/native/<os>-<arch>/libbaton_cpu.so
+set -euo pipefail
+cd "$(dirname "$0")"
+output=${1:-target/classes}
+sources=src/main/cpp
+arch=$(uname -m)
+objects=target/cpp/$arch
+library=$output/META-INF/native/linux-$arch/libbaton_cpu.so
+
+if ! command -v g++ >/dev/null 2>&1; then
+  echo "baton: g++ is missing; install it with: apt-get install g++" >&2
+  exit 1
+fi
+
+# Contracting a multiplication and an addition is off: only the fused operations that the sources name may be fused.
+flags=(-std=c++17 -O3 -fPIC -fvisibility=hidden -fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno
+  -Wall -Wextra -g1)
+kernels=(linear attention kv elementwise weights)
+tiers=(scalar)
+[ "$arch" = x86_64 ] && tiers+=(avx2 avx512)
+
+# GCC 12 warns of its own AVX-512 header: the intrinsics begin from a register left undefined on purpose.
+tier_flags() {
+  case $1 in
+    scalar) echo "-DBATON_TIER_SCALAR" ;;
+    avx2) echo "-DBATON_TIER_AVX2 -mavx2 -mfma" ;;
+    avx512) echo "-DBATON_TIER_AVX512 -mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512 -Wno-maybe-uninitialized -Wno-uninitialized" ;;
+  esac
+}
+
+mkdir -p "$objects" "$(dirname "$library")"
+newest=$(ls -t "$sources"/*.h build.sh | head -1)
+jobs=()
+wanted=()
+# add SOURCE OBJECT FLAGS...
+add() {
+  wanted+=("$2")
+  if [ ! -f "$2" ] || [ "$1" -nt "$2" ] || [ "$newest" -nt "$2" ]; then
+    jobs+=("g++ ${flags[*]} ${*:3} -c $1 -o $2.new && mv $2.new $2")
+  fi
+}
+for tier in "${tiers[@]}"; do
+  for kernel in "${kernels[@]}"; do
+    add "$sources/$kernel.cpp" "$objects/${kernel}_$tier.o" "$(tier_flags "$tier")"
+  done
+done
+add "$sources/dispatch.cpp" "$objects/dispatch.o"
+add "$sources/memory.cpp" "$objects/memory.o"
+
+if [ ${#jobs[@]} -gt 0 ]; then
+  printf '%s\0' "${jobs[@]}" | xargs -0 -P "$(nproc)" -I{} bash -c '{}' ||
+    { echo "baton: the CPU kernels do not compile; see the errors above" >&2; exit 1; }
+fi
+if [ ${#jobs[@]} -gt 0 ] || [ ! -f "$library" ]; then
+  # Renamed into place, so that a build that is interrupted leaves no half library.
+  g++ -shared -Wl,--as-needed -Wl,--no-undefined -o "$library.new" "${wanted[@]}" -lm
+  mv "$library.new" "$library"
+fi

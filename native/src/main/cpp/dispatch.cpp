@@ -1,0 +1,76 @@
+// The C ABI: which tiers there are, which of them this machine can run, and the kernels of each.
+#include <cstring>
+
+#include "kernels.h"
+
+#define BATON_EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace {
+
+using Function = void (*)();
+
+struct Kernel {
+  const char* name;
+  const char* parameters;
+};
+
+constexpr Kernel KERNELS[] = {
+#define BATON_ENTRY(name, parameters) {#name, #parameters},
+    BATON_KERNELS(BATON_ENTRY)
+#undef BATON_ENTRY
+};
+constexpr int32_t KERNEL_COUNT = sizeof(KERNELS) / sizeof(KERNELS[0]);
+
+constexpr const char* TIER_NAMES[] = {
+#define BATON_ENTRY(tier) #tier,
+    BATON_TIERS(BATON_ENTRY)
+#undef BATON_ENTRY
+};
+constexpr int32_t TIER_COUNT = sizeof(TIER_NAMES) / sizeof(TIER_NAMES[0]);
+
+// A tier that lacks a kernel of its own (a matrix tier, say) names another tier's here.
+Function kernel_of(int32_t tier, int32_t kernel) noexcept {
+  int32_t t = 0;
+#define BATON_ADDRESS(name, parameters) reinterpret_cast<Function>(&name),
+#define BATON_TABLE(tier_name)                              \
+  {                                                         \
+    using namespace baton::tier_name;                       \
+    const Function table[] = {BATON_KERNELS(BATON_ADDRESS)}; \
+    if (t++ == tier) return table[kernel];                  \
+  }
+  BATON_TIERS(BATON_TABLE)
+#undef BATON_TABLE
+#undef BATON_ADDRESS
+  return nullptr;
+}
+
+}  // namespace
+
+BATON_EXPORT int32_t baton_tier_count() noexcept { return TIER_COUNT; }
+
+BATON_EXPORT const char* baton_tier_name(int32_t tier) noexcept { return TIER_NAMES[tier]; }
+
+// Asks the processor and the system (which must save the registers), not the build machine.
+BATON_EXPORT int32_t baton_tier_runs(int32_t tier) noexcept {
+  const char* name = TIER_NAMES[tier];
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (std::strcmp(name, "avx2") == 0) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  }
+  if (std::strcmp(name, "avx512") == 0) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx2") &&
+           __builtin_cpu_supports("fma");
+  }
+#endif
+  return std::strcmp(name, "scalar") == 0;
+}
+
+BATON_EXPORT int32_t baton_kernel_count() noexcept { return KERNEL_COUNT; }
+
+BATON_EXPORT const char* baton_kernel_name(int32_t kernel) noexcept { return KERNELS[kernel].name; }
+
+BATON_EXPORT const char* baton_kernel_parameters(int32_t kernel) noexcept { return KERNELS[kernel].parameters; }
+
+BATON_EXPORT Function baton_kernel(int32_t tier, int32_t kernel) noexcept { return kernel_of(tier, kernel); }

@@ -1,0 +1,65 @@
+// The one table of the library's kernels. The C++ declarations, the dispatch table of every tier and the C ABI come from
+// it; Java reads names and parameter lists from the library and builds its calls from them.
+#pragma once
+
+#include <cstdint>
+
+// How Java passes a parameter: `void*` as a memory segment that is kept alive during the call (memory that is not the
+// device's own), any other pointer as a bare address, int32_t, int64_t and float as themselves.
+//
+// dtype numbers: 0 = float32, 1 = bfloat16, 2 = float16 (checkpoints only). Strides are in elements. A `layer` points to
+// one layer of a KV cache, laid out [block][kv head][keys, values], keys being [tile of 16 positions][dim][16] and
+// values [position][dim].
+#define BATON_KERNELS(KERNEL)                                                                                          \
+  KERNEL(linear, (float* out, int64_t out_stride, const float* x, int64_t x_stride, int32_t rows,                      \
+                  const uint8_t* weight, int32_t dtype, const int32_t* borders, int32_t ranges, int32_t outputs,       \
+                  int32_t inputs, const float* bias))                                                                  \
+  KERNEL(attention, (float* out, int64_t out_stride, const float* q, int64_t q_stride, const uint8_t* layer,           \
+                     int32_t dtype, int32_t block_tokens, int32_t kv_heads, int32_t head_dim, int32_t heads,           \
+                     const int32_t* positions, const int32_t* sequences, const int32_t* tables, int32_t table_stride,  \
+                     int32_t tokens, float scale, int32_t window))                                                     \
+  KERNEL(rope_store, (float* q, int64_t q_stride, float* k, int64_t k_stride, const float* v, int64_t v_stride,        \
+                      const float* cosines, int64_t cosines_stride, const float* sines, int64_t sines_stride,          \
+                      uint8_t* layer, int32_t dtype, int32_t block_tokens, int32_t kv_heads, int32_t head_dim,         \
+                      int32_t heads, const int32_t* positions, const int32_t* sequences, const int32_t* tables,        \
+                      int32_t table_stride, int32_t tokens))                                                           \
+  KERNEL(rms_norm, (float* out, int64_t out_stride, const float* x, int64_t x_stride, const float* weight,             \
+                    int32_t group, float epsilon, int32_t rows, int32_t width))                                        \
+  KERNEL(silu_multiply, (float* out, int64_t out_stride, const float* gate, int64_t gate_stride, const float* up,      \
+                         int64_t up_stride, int32_t rows, int32_t width))                                              \
+  KERNEL(add, (float* x, int64_t x_stride, const float* y, int64_t y_stride, int32_t rows, int32_t width))             \
+  KERNEL(gather_rows, (float* out, int64_t out_stride, const uint8_t* table, int32_t dtype, int64_t table_stride,      \
+                       const int32_t* indices, int32_t rows, int32_t width))                                           \
+  KERNEL(sum_ranks, (const int64_t* parts, const int64_t* strides, int32_t ranks, int32_t rows, int32_t from,          \
+                     int32_t to))                                                                                      \
+  KERNEL(convert, (uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, int64_t in_stride, int32_t rows, \
+                   int32_t columns))                                                                                   \
+  KERNEL(pack_linear, (uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, int64_t in_stride,           \
+                       int32_t outputs, int32_t inputs))                                                               \
+  KERNEL(copy_kv, (uint8_t* layer, int32_t dtype, int32_t block_tokens, int32_t kv_heads, int32_t head_dim,            \
+                   const void* table, int32_t head, int32_t heads, int32_t token_from, int32_t token_to, void* slab,   \
+                   int32_t slab_dtype, int64_t slab_head_stride, int32_t values, int32_t to_slab))
+
+// From the slowest to the fastest.
+#if defined(__x86_64__)
+#define BATON_TIERS(TIER) TIER(scalar) TIER(avx2) TIER(avx512)
+#else
+#define BATON_TIERS(TIER) TIER(scalar)
+#endif
+
+namespace baton {
+
+constexpr int32_t FLOAT32 = 0;
+constexpr int32_t BFLOAT16 = 1;
+constexpr int32_t FLOAT16 = 2;
+
+#define BATON_DECLARE(name, parameters) void name parameters noexcept;
+#define BATON_DECLARE_TIER(tier)  \
+  namespace tier {                \
+  BATON_KERNELS(BATON_DECLARE)    \
+  }
+BATON_TIERS(BATON_DECLARE_TIER)
+#undef BATON_DECLARE_TIER
+#undef BATON_DECLARE
+
+}  // namespace baton

@@ -1,0 +1,67 @@
+// Sixteen lanes as one AVX-512 register (F, BW, DQ, VL). The functions are described in lanes_scalar.h.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace baton {
+namespace BATON_TIER {
+
+constexpr int TILE_ROWS = 6;    // 24 sums, 4 weights and a broadcast in 32 registers
+constexpr int GROUPS_ONE = 8;   // 8 sums hide the latency of FMA
+constexpr int GROUPS_MANY = 4;
+constexpr int QUERIES = 8;
+
+struct Lanes {
+  __m512 v;
+};
+
+static inline Lanes all(float value) { return {_mm512_set1_ps(value)}; }
+static inline Lanes zero() { return {_mm512_setzero_ps()}; }
+static inline Lanes load(const float* p) { return {_mm512_loadu_ps(p)}; }
+static inline Lanes fma(Lanes a, Lanes b, Lanes c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+static inline Lanes fms(Lanes a, Lanes b, Lanes c) { return {_mm512_fmsub_ps(a.v, b.v, c.v)}; }
+static inline Lanes add(Lanes a, Lanes b) { return {_mm512_add_ps(a.v, b.v)}; }
+static inline Lanes sub(Lanes a, Lanes b) { return {_mm512_sub_ps(a.v, b.v)}; }
+static inline Lanes mul(Lanes a, Lanes b) { return {_mm512_mul_ps(a.v, b.v)}; }
+static inline Lanes div(Lanes a, Lanes b) { return {_mm512_div_ps(a.v, b.v)}; }
+static inline Lanes if_less(Lanes x, Lanes y, Lanes a, Lanes b) {
+  return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(x.v, y.v, _CMP_LT_OQ), b.v, a.v)};
+}
+
+// Bits of the first n lanes, 0 <= n.
+static inline __mmask16 first_lanes(int n) { return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << n) - 1); }
+static inline Lanes within(Lanes v, int from, int to, Lanes other) {
+  const __mmask16 mask = static_cast<__mmask16>(first_lanes(to) & ~first_lanes(from));
+  return {_mm512_mask_blend_ps(mask, other.v, v.v)};
+}
+static inline Lanes power_of_two(Lanes rounded) {
+  const __m512i n = _mm512_slli_epi32(_mm512_castps_si512(rounded.v), 23);
+  return {_mm512_castsi512_ps(_mm512_add_epi32(n, _mm512_set1_epi32(127 << 23)))};
+}
+
+static inline Lanes widen(__m256i bits) {
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
+}
+static inline Lanes load(const uint16_t* p) { return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+static inline Lanes load(const float* p, int n) { return {_mm512_maskz_loadu_ps(first_lanes(n), p)}; }
+static inline Lanes load(const uint16_t* p, int n) { return widen(_mm256_maskz_loadu_epi16(first_lanes(n), p)); }
+static inline void store(float* p, Lanes v) { _mm512_storeu_ps(p, v.v); }
+static inline void store(float* p, Lanes v, int n) { _mm512_mask_storeu_ps(p, first_lanes(n), v.v); }
+
+static inline float sum(Lanes v) {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(v.v), _mm512_extractf32x8_ps(v.v, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+static inline float max(Lanes v) {
+  const __m256 eight = _mm256_max_ps(_mm512_extractf32x8_ps(v.v, 1), _mm512_castps512_ps256(v.v));
+  const __m128 four = _mm_max_ps(_mm256_extractf128_ps(eight, 1), _mm256_castps256_ps128(eight));
+  const __m128 two = _mm_max_ps(_mm_movehl_ps(four, four), four);
+  return _mm_cvtss_f32(_mm_max_ss(_mm_movehdup_ps(two), two));
+}
+
+}  // namespace BATON_TIER
+}  // namespace baton

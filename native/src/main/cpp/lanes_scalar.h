@@ -1,0 +1,111 @@
+// Sixteen lanes in plain C++, for any processor. Without a fused multiply-add instruction the C library computes fmaf
+// exactly, slowly.
+#pragma once
+
+#include <cstdint>
+
+namespace baton {
+namespace BATON_TIER {
+
+constexpr int TILE_ROWS = 4;      // rows of x that share a loaded weight
+constexpr int GROUPS_ONE = 1;     // groups of 16 outputs side by side, for one row
+constexpr int GROUPS_MANY = 1;    // and for many rows
+constexpr int QUERIES = 4;        // queries that share loaded keys and values
+
+struct Lanes {
+  float v[16];
+};
+
+#define BATON_EACH(expression)     \
+  Lanes result;                    \
+  for (int i = 0; i < 16; i++) {   \
+    result.v[i] = expression;      \
+  }                                \
+  return result;
+
+static inline Lanes all(float value) { BATON_EACH(value) }
+static inline Lanes zero() { return all(0.0f); }
+static inline Lanes load(const float* p) { BATON_EACH(p[i]) }
+static inline Lanes fma(const Lanes& a, const Lanes& b, const Lanes& c) {
+  BATON_EACH(__builtin_fmaf(a.v[i], b.v[i], c.v[i]))
+}
+static inline Lanes fms(const Lanes& a, const Lanes& b, const Lanes& c) {
+  BATON_EACH(__builtin_fmaf(a.v[i], b.v[i], -c.v[i]))
+}
+static inline Lanes add(const Lanes& a, const Lanes& b) { BATON_EACH(a.v[i] + b.v[i]) }
+static inline Lanes sub(const Lanes& a, const Lanes& b) { BATON_EACH(a.v[i] - b.v[i]) }
+static inline Lanes mul(const Lanes& a, const Lanes& b) { BATON_EACH(a.v[i] * b.v[i]) }
+static inline Lanes div(const Lanes& a, const Lanes& b) { BATON_EACH(a.v[i] / b.v[i]) }
+// x < y ? a : b
+static inline Lanes if_less(const Lanes& x, const Lanes& y, const Lanes& a, const Lanes& b) {
+  BATON_EACH(x.v[i] < y.v[i] ? a.v[i] : b.v[i])
+}
+// lane number in [from, to) ? v : other
+static inline Lanes within(const Lanes& v, int from, int to, const Lanes& other) {
+  BATON_EACH(i >= from && i < to ? v.v[i] : other.v[i])
+}
+// 2^n of an n that stands in the low bits of a float near 1.5 * 2^23
+static inline Lanes power_of_two(const Lanes& rounded) {
+  Lanes result;
+  for (int i = 0; i < 16; i++) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &rounded.v[i], 4);
+    bits = (bits << 23) + (127u << 23);
+    __builtin_memcpy(&result.v[i], &bits, 4);
+  }
+  return result;
+}
+
+static inline Lanes load(const uint16_t* p) {
+  Lanes result;
+  for (int i = 0; i < 16; i++) {
+    const uint32_t bits = static_cast<uint32_t>(p[i]) << 16;
+    __builtin_memcpy(&result.v[i], &bits, 4);
+  }
+  return result;
+}
+// The first n lanes; the others are 0 and their memory is not touched.
+static inline Lanes load(const float* p, int n) { BATON_EACH(i < n ? p[i] : 0.0f) }
+static inline Lanes load(const uint16_t* p, int n) {
+  uint16_t bits[16] = {};
+  for (int i = 0; i < n; i++) {
+    bits[i] = p[i];
+  }
+  return load(bits);
+}
+static inline void store(float* p, const Lanes& v) {
+  for (int i = 0; i < 16; i++) {
+    p[i] = v.v[i];
+  }
+}
+static inline void store(float* p, const Lanes& v, int n) {
+  for (int i = 0; i < n; i++) {
+    p[i] = v.v[i];
+  }
+}
+
+// Sum by halves: j + (j + 8), then 4, 2, 1.
+static inline float sum(const Lanes& v) {
+  Lanes s = v;
+  for (int half = 8; half > 0; half /= 2) {
+    for (int j = 0; j < half; j++) {
+      s.v[j] = s.v[j] + s.v[j + half];
+    }
+  }
+  return s.v[0];
+}
+// Maximum by halves, as `upper > lower ? upper : lower`.
+static inline float max(const Lanes& v) {
+  Lanes m = v;
+  for (int half = 8; half > 0; half /= 2) {
+    for (int j = 0; j < half; j++) {
+      m.v[j] = m.v[j + half] > m.v[j] ? m.v[j + half] : m.v[j];
+    }
+  }
+  return m.v[0];
+}
+
+#undef BATON_EACH
+
+}  // namespace BATON_TIER
+}  // namespace baton

@@ -1,0 +1,82 @@
+// From a checkpoint's rows to device tensors and packed weights; run once, at load, bound by memory and conversion. The
+// checkpoint's data may have any alignment.
+#include "lanes.h"
+
+namespace baton {
+namespace BATON_TIER {
+
+// IEEE half precision, a type of its own so that it is not taken for bfloat16.
+struct Half {
+  uint16_t bits;
+};
+
+template <>
+inline float get<Half>(const Half* from) {
+  uint16_t half;
+  __builtin_memcpy(&half, from, 2);
+  const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
+  const uint32_t exponent = half >> 10 & 31u;
+  const uint32_t fraction = half & 0x3ffu;
+  uint32_t bits;
+  if (exponent == 0) {  // zero or subnormal: fraction * 2^-24, exact
+    const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
+    __builtin_memcpy(&bits, &magnitude, 4);
+    bits |= sign;
+  } else {
+    bits = sign | (exponent == 31 ? 255u : exponent + 112u) << 23 | fraction << 13;
+  }
+  float value;
+  __builtin_memcpy(&value, &bits, 4);
+  return value;
+}
+
+// Calls `with` with the two pointers in their true types.
+template <class F>
+static inline void by_type(uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, const F& with) {
+  const auto inner = [&](auto* to) {
+    switch (in_dtype) {
+      case FLOAT32:
+        return with(to, static_cast<const float*>(in));
+      case BFLOAT16:
+        return with(to, static_cast<const uint16_t*>(in));
+      case FLOAT16:
+        return with(to, static_cast<const Half*>(in));
+    }
+  };
+  out_dtype == BFLOAT16 ? inner(reinterpret_cast<uint16_t*>(out)) : inner(reinterpret_cast<float*>(out));
+}
+
+// out [rows, columns], dense, from rows that are in_stride elements apart.
+void convert(uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, int64_t in_stride, int32_t rows,
+             int32_t columns) noexcept {
+  by_type(out, out_dtype, in, in_dtype, [&](auto* to, const auto* from) {
+    for (int row = 0; row < rows; row++) {
+      for (int c = 0; c < columns; c++) {
+        put(to + static_cast<int64_t>(row) * columns + c, get(from + row * in_stride + c));
+      }
+    }
+  });
+}
+
+// out [outputs / 16][inputs][16] (see linear.cpp) from rows of outputs; the last group's missing outputs become zeros.
+void pack_linear(uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, int64_t in_stride, int32_t outputs,
+                 int32_t inputs) noexcept {
+  by_type(out, out_dtype, in, in_dtype, [&](auto* to, const auto* from) {
+    for (int group = 0; group * LANES < outputs; group++) {
+      const int n = smaller(LANES, outputs - group * LANES);
+      const auto* rows = from + static_cast<int64_t>(group) * LANES * in_stride;
+      auto* packed = to + static_cast<int64_t>(group) * LANES * inputs;
+      for (int k = 0; k < inputs; k++) {
+        for (int j = 0; j < n; j++) {
+          put(packed + static_cast<int64_t>(k) * LANES + j, get(rows + j * in_stride + k));
+        }
+        for (int j = n; j < LANES; j++) {
+          put(packed + static_cast<int64_t>(k) * LANES + j, 0.0f);
+        }
+      }
+    }
+  });
+}
+
+}  // namespace BATON_TIER
+}  // namespace baton

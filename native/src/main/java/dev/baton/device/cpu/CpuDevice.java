@@ -1,0 +1,225 @@
+package dev.baton.device.cpu;
+
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+
+import dev.baton.device.DType;
+import dev.baton.device.Device;
+import dev.baton.device.KvShape;
+import dev.baton.device.LinearWeight;
+import dev.baton.device.Ops;
+import dev.baton.device.OutOfDeviceMemoryException;
+import dev.baton.device.SlabRegion;
+import dev.baton.device.Tensor;
+import dev.baton.device.WeightSlice;
+import dev.baton.device.host.HostDevice;
+import dev.baton.device.host.HostMemory;
+import dev.baton.device.host.RankGroup;
+import dev.baton.device.reference.ReferenceDevice;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The CPU with kernels in C++. Takes the fastest tier of instructions that the processor runs, or
+ * the one that the environment variable {@code BATON_ISA} names; all tiers give the same bits.
+ */
+public final class CpuDevice extends HostDevice<CpuKvCache> {
+
+  /** The value of {@code BATON_ISA} that means no native code at all. */
+  private static final String REFERENCE = "reference";
+
+  private final CpuKernels kernels;
+  private final String reason;
+
+  private CpuDevice(CpuKernels kernels, String reason) {
+    super(new HostMemory(CpuDevice::pages), CpuKvCache.class);
+    this.kernels = kernels;
+    this.reason = reason;
+  }
+
+  /**
+   * Opens the CPU: with native kernels, or as the plain Java reference where the build has none for
+   * this platform or {@code BATON_ISA=reference} asks for it.
+   *
+   * @throws IllegalArgumentException when {@code BATON_ISA} names no tier, or one that this
+   *     processor does not run
+   */
+  public static Device open() {
+    return open(System.getenv("BATON_ISA"));
+  }
+
+  /**
+   * @param isa the tier to take; null or empty = the fastest
+   */
+  static Device open(@Nullable String isa) {
+    String forced = isa == null ? "" : isa;
+    if (forced.equals(REFERENCE) || (forced.isEmpty() && !NativeLibrary.exists())) {
+      return ReferenceDevice.open();
+    }
+    List<String> tiers = loadedTiers();
+    if (!forced.isEmpty() && !tiers.contains(forced)) {
+      throw new IllegalArgumentException(
+          "BATON_ISA: %s (expected: %s or one of %s)".formatted(forced, REFERENCE, tiers));
+    }
+    List<String> running = runningTiers();
+    if (forced.isEmpty()) {
+      return new CpuDevice(
+          new CpuKernels(running.getLast()), "the fastest of " + running + " that run here");
+    }
+    if (!running.contains(forced)) {
+      throw new IllegalArgumentException(
+          "BATON_ISA: %s (expected: one that this processor runs, %s or one of %s)"
+              .formatted(forced, REFERENCE, running));
+    }
+    return new CpuDevice(
+        new CpuKernels(forced), "forced by BATON_ISA; the fastest here is " + running.getLast());
+  }
+
+  /** Loads the library at the first call; says plainly why when that fails. */
+  private static List<String> loadedTiers() {
+    try {
+      return CpuKernels.tiers();
+    } catch (ExceptionInInitializerError e) {
+      if (e.getCause() instanceof RuntimeException cause) {
+        throw cause;
+      }
+      throw e;
+    }
+  }
+
+  /** Tiers that this processor runs, from the slowest to the fastest. */
+  static List<String> runningTiers() {
+    List<String> running = new ArrayList<>(CpuKernels.tiers());
+    running.removeIf(tier -> !CpuKernels.runs(tier));
+    return List.copyOf(running);
+  }
+
+  @Override
+  public String description() {
+    return "cpu: %s kernels (%s), %d processors"
+        .formatted(kernels.tier(), reason, Runtime.getRuntime().availableProcessors());
+  }
+
+  /** How the kernels name a dtype. */
+  static int code(DType dtype) {
+    return switch (dtype) {
+      case FLOAT32 -> 0;
+      case BFLOAT16 -> 1;
+      case FLOAT16 -> 2;
+      case INT32 -> throw new IllegalArgumentException("dtype: INT32 (expected: a float type)");
+    };
+  }
+
+  @SuppressWarnings("restricted") // gives the mapped pages their size and their lifetime
+  private static MemorySegment pages(Arena arena, long bytes) {
+    MemorySegment start = CpuKernels.map(bytes);
+    if (start.equals(MemorySegment.NULL)) {
+      throw new OutOfDeviceMemoryException(
+          "memory: the system refuses %d bytes (expected: address space for them)"
+              .formatted(bytes));
+    }
+    return start.reinterpret(bytes, arena, CpuKernels::unmap);
+  }
+
+  @Override
+  protected void convertInto(Tensor to, WeightSlice slice) {
+    try (Arena arena = Arena.ofConfined()) {
+      kernels.convert(
+          to.address(),
+          code(to.dtype()),
+          start(slice, arena),
+          code(slice.dtype()),
+          slice.columns(),
+          slice.rowTo() - slice.rowFrom(),
+          slice.columnTo() - slice.columnFrom());
+    }
+  }
+
+  @Override
+  protected LinearWeight pack(WeightSlice slice, DType dtype, int[] borders) {
+    int outputs = slice.rowTo() - slice.rowFrom();
+    int inputs = slice.columnTo() - slice.columnFrom();
+    String what = "weight %s [%d, %d]".formatted(dtype, outputs, inputs);
+    MemorySegment packed = memory(CpuLinearWeight.packedBytes(outputs, inputs, dtype), what);
+    MemorySegment ranges = memory(4L * borders.length, what);
+    MemorySegment.copy(borders, 0, ranges, JAVA_INT, 0, borders.length);
+    try (Arena arena = Arena.ofConfined()) {
+      kernels.packLinear(
+          packed.address(),
+          code(dtype),
+          start(slice, arena),
+          code(slice.dtype()),
+          slice.columns(),
+          outputs,
+          inputs);
+    }
+    return new CpuLinearWeight(outputs, inputs, dtype, borders.length - 1, ranges, packed);
+  }
+
+  /** The slice's first element and all after it, copied to {@code arena} when on the heap. */
+  private static MemorySegment start(WeightSlice slice, Arena arena) {
+    long first = (long) slice.rowFrom() * slice.columns() + slice.columnFrom();
+    return outsideHeap(
+        slice.data().asSlice(Math.min(first * slice.dtype().bytes(), slice.data().byteSize())),
+        arena);
+  }
+
+  private static MemorySegment outsideHeap(MemorySegment segment, Arena arena) {
+    return segment.isNative() ? segment : arena.allocate(segment.byteSize(), 8).copyFrom(segment);
+  }
+
+  @Override
+  protected CpuKvCache cache(KvShape shape, MemorySegment memory) {
+    return new CpuKvCache(shape, memory);
+  }
+
+  @Override
+  protected Ops openRank(RankGroup group, int rank) {
+    return new CpuOps(kernels, group, rank, memory(16L * group.ranks(), "rank"));
+  }
+
+  @Override
+  protected void copyKv(
+      CpuKvCache cache,
+      int[] blockTable,
+      SlabRegion region,
+      int headFrom,
+      int headTo,
+      MemorySegment slab,
+      boolean toSlab) {
+    KvShape shape = cache.shape();
+    long headElements = (long) (region.tokenTo() - region.tokenFrom()) * region.headDim();
+    long partBytes = headElements * (region.headTo() - region.headFrom()) * region.dtype().bytes();
+    long headBytes = headElements * region.dtype().bytes();
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment table = arena.allocateFrom(JAVA_INT, blockTable);
+      MemorySegment wire = outsideHeap(slab, arena);
+      for (int layer = region.layerFrom(); layer < region.layerTo(); layer++) {
+        for (int values = 0; values <= 1; values++) {
+          long part = 2L * (layer - region.layerFrom()) + values;
+          kernels.copyKv(
+              cache.layerAddress(layer),
+              code(shape.dtype()),
+              shape.blockTokens(),
+              shape.kvHeads(),
+              shape.headDim(),
+              table,
+              headFrom - shape.headFrom(),
+              headTo - headFrom,
+              region.tokenFrom(),
+              region.tokenTo(),
+              wire.asSlice(part * partBytes + (headFrom - region.headFrom()) * headBytes),
+              code(region.dtype()),
+              headElements,
+              values,
+              toSlab ? 1 : 0);
+        }
+      }
+      if (toSlab && !slab.isNative()) {
+        slab.copyFrom(wire);
+      }
+    }
+  }
+}

@@ -1,0 +1,451 @@
+package dev.baton.device.cpu;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
+import java.lang.invoke.MethodHandle;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * The C++ kernels of one tier. Names and parameters come from the library itself, which has them
+ * from the table in {@code kernels.h}: pointers are passed as addresses, except {@code void*},
+ * which is a memory segment that the call keeps alive. A method here whose types differ from the
+ * table's fails at its first call. What the kernels compute is said in the C++ sources; arguments
+ * must have been checked.
+ */
+@SuppressWarnings("restricted") // the one class that calls native code
+final class CpuKernels {
+
+  private static final Linker LINKER = Linker.nativeLinker();
+  private static final SymbolLookup LIBRARY = NativeLibrary.load();
+
+  private static final MethodHandle TIER_COUNT = function("baton_tier_count", true);
+  private static final MethodHandle TIER_RUNS = function("baton_tier_runs", true, JAVA_INT);
+  private static final List<String> TIERS = names(TIER_COUNT, "baton_tier_name");
+  private static final MethodHandle KERNEL_COUNT = function("baton_kernel_count", true);
+  private static final List<String> KERNELS = names(KERNEL_COUNT, "baton_kernel_name");
+  private static final List<String> PARAMETERS = names(KERNEL_COUNT, "baton_kernel_parameters");
+  private static final MethodHandle KERNEL =
+      LINKER.downcallHandle(
+          symbol("baton_kernel"), FunctionDescriptor.of(ADDRESS, JAVA_INT, JAVA_INT));
+  private static final MethodHandle MAP =
+      LINKER.downcallHandle(symbol("baton_map"), FunctionDescriptor.of(ADDRESS, JAVA_LONG));
+  private static final MethodHandle UNMAP = function("baton_unmap", false, ADDRESS, JAVA_LONG);
+
+  private static final MethodHandle LINEAR = kernel("linear");
+  private static final MethodHandle ATTENTION = kernel("attention");
+  private static final MethodHandle ROPE_STORE = kernel("rope_store");
+  private static final MethodHandle RMS_NORM = kernel("rms_norm");
+  private static final MethodHandle SILU_MULTIPLY = kernel("silu_multiply");
+  private static final MethodHandle ADD = kernel("add");
+  private static final MethodHandle GATHER_ROWS = kernel("gather_rows");
+  private static final MethodHandle SUM_RANKS = kernel("sum_ranks");
+  private static final MethodHandle CONVERT = kernel("convert");
+  private static final MethodHandle PACK_LINEAR = kernel("pack_linear");
+  private static final MethodHandle COPY_KV = kernel("copy_kv");
+
+  private final String tier;
+  private final MemorySegment linear;
+  private final MemorySegment attention;
+  private final MemorySegment ropeStore;
+  private final MemorySegment rmsNorm;
+  private final MemorySegment siluMultiply;
+  private final MemorySegment add;
+  private final MemorySegment gatherRows;
+  private final MemorySegment sumRanks;
+  private final MemorySegment convert;
+  private final MemorySegment packLinear;
+  private final MemorySegment copyKv;
+
+  /**
+   * @param tier one of {@link #tiers} that {@link #runs} here
+   */
+  CpuKernels(String tier) {
+    this.tier = tier;
+    linear = address("linear");
+    attention = address("attention");
+    ropeStore = address("rope_store");
+    rmsNorm = address("rms_norm");
+    siluMultiply = address("silu_multiply");
+    add = address("add");
+    gatherRows = address("gather_rows");
+    sumRanks = address("sum_ranks");
+    convert = address("convert");
+    packLinear = address("pack_linear");
+    copyKv = address("copy_kv");
+  }
+
+  /** Names of the tiers in the library, from the slowest to the fastest. */
+  static List<String> tiers() {
+    return TIERS;
+  }
+
+  /** Whether this machine's processor and system can run a tier. */
+  static boolean runs(String tier) {
+    try {
+      return (int) TIER_RUNS.invokeExact(TIERS.indexOf(tier)) != 0;
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  String tier() {
+    return tier;
+  }
+
+  /** Zeroed pages, or NULL; see {@code memory.cpp}. */
+  static MemorySegment map(long bytes) {
+    try {
+      return (MemorySegment) MAP.invokeExact(bytes);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  static void unmap(MemorySegment pages) {
+    try {
+      UNMAP.invokeExact(pages, pages.byteSize());
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void linear(
+      long out,
+      long outStride,
+      long x,
+      long xStride,
+      int rows,
+      long weight,
+      int dtype,
+      long borders,
+      int ranges,
+      int outputs,
+      int inputs,
+      long bias) {
+    try {
+      LINEAR.invokeExact(
+          linear, out, outStride, x, xStride, rows, weight, dtype, borders, ranges, outputs, inputs,
+          bias);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void attention(
+      long out,
+      long outStride,
+      long q,
+      long qStride,
+      long layer,
+      int dtype,
+      int blockTokens,
+      int kvHeads,
+      int headDim,
+      int heads,
+      long positions,
+      long sequences,
+      long tables,
+      int tableStride,
+      int tokens,
+      float scale,
+      int window) {
+    try {
+      ATTENTION.invokeExact(
+          attention,
+          out,
+          outStride,
+          q,
+          qStride,
+          layer,
+          dtype,
+          blockTokens,
+          kvHeads,
+          headDim,
+          heads,
+          positions,
+          sequences,
+          tables,
+          tableStride,
+          tokens,
+          scale,
+          window);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void ropeStore(
+      long q,
+      long qStride,
+      long k,
+      long kStride,
+      long v,
+      long vStride,
+      long cosines,
+      long cosinesStride,
+      long sines,
+      long sinesStride,
+      long layer,
+      int dtype,
+      int blockTokens,
+      int kvHeads,
+      int headDim,
+      int heads,
+      long positions,
+      long sequences,
+      long tables,
+      int tableStride,
+      int tokens) {
+    try {
+      ROPE_STORE.invokeExact(
+          ropeStore,
+          q,
+          qStride,
+          k,
+          kStride,
+          v,
+          vStride,
+          cosines,
+          cosinesStride,
+          sines,
+          sinesStride,
+          layer,
+          dtype,
+          blockTokens,
+          kvHeads,
+          headDim,
+          heads,
+          positions,
+          sequences,
+          tables,
+          tableStride,
+          tokens);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void rmsNorm(
+      long out,
+      long outStride,
+      long x,
+      long xStride,
+      long weight,
+      int group,
+      float epsilon,
+      int rows,
+      int width) {
+    try {
+      RMS_NORM.invokeExact(
+          rmsNorm, out, outStride, x, xStride, weight, group, epsilon, rows, width);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void siluMultiply(
+      long out,
+      long outStride,
+      long gate,
+      long gateStride,
+      long up,
+      long upStride,
+      int rows,
+      int width) {
+    try {
+      SILU_MULTIPLY.invokeExact(
+          siluMultiply, out, outStride, gate, gateStride, up, upStride, rows, width);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void add(long x, long xStride, long y, long yStride, int rows, int width) {
+    try {
+      ADD.invokeExact(add, x, xStride, y, yStride, rows, width);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void gatherRows(
+      long out,
+      long outStride,
+      long table,
+      int dtype,
+      long tableStride,
+      long indices,
+      int rows,
+      int width) {
+    try {
+      GATHER_ROWS.invokeExact(
+          gatherRows, out, outStride, table, dtype, tableStride, indices, rows, width);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void sumRanks(long parts, long strides, int ranks, int rows, int from, int to) {
+    try {
+      SUM_RANKS.invokeExact(sumRanks, parts, strides, ranks, rows, from, to);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void convert(
+      long out, int outDtype, MemorySegment in, int inDtype, long inStride, int rows, int columns) {
+    try {
+      CONVERT.invokeExact(convert, out, outDtype, in, inDtype, inStride, rows, columns);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void packLinear(
+      long out,
+      int outDtype,
+      MemorySegment in,
+      int inDtype,
+      long inStride,
+      int outputs,
+      int inputs) {
+    try {
+      PACK_LINEAR.invokeExact(packLinear, out, outDtype, in, inDtype, inStride, outputs, inputs);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void copyKv(
+      long layer,
+      int dtype,
+      int blockTokens,
+      int kvHeads,
+      int headDim,
+      MemorySegment table,
+      int head,
+      int heads,
+      int tokenFrom,
+      int tokenTo,
+      MemorySegment slab,
+      int slabDtype,
+      long slabHeadStride,
+      int values,
+      int toSlab) {
+    try {
+      COPY_KV.invokeExact(
+          copyKv,
+          layer,
+          dtype,
+          blockTokens,
+          kvHeads,
+          headDim,
+          table,
+          head,
+          heads,
+          tokenFrom,
+          tokenTo,
+          slab,
+          slabDtype,
+          slabHeadStride,
+          values,
+          toSlab);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  private MemorySegment address(String kernel) {
+    try {
+      return (MemorySegment) KERNEL.invokeExact(TIERS.indexOf(tier), KERNELS.indexOf(kernel));
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  /** A handle whose first argument is the address of the kernel in the caller's tier. */
+  private static MethodHandle kernel(String name) {
+    int index = KERNELS.indexOf(name);
+    if (index < 0) {
+      throw new IllegalStateException("kernel: %s (expected: one of %s)".formatted(name, KERNELS));
+    }
+    String list = PARAMETERS.get(index);
+    MemoryLayout[] layouts =
+        Arrays.stream(list.substring(1, list.length() - 1).split(","))
+            .map(parameter -> layout(parameter.strip()))
+            .toArray(MemoryLayout[]::new);
+    return LINKER.downcallHandle(FunctionDescriptor.ofVoid(layouts));
+  }
+
+  private static MemoryLayout layout(String parameter) {
+    if (parameter.contains("void*")) {
+      return ADDRESS;
+    }
+    if (parameter.contains("*") || parameter.startsWith("int64_t ")) {
+      return JAVA_LONG;
+    }
+    if (parameter.startsWith("int32_t ")) {
+      return JAVA_INT;
+    }
+    if (parameter.startsWith("float ")) {
+      return JAVA_FLOAT;
+    }
+    throw new IllegalStateException(
+        "parameter: %s (expected: a pointer, int32_t, int64_t or float)".formatted(parameter));
+  }
+
+  private static List<String> names(MethodHandle count, String nameFunction) {
+    MethodHandle name =
+        LINKER.downcallHandle(symbol(nameFunction), FunctionDescriptor.of(ADDRESS, JAVA_INT));
+    List<String> names = new ArrayList<>();
+    try {
+      int n = (int) count.invokeExact();
+      for (int i = 0; i < n; i++) {
+        MemorySegment string = (MemorySegment) name.invokeExact(i);
+        names.add(string.reinterpret(Long.MAX_VALUE).getString(0));
+      }
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+    return List.copyOf(names);
+  }
+
+  private static MethodHandle function(
+      String name, boolean returnsInt, MemoryLayout... parameters) {
+    return LINKER.downcallHandle(
+        symbol(name),
+        returnsInt
+            ? FunctionDescriptor.of(JAVA_INT, parameters)
+            : FunctionDescriptor.ofVoid(parameters));
+  }
+
+  private static MemorySegment symbol(String name) {
+    return LIBRARY
+        .find(name)
+        .orElseThrow(
+            () ->
+                new IllegalStateException("symbol: %s (expected: in the library)".formatted(name)));
+  }
+
+  /** Kernels throw nothing; what arrives here comes from the call's arguments. */
+  private static RuntimeException unexpected(Throwable e) {
+    if (e instanceof RuntimeException exception) {
+      return exception;
+    }
+    if (e instanceof Error error) {
+      throw error;
+    }
+    return new IllegalStateException(e);
+  }
+}
