@@ -7,8 +7,8 @@ import dev.baton.device.Ops;
 import dev.baton.device.OutOfDeviceMemoryException;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
+import dev.baton.device.cpu.CpuDevice;
 import dev.baton.device.host.MachineMemory;
-import dev.baton.device.reference.ReferenceDevice;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.EngineOptions;
 import dev.baton.engine.ModelInfo;
@@ -54,7 +54,18 @@ public final class ModelLoader {
    * @param progress hears a line now and then when loading takes long; called on any thread
    */
   public static ModelRunner load(EngineOptions options, Consumer<String> progress) {
-    return load(options, progress, ReferenceDevice.open());
+    return load(options, progress, openDevice());
+  }
+
+  private static Device openDevice() {
+    try {
+      return CpuDevice.open();
+    } catch (IllegalArgumentException e) {
+      // A setting of the device, such as an instruction set that this processor does not have.
+      throw new EngineException(EngineException.Kind.INVALID, String.valueOf(e.getMessage()), e);
+    } catch (RuntimeException e) {
+      throw new EngineException(EngineException.Kind.INTERNAL, "device: cannot be opened: " + e, e);
+    }
   }
 
   /**

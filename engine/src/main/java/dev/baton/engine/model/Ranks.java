@@ -54,7 +54,7 @@ final class Ranks implements AutoCloseable {
    * Runs a task on every rank and returns when all are done. The first rank's failure is thrown: an
    * EngineException as it is, anything else as the cause of one.
    */
-  void runAll(Task next) {
+  synchronized void runAll(Task next) {
     Failure earlier = failure.get();
     if (earlier != null) {
       throw new EngineException(
@@ -131,7 +131,7 @@ final class Ranks implements AutoCloseable {
 
   /** Lets a task in progress end, then stops and joins the threads. */
   @Override
-  public void close() {
+  public synchronized void close() {
     closed = true;
     boolean interrupted = false;
     for (Thread thread : threads) {

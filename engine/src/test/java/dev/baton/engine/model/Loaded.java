@@ -1,8 +1,8 @@
 package dev.baton.engine.model;
 
-import dev.baton.device.DType;
+import dev.baton.device.Device;
 import dev.baton.device.SlabRegion;
-import dev.baton.device.reference.ReferenceDevice;
+import dev.baton.device.cpu.CpuDevice;
 import dev.baton.engine.EngineOptions;
 import dev.baton.engine.ModelInfo;
 import dev.baton.engine.Precision;
@@ -16,10 +16,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 
-/**
- * A runner on the plain Java device, with blocks dealt out in a mixed order: what the tests of the
- * forward pass drive.
- */
+/** A runner with blocks dealt out in a mixed order: what the tests of the forward pass drive. */
 final class Loaded implements AutoCloseable {
 
   static final Path GOLDEN = Path.of("src/test/resources/golden");
@@ -28,8 +25,13 @@ final class Loaded implements AutoCloseable {
   final ModelRunner runner;
   private final List<Integer> freeBlocks = new ArrayList<>();
 
+  /** On the CPU's fastest kernels. */
   Loaded(EngineOptions options) {
-    runner = ModelLoader.load(options, line -> {}, ReferenceDevice.open());
+    this(options, CpuDevice.open());
+  }
+
+  Loaded(EngineOptions options, Device device) {
+    runner = ModelLoader.load(options, line -> {}, device);
     for (int block = 0; block < runner.blocks(); block++) {
       freeBlocks.add(block);
     }
@@ -142,10 +144,6 @@ final class Loaded implements AutoCloseable {
       result[i] = logits[i] - shift;
     }
     return result;
-  }
-
-  DType kvDtype() {
-    return runner.model().kvDtype();
   }
 
   @Override

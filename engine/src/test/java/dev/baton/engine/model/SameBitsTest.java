@@ -2,6 +2,9 @@ package dev.baton.engine.model;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.baton.device.Device;
+import dev.baton.device.cpu.CpuDevice;
+import dev.baton.device.reference.ReferenceDevice;
 import dev.baton.engine.EngineOptions;
 import dev.baton.engine.Precision;
 import dev.baton.engine.checkpoint.Seed;
@@ -128,6 +131,18 @@ class SameBitsTest {
     }
   }
 
+  @ParameterizedTest
+  @EnumSource(
+      value = Precision.class,
+      names = {"FLOAT32", "BFLOAT16"})
+  void theNativeKernelsComputeWhatTheJavaReferenceComputes(Precision precision) throws IOException {
+    for (Path model : List.of(gqa(), stories(), replicas(), odd())) {
+      EngineOptions options = Loaded.options(model, precision, 2);
+      alone(options, 30, ReferenceDevice.open())
+          .requireSame(alone(options, 30, CpuDevice.open()), model + " against the reference");
+    }
+  }
+
   private static int[] prompt(EngineOptions options, int which) {
     int vocabulary = options.modelDirectory().equals(directory.resolve("odd")) ? 41 : 512;
     return new Random(which).ints(PROMPT, 3, vocabulary).toArray();
@@ -135,7 +150,11 @@ class SameBitsTest {
 
   /** Prefill in chunks, then greedy decode. */
   private static Trace alone(EngineOptions options, int chunk) {
-    try (Loaded loaded = new Loaded(options)) {
+    return alone(options, chunk, CpuDevice.open());
+  }
+
+  private static Trace alone(EngineOptions options, int chunk, Device device) {
+    try (Loaded loaded = new Loaded(options, device)) {
       Loaded.Sequence sequence = loaded.new Sequence(PROMPT + DECODED);
       return decode(sequence, sequence.prefill(prompt(options, 0), chunk));
     }
