@@ -1,0 +1,102 @@
+package dev.baton.cli;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Option;
+
+/**
+ * Options of the engine that every worker of a system must have alike; {@code up} hands them on.
+ */
+final class EngineFlags {
+
+  /** Values of {@code --dtype}. */
+  enum Dtype {
+    AUTO,
+    FLOAT32,
+    BFLOAT16
+  }
+
+  @Option(
+      names = "--served-name",
+      paramLabel = "NAME",
+      description = "Public name of the model. Default: the directory's.")
+  @Nullable String servedName;
+
+  @Option(
+      names = "--dtype",
+      paramLabel = "TYPE",
+      description = "Weights and KV: auto (as the checkpoint), float32 or bfloat16. Default: auto.")
+  Dtype dtype = Dtype.AUTO;
+
+  @Option(
+      names = "--block-tokens",
+      paramLabel = "N",
+      description = "Token positions of a KV block, a multiple of 16. Default: the engine's.")
+  @Nullable Integer blockTokens;
+
+  @Option(
+      names = "--kv-cache",
+      paramLabel = "SIZE",
+      description = "Memory of a worker for KV, such as 512M or 4G. Default: from free memory.")
+  @Nullable ByteSize kvCache;
+
+  @Option(
+      names = "--step-tokens",
+      paramLabel = "N",
+      description = "Tokens of one step at most. Default: the engine's.")
+  @Nullable Integer stepTokens;
+
+  @Option(
+      names = "--prefill-chunk",
+      paramLabel = "N",
+      description = "Prompt tokens of one session in one step at most. Default: the engine's.")
+  @Nullable Integer prefillChunk;
+
+  @Option(
+      names = "--max-sessions",
+      paramLabel = "N",
+      description = "Sessions of a worker that run at a time. Default: the engine's.")
+  @Nullable Integer maxSessions;
+
+  @Option(
+      names = "--context-length",
+      paramLabel = "TOKENS",
+      description = "Prompt and continuation together. Default: the model's.")
+  @Nullable Integer contextLength;
+
+  /** The same options as a command line that parses back to them. */
+  List<String> arguments() {
+    List<String> arguments = new ArrayList<>();
+    add(arguments, "--served-name", servedName);
+    add(arguments, "--dtype", dtype.name().toLowerCase(Locale.ROOT));
+    add(arguments, "--block-tokens", blockTokens);
+    add(arguments, "--kv-cache", kvCache);
+    add(arguments, "--step-tokens", stepTokens);
+    add(arguments, "--prefill-chunk", prefillChunk);
+    add(arguments, "--max-sessions", maxSessions);
+    add(arguments, "--context-length", contextLength);
+    return arguments;
+  }
+
+  /** Refuses what no engine takes, before a process is started for it. */
+  void check() {
+    Options.checkAtLeast("--block-tokens", blockTokens, 16);
+    if (blockTokens != null && blockTokens % 16 != 0) {
+      throw CommandFailure.usage(
+          "--block-tokens: %d (expected: a multiple of 16)".formatted(blockTokens));
+    }
+    Options.checkAtLeast("--step-tokens", stepTokens, 1);
+    Options.checkAtLeast("--prefill-chunk", prefillChunk, 1);
+    Options.checkAtLeast("--max-sessions", maxSessions, 1);
+    Options.checkAtLeast("--context-length", contextLength, 2);
+  }
+
+  private static void add(List<String> arguments, String name, @Nullable Object value) {
+    if (value != null) {
+      arguments.add(name);
+      arguments.add(value.toString());
+    }
+  }
+}

@@ -1,0 +1,36 @@
+package dev.baton.cli;
+
+import dev.baton.cli.lifecycle.ParentWatch;
+import java.util.Locale;
+import picocli.CommandLine.Option;
+
+/** Options of every process that serves: router, prefill, decode. */
+final class ProcessFlags {
+
+  /** Values of {@code --log-level}. */
+  enum LogLevel {
+    ERROR,
+    WARN,
+    INFO,
+    DEBUG,
+    TRACE
+  }
+
+  @Option(
+      names = "--log-level",
+      paramLabel = "LEVEL",
+      defaultValue = "${env:BATON_LOG:-info}",
+      description = "error, warn, info, debug or trace. Default: BATON_LOG, else info.")
+  LogLevel logLevel = LogLevel.INFO;
+
+  @Option(names = "--exit-with-parent", hidden = true)
+  boolean exitWithParent;
+
+  /** Before the first logger is made: logback reads the level once. */
+  void apply() {
+    System.setProperty("baton.log.level", logLevel.name().toLowerCase(Locale.ROOT));
+    if (exitWithParent) {
+      ParentWatch.start(System.in);
+    }
+  }
+}
