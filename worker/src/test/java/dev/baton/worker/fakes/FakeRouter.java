@@ -17,6 +17,7 @@ import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 
 /** The router's side of registration, on a real port. */
 public final class FakeRouter implements AutoCloseable {
@@ -30,12 +31,25 @@ public final class FakeRouter implements AutoCloseable {
   private final Server server;
 
   private FakeRouter(int port, RegistryReply answer) throws IOException {
-    server =
-        NettyServerBuilder.forAddress(new InetSocketAddress("127.0.0.1", port))
+    server = start(port, new Registry(answer));
+  }
+
+  /** A port that another server has just left may be taken for a moment still. */
+  private static Server start(int port, Registry registry) throws IOException {
+    for (int attempt = 1; ; attempt++) {
+      try {
+        return NettyServerBuilder.forAddress(new InetSocketAddress("127.0.0.1", port))
             .permitKeepAliveTime(1, TimeUnit.SECONDS)
-            .addService(new Registry(answer))
+            .addService(registry)
             .build()
             .start();
+      } catch (IOException e) {
+        if (attempt == 100) {
+          throw e;
+        }
+        LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(50));
+      }
+    }
   }
 
   /**
