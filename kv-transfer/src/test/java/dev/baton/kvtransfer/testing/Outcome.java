@@ -77,4 +77,9 @@ public final class Outcome implements ExportListener, ImportListener {
     store.seal();
     end.completeExceptionally(cause);
   }
+
+  @Override
+  public String toString() {
+    return end.isCompletedExceptionally() ? "failed: " + end.exceptionNow() : calls.toString();
+  }
 }

@@ -1,0 +1,193 @@
+package dev.baton.kvtransfer.handoff;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.baton.kvtransfer.Bits128;
+import dev.baton.kvtransfer.HandoffException.Kind;
+import dev.baton.kvtransfer.KvGeometry;
+import dev.baton.kvtransfer.Manifest;
+import dev.baton.kvtransfer.SlabRange;
+import dev.baton.kvtransfer.Ticket;
+import dev.baton.kvtransfer.handoff.ExportMachine.State;
+import dev.baton.kvtransfer.wire.HandoffReason;
+import dev.baton.kvtransfer.wire.Message;
+import dev.baton.kvtransfer.wire.Route;
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicLong;
+import org.junit.jupiter.api.Test;
+
+class ExportMachineTest {
+  private static final KvGeometry GEOMETRY = new KvGeometry(2, 1, 8, 2);
+  private static final Manifest MANIFEST = new Manifest(10, 99, 5, 0);
+
+  private final AtomicLong clock = new AtomicLong();
+  private final Ticket ticket =
+      new Ticket(new Bits128(1, 1), new Bits128(2, 2), "127.0.0.1", 1, 2, 60_000);
+  private final Route route = new Route(ticket.transfer(), "s", 4);
+  private final ExportMachine machine =
+      new ExportMachine(
+          ticket,
+          route,
+          HandoffReason.PREFILL_TO_DECODE,
+          GEOMETRY,
+          64 << 10,
+          2,
+          Duration.ofSeconds(2),
+          clock::get);
+
+  @Test
+  void theSecretTravelsInTheHelloOnly() {
+    assertThat(machine.begin())
+        .singleElement()
+        .isInstanceOfSatisfying(
+            ExportEffect.Send.class,
+            send ->
+                assertThat(send.message())
+                    .isInstanceOfSatisfying(
+                        Message.Hello.class,
+                        hello -> assertThat(hello.secret()).isEqualTo(ticket.secret())));
+  }
+
+  @Test
+  void nothingIsPackedBeforeTheImporterAnswers() {
+    machine.computed(6);
+    assertThat(machine.hasJob()).isFalse();
+    welcome();
+    assertThat(machine.hasJob()).isTrue();
+    assertThat(machine.nextJob().range()).isEqualTo(new SlabRange(0, 2, 2, 6));
+    assertThat(machine.hasJob()).isFalse();
+  }
+
+  @Test
+  void slabsAreNoLargerThanTheImporterTakes() {
+    machine.computed(10);
+    machine.message(new Message.Welcome(route, 10, 96, 1000));
+    assertThat(machine.nextJob().bytes()).isLessThanOrEqualTo(96);
+  }
+
+  @Test
+  void theManifestLeavesAfterTheLastSlab() {
+    welcome();
+    assertThat(machine.computed(6)).isEmpty();
+    int first = machine.nextJob().sequence();
+    assertThat(machine.finish(MANIFEST)).isEmpty();
+    int second = machine.nextJob().sequence();
+    assertThat(machine.packed(second, 1))
+        .hasSize(1)
+        .first()
+        .isInstanceOf(ExportEffect.SendSlab.class);
+    List<ExportEffect> last = machine.packed(first, 2);
+    assertThat(last).hasSize(3).element(1).isEqualTo(new ExportEffect.Packed());
+    assertThat(last.get(2))
+        .isEqualTo(
+            new ExportEffect.Send(new Message.Finish(route, 2, 2 * 2 * 8 * 2 * 8, MANIFEST)));
+    assertThat(machine.state()).isEqualTo(State.FINISHED);
+  }
+
+  @Test
+  void aSlabIsReleasedOnceHoweverOftenItIsAcknowledged() {
+    sentAll();
+    assertThat(machine.message(new Message.SlabAck(route, 0)))
+        .containsExactly(new ExportEffect.Release(0));
+    assertThat(machine.message(new Message.SlabAck(route, 0))).isEmpty();
+    assertThat(machine.message(new Message.SlabAck(route, 77))).isEmpty();
+    assertThat(machine.message(new Message.SlabNack(route, 0, 0))).isEmpty();
+  }
+
+  @Test
+  void aWrongSlabIsSentAgainOncePerComplaintAndNotForEver() {
+    sentAll();
+    assertThat(machine.message(new Message.SlabNack(route, 0, 0)))
+        .singleElement()
+        .isInstanceOfSatisfying(
+            ExportEffect.SendSlab.class, send -> assertThat(send.message().attempt()).isEqualTo(1));
+    assertThat(machine.message(new Message.SlabNack(route, 0, 0))).as("twice").isEmpty();
+    assertThat(machine.message(new Message.SlabNack(route, 0, 1))).hasSize(1);
+    assertThat(kind(machine.message(new Message.SlabNack(route, 0, 2)))).isEqualTo(Kind.CORRUPT);
+  }
+
+  @Test
+  void messagesOfAnotherEpochOrSessionOrRoleChangeNothing() {
+    for (Route other :
+        List.of(new Route(ticket.transfer(), "s", 3), new Route(ticket.transfer(), "t", 4))) {
+      assertThat(machine.message(new Message.Welcome(other, 10, 64 << 10, 1))).isEmpty();
+      assertThat(machine.message(new Message.Abort(other, Kind.CANCELLED, ""))).isEmpty();
+    }
+    assertThat(machine.message(new Message.Done(route))).isEmpty();
+    assertThat(machine.message(new Message.Finish(route, 1, 1, MANIFEST))).isEmpty();
+    assertThat(machine.state()).isEqualTo(State.CONNECTING);
+  }
+
+  @Test
+  void doneBeforeTheManifestIsIgnored() {
+    welcome();
+    assertThat(machine.message(new Message.Done(route))).isEmpty();
+    assertThat(machine.state()).isEqualTo(State.STREAMING);
+  }
+
+  @Test
+  void afterTheEndNothingFollows() {
+    sentAll();
+    assertThat(machine.message(new Message.Done(route)))
+        .containsExactly(new ExportEffect.Acknowledged());
+    assertThat(machine.message(new Message.Done(route))).isEmpty();
+    assertThat(machine.abort("late")).isEmpty();
+    assertThat(machine.peerLost("late")).isEmpty();
+    assertThat(machine.sourceFailed(new IllegalStateException())).isEmpty();
+    clock.set(Long.MAX_VALUE / 2);
+    assertThat(machine.tick()).isEmpty();
+    assertThat(machine.computed(11)).isEmpty();
+  }
+
+  @Test
+  void anImporterThatDoesNotAnswerIsGivenUpAtTheConnectDeadline() {
+    clock.set(Duration.ofMillis(1999).toNanos());
+    assertThat(machine.tick()).isEmpty();
+    clock.set(Duration.ofMillis(2000).toNanos());
+    assertThat(kind(machine.tick())).isEqualTo(Kind.TIMEOUT);
+  }
+
+  @Test
+  void theLeaseEndsAHandoffThatIsNotAcknowledged() {
+    sentAll();
+    clock.set(Duration.ofMillis(59_999).toNanos());
+    assertThat(machine.tick()).isEmpty();
+    clock.set(Duration.ofMillis(60_000).toNanos());
+    assertThat(kind(machine.tick())).isEqualTo(Kind.TIMEOUT);
+  }
+
+  @Test
+  void aContextOfAnotherLengthThanExpectedFails() {
+    welcome();
+    assertThat(kind(machine.computed(11))).isEqualTo(Kind.INTERNAL);
+  }
+
+  @Test
+  void aManifestShorterThanTheContextFails() {
+    welcome();
+    assertThat(kind(machine.finish(new Manifest(9, 99, 5, 0)))).isEqualTo(Kind.INTERNAL);
+  }
+
+  @Test
+  void theEndsOfTheOtherSideAreToldApart() {
+    assertThat(kind(machine.message(new Message.Abort(route, Kind.CORRUPT, "x"))))
+        .isEqualTo(Kind.PEER_ABORTED);
+    assertThat(machine.state()).isEqualTo(State.FAILED);
+  }
+
+  private void welcome() {
+    machine.message(new Message.Welcome(route, 10, 64 << 10, 1000));
+  }
+
+  private void sentAll() {
+    welcome();
+    machine.finish(MANIFEST);
+    machine.packed(machine.nextJob().sequence(), 0);
+    assertThat(machine.state()).isEqualTo(State.FINISHED);
+  }
+
+  private static Kind kind(List<ExportEffect> effects) {
+    return ((ExportEffect.Failed) effects.getLast()).cause().kind();
+  }
+}
