@@ -10,6 +10,7 @@ import java.util.SortedMap;
 import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -20,6 +21,9 @@ public final class Checkpoint implements AutoCloseable {
 
   private static final String SINGLE = "model.safetensors";
   private static final String INDEX = "model.safetensors.index.json";
+
+  /** Printable ASCII without separators: a valid file name under any locale. */
+  private static final Pattern SHARD_NAME = Pattern.compile("[ -~&&[^/\\\\]]+\\.safetensors");
 
   private final Path directory;
   private final Arena arena = Arena.ofShared();
@@ -92,7 +96,7 @@ public final class Checkpoint implements AutoCloseable {
     for (String tensor : map.names()) {
       String file = map.string(tensor);
       // A shard lies beside its index; anything else would let a model name files of the host.
-      if (file.contains("/") || file.contains("\\") || !file.endsWith(".safetensors")) {
+      if (!SHARD_NAME.matcher(file).matches()) {
         throw map.bad(tensor, "the name of a .safetensors file beside the index");
       }
       files.add(file);

@@ -3,6 +3,7 @@ package dev.baton.engine.checkpoint;
 import dev.baton.device.DType;
 import dev.baton.engine.EngineException;
 import java.io.IOException;
+import java.io.InputStream;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -107,10 +108,12 @@ public final class Fingerprint {
       text(file.getFileName() + ": none");
       return;
     }
-    try {
-      byte[] bytes = Files.readAllBytes(file);
-      text(file.getFileName() + ": " + bytes.length);
-      digest.update(bytes);
+    try (InputStream in = Files.newInputStream(file)) {
+      text(file.getFileName() + ": " + Files.size(file));
+      byte[] buffer = new byte[WHOLE];
+      for (int read = in.read(buffer); read >= 0; read = in.read(buffer)) {
+        digest.update(buffer, 0, read);
+      }
     } catch (IOException e) {
       throw new EngineException(
           EngineException.Kind.BAD_MODEL, "%s: cannot be read: %s".formatted(file, e), e);

@@ -24,8 +24,11 @@ import java.util.List;
  */
 final class SafetensorsFile {
 
-  /** The format's own bound on the header. */
-  private static final long MAX_HEADER_BYTES = 100_000_000;
+  /**
+   * Bounds the memory that a hostile header can take. The format allows 100 MB; headers of the
+   * largest models in use stay under a tenth of this.
+   */
+  private static final long MAX_HEADER_BYTES = 32 << 20;
 
   private static final int MAX_DIMENSIONS = 8;
   private static final String METADATA = "__metadata__";

@@ -39,13 +39,19 @@ public final class ModelLoader {
   private final Consumer<String> progress;
   private final Device device;
   private final long available;
+  private final long quietNanos;
 
   private ModelLoader(
-      EngineOptions options, Consumer<String> progress, Device device, long available) {
+      EngineOptions options,
+      Consumer<String> progress,
+      Device device,
+      long available,
+      long quietNanos) {
     this.options = options;
     this.progress = progress;
     this.device = device;
     this.available = available;
+    this.quietNanos = quietNanos;
   }
 
   /**
@@ -74,13 +80,21 @@ public final class ModelLoader {
    * @param progress hears a line now and then when loading takes long; called on any thread
    */
   static ModelRunner load(EngineOptions options, Consumer<String> progress, Device device) {
-    return load(options, progress, device, MachineMemory.available());
+    return load(options, progress, device, MachineMemory.available(), QUIET_NANOS);
   }
 
+  /**
+   * @param available bytes that the process may take
+   * @param quietNanos no progress is told before this time
+   */
   static ModelRunner load(
-      EngineOptions options, Consumer<String> progress, Device device, long available) {
+      EngineOptions options,
+      Consumer<String> progress,
+      Device device,
+      long available,
+      long quietNanos) {
     try {
-      return new ModelLoader(options, progress, device, available).load();
+      return new ModelLoader(options, progress, device, available, quietNanos).load();
     } catch (OutOfDeviceMemoryException e) {
       device.close();
       throw new EngineException(
@@ -101,7 +115,19 @@ public final class ModelLoader {
       MemoryPlan plan = MemoryPlan.make(config, options, contextLength, dtype, dtype, available);
       ModelInfo model = describe(config, checkpoint, contextLength, dtype);
       LOG.info("device: {}", device.description());
-      LOG.info("model: {}, TP {}, {}", model, options.tensorParallel(), dtype);
+      LOG.info(
+          "model: {} ({}), {} layers, {} heads and {} KV heads of {}, context {}, {}, TP {},"
+              + " fingerprint {}",
+          model.name(),
+          model.architecture(),
+          config.layers(),
+          config.heads(),
+          config.kvHeads(),
+          config.headDim(),
+          contextLength,
+          dtype,
+          options.tensorParallel(),
+          model.fingerprint());
       LOG.info("memory: {}", plan);
       WeightLoader weights = new WeightLoader(device, checkpoint, config, dtype);
       return start(model, config, plan, weights);
@@ -199,7 +225,7 @@ public final class ModelLoader {
 
     void tell(int rank, int done) {
       boolean tenth = done * 10 / layers > (done - 1) * 10 / layers;
-      if (rank == 0 && tenth && System.nanoTime() - begun > QUIET_NANOS) {
+      if (rank == 0 && tenth && System.nanoTime() - begun >= quietNanos) {
         progress.accept(
             "loading %s: %d of %d layers".formatted(options.servedName(), done, layers));
       }

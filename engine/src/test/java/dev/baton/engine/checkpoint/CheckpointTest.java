@@ -44,7 +44,16 @@ class CheckpointTest {
 
   @ParameterizedTest
   @ValueSource(
-      strings = {"../secret.safetensors", "/etc/passwd", "a\\\\b.safetensors", "weights.bin", ""})
+      strings = {
+        "../secret.safetensors",
+        "/etc/passwd",
+        "a\\\\b.safetensors",
+        "weights.bin",
+        "\\u0000.safetensors",
+        "\\ud800.safetensors",
+        ".safetensors",
+        ""
+      })
   void refusesAShardThatIsNotAFileBesideTheIndex(String file) throws IOException {
     Files.writeString(
         directory.resolve("model.safetensors.index.json"),

@@ -19,6 +19,7 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -102,6 +103,29 @@ class ModelLoaderTest {
     fails(options.withContextLength(65), Kind.INVALID, "contextLength: 65 (expected: <= 64");
     fails(options.withKvCacheBytes(10), Kind.INVALID, "kvCacheBytes: 10 ");
     fails(options.withKvCacheBytes(1L << 50), Kind.NO_CAPACITY, "KV 1048576.0 GiB");
+  }
+
+  @Test
+  void toldMemoryIsTheLimit() throws IOException {
+    Path model = new TinyModel().write(directory);
+    assertThatThrownBy(
+            () ->
+                ModelLoader.load(
+                    EngineOptions.of(model), line -> {}, ReferenceDevice.open(), 1 << 20, 0))
+        .isInstanceOfSatisfying(
+            EngineException.class, e -> assertThat(e.kind()).isEqualTo(Kind.NO_CAPACITY))
+        .hasMessageContaining("memory: weights");
+  }
+
+  @Test
+  void tellsTheProgressOfALongLoad() throws IOException {
+    Path model = new TinyModel().write(directory);
+    List<String> lines = new CopyOnWriteArrayList<>();
+    EngineOptions options = EngineOptions.of(model).withServedName("tiny").withTensorParallel(2);
+    ModelLoader.load(options, lines::add, ReferenceDevice.open(), 4L << 30, 0).close();
+    assertThat(lines).containsExactly("loading tiny: 1 of 2 layers", "loading tiny: 2 of 2 layers");
+    ModelLoader.load(options, lines::add, ReferenceDevice.open(), 4L << 30, Long.MAX_VALUE).close();
+    assertThat(lines).hasSize(2);
   }
 
   private static void fails(EngineOptions options, Kind kind, String reason) {
