@@ -45,7 +45,9 @@ public final class FakeTransfer implements KvTransfer {
     private final SecureRandom random = new SecureRandom();
     private final List<Runnable> held = new ArrayList<>();
     private volatile boolean corrupt;
-    private volatile boolean holding;
+    private final List<Runnable> heldCompletions = new ArrayList<>();
+    private boolean holding;
+    private boolean holdingCompletions;
 
     /** From now on every slab arrives wrong, however often it is sent. */
     public void corrupt(boolean value) {
@@ -54,7 +56,7 @@ public final class FakeTransfer implements KvTransfer {
 
     /** Whatever would happen on the wire from now on waits for {@link #letGo}. */
     public void hold() {
-      run(() -> holding = true);
+      thread.execute(() -> holding = true);
     }
 
     public void letGo() {
@@ -64,6 +66,30 @@ public final class FakeTransfer implements KvTransfer {
             List<Runnable> all = List.copyOf(held);
             held.clear();
             all.forEach(Runnable::run);
+          });
+    }
+
+    /** Whether acknowledgements wait; packing goes on. */
+    public void holdCompletions(boolean hold) {
+      thread.execute(
+          () -> {
+            holdingCompletions = hold;
+            if (!hold) {
+              List<Runnable> all = List.copyOf(heldCompletions);
+              heldCompletions.clear();
+              all.forEach(Runnable::run);
+            }
+          });
+    }
+
+    private void complete(Runnable completion) {
+      run(
+          () -> {
+            if (holdingCompletions) {
+              heldCompletions.add(completion);
+            } else {
+              completion.run();
+            }
           });
     }
 
@@ -103,11 +129,15 @@ public final class FakeTransfer implements KvTransfer {
       this.listener = listener;
     }
 
+    void leave() {
+      ended = true;
+      network.incoming.remove(transfer);
+      openImports.decrementAndGet();
+    }
+
     void fail(Kind kind, String why) {
       if (!ended) {
-        ended = true;
-        network.incoming.remove(transfer);
-        openImports.decrementAndGet();
+        leave();
         listener.onFailed(new HandoffException(kind, why));
         if (from != null) {
           from.fail(Kind.PEER_ABORTED, why);
@@ -177,7 +207,7 @@ public final class FakeTransfer implements KvTransfer {
               listener.onPacked();
             }
           });
-      network.run(() -> complete(manifest));
+      network.complete(() -> complete(manifest));
     }
 
     private void complete(Manifest manifest) {
@@ -185,8 +215,7 @@ public final class FakeTransfer implements KvTransfer {
         return;
       }
       ended = true;
-      to.ended = true;
-      network.incoming.remove(ticket.transfer());
+      to.leave();
       HandoffStats stats = new HandoffStats(bytes, slabs, 0, 1);
       openExports.decrementAndGet();
       exported.incrementAndGet();
