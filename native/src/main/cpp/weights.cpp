@@ -24,6 +24,9 @@ inline float get<Half>(const Half* from) {
     bits |= sign;
   } else {
     bits = sign | (exponent == 31 ? 255u : exponent + 112u) << 23 | fraction << 13;
+    if (exponent == 31 && fraction != 0) {
+      bits |= 0x400000u;  // a NaN becomes a quiet one
+    }
   }
   float value;
   __builtin_memcpy(&value, &bits, 4);

@@ -17,11 +17,18 @@
  *       Ops#allReduce} adds the rest of the tree. A column-parallel weight owns all eight.
  *   <li><b>sums over a row</b> (norms): 16 lanes, lane {@code j} takes the elements {@code j, j+16,
  *       ...} in order by fma; lanes are added by halves: {@code j + (j+8)}, then 4, 2, 1.
+ *   <li><b>rms norm</b>: {@code (x * (1 / sqrt(sum / n + epsilon))) * weight}.
+ *   <li><b>rotation</b>: {@code fma(a, cos, -(b * sin))} and {@code fma(b, cos, a * sin)}.
  *   <li><b>attention</b>: keys in tiles of 16 positions, aligned to position 0; scores by fma over
- *       the head dimension in order; one running maximum and sum per query and head, rescaled once
- *       a tile; values by fma in order of position.
+ *       the head dimension in order, then times the scale; one running maximum per query and head;
+ *       the sum of weights in 16 lanes, lane {@code j} taking position {@code j} of every tile, by
+ *       {@code fma(sum, correction, weight)}, lanes added by halves at the end; results times the
+ *       correction once a tile, then values by fma in order of position; at last times {@code 1 /
+ *       sum}. Positions that the query does not see add nothing and their slots may hold anything.
  *   <li><b>exp</b>: one polynomial of ours, the same operations in every tier and in the Java
- *       reference.
+ *       reference ({@code Canonical.exp}).
+ *   <li><b>bfloat16</b> stores round to nearest even; what is read is widened, exactly, and summed
+ *       in float32.
  * </ul>
  *
  * So scalar, AVX2, AVX-512 and the Java reference agree bit for bit in float32 and with bfloat16

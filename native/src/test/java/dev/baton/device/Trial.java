@@ -6,6 +6,7 @@ import static java.lang.foreign.ValueLayout.JAVA_SHORT;
 
 import dev.baton.device.host.Bf16;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import java.util.Random;
 
 /**
@@ -64,6 +65,22 @@ public final class Trial {
     return tensor.dtype() == DType.FLOAT32
         ? tensor.segment().toArray(JAVA_INT)
         : widened(tensor.segment().toArray(JAVA_SHORT));
+  }
+
+  /** Fails with the first difference only; whole tensors are too long to read. */
+  public static void assertSameBits(int[] actual, int[] expected, Object what) {
+    int at = Arrays.mismatch(actual, expected);
+    if (at >= 0) {
+      throw new AssertionError(
+          "%s: element %d of %d is %s (expected: %s, element of %d)"
+              .formatted(
+                  what,
+                  at,
+                  actual.length,
+                  at < actual.length ? Integer.toHexString(actual[at]) : "missing",
+                  at < expected.length ? Integer.toHexString(expected[at]) : "missing",
+                  expected.length));
+    }
   }
 
   private static int[] widened(short[] values) {

@@ -68,13 +68,17 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
       return new CpuDevice(
           new CpuKernels(running.getLast()), "the fastest of " + running + " that run here");
     }
+    requireRunning(forced, running);
+    return new CpuDevice(
+        new CpuKernels(forced), "forced by BATON_ISA; the fastest here is " + running.getLast());
+  }
+
+  static void requireRunning(String forced, List<String> running) {
     if (!running.contains(forced)) {
       throw new IllegalArgumentException(
           "BATON_ISA: %s (expected: one that this processor runs, %s or one of %s)"
               .formatted(forced, REFERENCE, running));
     }
-    return new CpuDevice(
-        new CpuKernels(forced), "forced by BATON_ISA; the fastest here is " + running.getLast());
   }
 
   /** Loads the library at the first call; says plainly why when that fails. */

@@ -40,9 +40,20 @@ record ReferenceKvCache(KvShape shape, MemorySegment memory) implements KvCache 
     return switch (dtype) {
       case FLOAT32 -> memory.get(JAVA_FLOAT_UNALIGNED, 4 * index);
       case BFLOAT16 -> Bf16.toFloat(memory.get(JAVA_SHORT_UNALIGNED, 2 * index));
-      case FLOAT16 -> Float.float16ToFloat(memory.get(JAVA_SHORT_UNALIGNED, 2 * index));
+      case FLOAT16 -> widen(memory.get(JAVA_SHORT_UNALIGNED, 2 * index));
       case INT32 -> throw new IllegalArgumentException("dtype: INT32 (expected: a float type)");
     };
+  }
+
+  /**
+   * Exact; a NaN becomes a quiet one, whether the Java virtual machine's own conversion does so or
+   * not.
+   */
+  private static float widen(short half) {
+    float value = Float.float16ToFloat(half);
+    return Float.isNaN(value)
+        ? Float.intBitsToFloat(Float.floatToRawIntBits(value) | 0x400000)
+        : value;
   }
 
   static void set(MemorySegment memory, DType dtype, long index, float value) {

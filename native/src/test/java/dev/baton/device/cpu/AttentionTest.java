@@ -217,7 +217,7 @@ class AttentionTest {
   private static void assertSame(List<int[]> actual, List<int[]> expected, Scenario scenario) {
     assertThat(actual).hasSameSizeAs(expected);
     for (int i = 0; i < actual.size(); i++) {
-      assertThat(actual.get(i)).as("token %d of %s", i, scenario).isEqualTo(expected.get(i));
+      Trial.assertSameBits(actual.get(i), expected.get(i), "entry %d of %s".formatted(i, scenario));
       for (int bits : actual.get(i)) {
         assertThat(Float.intBitsToFloat(bits)).as("%s", scenario).isNotNaN();
       }

@@ -1,7 +1,5 @@
 package dev.baton.device.cpu;
 
-import static org.assertj.core.api.Assertions.assertThat;
-
 import dev.baton.device.DType;
 import dev.baton.device.Device;
 import dev.baton.device.LinearWeight;
@@ -73,9 +71,10 @@ class LinearTest {
       Product product = products.get();
       try (Device cpu = CpuDevice.open(tier);
           Device reference = ReferenceDevice.open()) {
-        assertThat(product.run(cpu, 0, product.rows))
-            .as("%s: %s", tier, product)
-            .isEqualTo(product.run(reference, 0, product.rows));
+        Trial.assertSameBits(
+            product.run(cpu, 0, product.rows),
+            product.run(reference, 0, product.rows),
+            tier + ": " + product);
       }
     }
   }
@@ -114,9 +113,10 @@ class LinearTest {
       for (int from = 0; from < 100; ) {
         int to = Math.min(100, from + trial.between(1, 20));
         int[] part = product.run(cpu, from, to);
-        assertThat(Arrays.copyOf(part, (to - from) * width))
-            .as("rows %d to %d of %s", from, to, product)
-            .isEqualTo(Arrays.copyOfRange(all, from * width, to * width));
+        Trial.assertSameBits(
+            Arrays.copyOf(part, (to - from) * width),
+            Arrays.copyOfRange(all, from * width, to * width),
+            "rows %d to %d of %s".formatted(from, to, product));
         from = to;
       }
     }

@@ -22,9 +22,8 @@ class RowOpsTest {
   private static void assertSame(String tier, Function<Device, Tensor> run, Object what) {
     try (Device cpu = CpuDevice.open(tier);
         Device reference = ReferenceDevice.open()) {
-      assertThat(Trial.bits(run.apply(cpu)))
-          .as("%s: %s", tier, what)
-          .isEqualTo(Trial.bits(run.apply(reference)));
+      Trial.assertSameBits(
+          Trial.bits(run.apply(cpu)), Trial.bits(run.apply(reference)), tier + ": " + what);
     }
   }
 
