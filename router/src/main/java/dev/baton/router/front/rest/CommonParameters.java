@@ -1,0 +1,124 @@
+package dev.baton.router.front.rest;
+
+import dev.baton.proto.errors.v1.ErrorCode;
+import dev.baton.proto.inference.v1.SamplingParameters;
+import dev.baton.router.failure.FailureException;
+import dev.baton.router.failure.Failures;
+import java.util.List;
+import java.util.OptionalLong;
+import tools.jackson.databind.JsonNode;
+
+/** What both completion endpoints read alike. Ranges of sampling parameters are checked later. */
+final class CommonParameters {
+
+  /** Parameters of which only the value that changes nothing is taken, as numbers. */
+  private static final List<NeutralNumber> NEUTRAL_NUMBERS =
+      List.of(
+          new NeutralNumber("presence_penalty", 0),
+          new NeutralNumber("frequency_penalty", 0),
+          new NeutralNumber("repetition_penalty", 1),
+          new NeutralNumber("length_penalty", 1),
+          new NeutralNumber("min_p", 0),
+          new NeutralNumber("min_tokens", 0));
+
+  /** Parameters that must be absent, null, false or empty. */
+  private static final List<String> NOT_DONE =
+      List.of(
+          "logit_bias",
+          "prompt_logprobs",
+          "use_beam_search",
+          "truncate_prompt_tokens",
+          "kv_transfer_params",
+          "guided_json",
+          "guided_regex",
+          "guided_choice",
+          "guided_grammar",
+          "structured_outputs",
+          "logits_processors",
+          "bad_words",
+          "allowed_token_ids");
+
+  private record NeutralNumber(String name, double neutral) {}
+
+  private CommonParameters() {}
+
+  /** Refuses what this build does not do. */
+  static void refuseUnsupported(JsonFields body, List<String> alsoNotDone) {
+    for (NeutralNumber parameter : NEUTRAL_NUMBERS) {
+      var value = body.number(parameter.name());
+      if (value.isPresent() && value.getAsDouble() != parameter.neutral()) {
+        throw unsupported(
+            parameter.name(),
+            value.getAsDouble() + " (expected: " + parameter.neutral() + ", the only one done)");
+      }
+    }
+    NOT_DONE.forEach(field -> refuse(body, field));
+    alsoNotDone.forEach(field -> refuse(body, field));
+    body.object("response_format")
+        .ifPresent(
+            format -> {
+              String type = format.string("type").orElse("");
+              if (!type.equals("text")) {
+                throw unsupported(
+                    "response_format",
+                    "type \"" + type + "\" (expected: \"text\", the only one done)");
+              }
+            });
+  }
+
+  static FailureException unsupported(String field, String why) {
+    return new FailureException(
+        Failures.of(ErrorCode.UNSUPPORTED_PARAMETER, field + ": " + why, field));
+  }
+
+  /** Sampling parameters but max_tokens and logprobs. */
+  static SamplingParameters.Builder sampling(JsonFields body) {
+    SamplingParameters.Builder sampling = SamplingParameters.newBuilder();
+    body.number("temperature").ifPresent(value -> sampling.setTemperature((float) value));
+    body.number("top_p").ifPresent(value -> sampling.setTopP((float) value));
+    // -1 is how vLLM says all.
+    body.integer("top_k", -1, Integer.MAX_VALUE)
+        .ifPresent(value -> sampling.setTopK((int) Math.max(0, value)));
+    body.integer("seed", Long.MIN_VALUE, Long.MAX_VALUE).ifPresent(sampling::setSeed);
+    sampling.setIgnoreEos(body.bool("ignore_eos", false));
+    int[] stopTokens = body.integers("stop_token_ids");
+    if (stopTokens != null) {
+      for (int id : stopTokens) {
+        sampling.addStopTokenIds(id);
+      }
+    }
+    return sampling;
+  }
+
+  static OptionalLong maxTokens(JsonFields body, String field) {
+    return body.integer(field, 1, Integer.MAX_VALUE);
+  }
+
+  static boolean includeUsage(JsonFields body) {
+    var options = body.object("stream_options");
+    if (options.isPresent() && !body.bool("stream", false)) {
+      throw JsonFields.invalid(
+          "stream_options", "given without a stream", "only with stream: true");
+    }
+    return options.isPresent() && options.get().bool("include_usage", false);
+  }
+
+  static int n(JsonFields body) {
+    return (int) body.integer("n", 1, Integer.MAX_VALUE).orElse(1);
+  }
+
+  /** Smaller is earlier in vLLM's API, larger is earlier inside. */
+  static int priority(JsonFields body) {
+    return (int) -body.integer("priority", -1_000_000, 1_000_000).orElse(0);
+  }
+
+  private static void refuse(JsonFields body, String field) {
+    JsonNode node = body.node(field).orElse(null);
+    if (node != null
+        && !(node.isContainer() && node.isEmpty())
+        && !(node.isBoolean() && !node.booleanValue())
+        && !(node.isString() && node.stringValue().isEmpty())) {
+      throw unsupported(field, "not done by this server (expected: absent)");
+    }
+  }
+}

@@ -1,0 +1,180 @@
+package dev.baton.router.front.rest;
+
+import dev.baton.proto.inference.v1.FinishReason;
+import dev.baton.proto.inference.v1.TokenLogprob;
+import dev.baton.proto.inference.v1.Usage;
+import dev.baton.proto.worker.v1.SampledToken;
+import dev.baton.router.generation.Piece;
+import dev.baton.router.text.TextModel;
+import java.util.List;
+import java.util.Locale;
+import org.jspecify.annotations.Nullable;
+import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ArrayNode;
+import tools.jackson.databind.node.JsonNodeFactory;
+import tools.jackson.databind.node.ObjectNode;
+
+/** The JSON of a reply: what both endpoints write alike, and what each writes its own way. */
+abstract sealed class ReplyFormat permits ChatFormat, CompletionFormat {
+
+  static final JsonNodeFactory NODES = JsonNodeFactory.instance;
+
+  private static final JsonMapper MAPPER = JsonMapper.builder().build();
+
+  /** JSON has no infinity; this is how vLLM writes the logarithm of nothing. */
+  private static final double NO_CHANCE = -9999.0;
+
+  final RestRequest request;
+  private final String id;
+  private final String object;
+  private final String chunkObject;
+  private final String model;
+  private final String fingerprint;
+  private final long created;
+
+  ReplyFormat(
+      RestRequest request,
+      String id,
+      String object,
+      String chunkObject,
+      String model,
+      String fingerprint,
+      long created) {
+    this.request = request;
+    this.id = id;
+    this.object = object;
+    this.chunkObject = chunkObject;
+    this.model = model;
+    this.fingerprint = fingerprint;
+    this.created = created;
+  }
+
+  /** What the stream sends before a choice's first text; null when nothing. */
+  abstract @Nullable ObjectNode opening(Choice choice);
+
+  /**
+   * A chunk of a stream; null when there is nothing to tell.
+   *
+   * @param reason null unless it is the choice's last chunk
+   */
+  @Nullable ObjectNode chunk(Choice choice, Piece piece, @Nullable FinishReason reason) {
+    boolean silent =
+        piece.text().isEmpty()
+            && reason == null
+            && !(request.returnTokenIds() && !piece.tokens().isEmpty())
+            && piece.tokens().stream().noneMatch(SampledToken::hasLogprobs);
+    if (silent) {
+      return null;
+    }
+    return chunkOf(choiceNode(choice, piece.text(), piece.tokens(), reason, true));
+  }
+
+  /** The chunk that ends a stream with usage. */
+  ObjectNode usageChunk(List<Choice> choices) {
+    ObjectNode chunk = head(chunkObject);
+    chunk.set("choices", NODES.arrayNode());
+    chunk.set("usage", usage(choices));
+    return chunk;
+  }
+
+  /** The whole reply. */
+  ObjectNode whole(List<Choice> choices) {
+    ObjectNode reply = head(object);
+    ArrayNode nodes = reply.putArray("choices");
+    for (Choice choice : choices) {
+      nodes.add(
+          choiceNode(choice, choice.text.toString(), choice.tokens, choice.finishReason, false));
+    }
+    reply.set("usage", usage(choices));
+    return reply;
+  }
+
+  /** A choice with everything that the piece brings. */
+  abstract ObjectNode choiceNode(
+      Choice choice,
+      String text,
+      List<SampledToken> tokens,
+      @Nullable FinishReason reason,
+      boolean streaming);
+
+  static byte[] bytes(ObjectNode node) {
+    return MAPPER.writeValueAsBytes(node);
+  }
+
+  final ObjectNode chunkOf(ObjectNode choice) {
+    ObjectNode chunk = head(chunkObject);
+    chunk.putArray("choices").add(choice);
+    if (request.includeUsage()) {
+      chunk.putNull("usage");
+    }
+    return chunk;
+  }
+
+  static void putReason(ObjectNode choice, @Nullable FinishReason reason) {
+    if (reason == null) {
+      choice.putNull("finish_reason");
+    } else {
+      choice.put("finish_reason", reason.name().toLowerCase(Locale.ROOT));
+    }
+  }
+
+  static ArrayNode ids(int[] ids) {
+    ArrayNode node = NODES.arrayNode();
+    for (int id : ids) {
+      node.add(id);
+    }
+    return node;
+  }
+
+  static ArrayNode ids(List<SampledToken> tokens) {
+    ArrayNode node = NODES.arrayNode();
+    tokens.forEach(token -> node.add(token.getTokenId()));
+    return node;
+  }
+
+  static double finite(float logprob) {
+    return Float.isFinite(logprob) ? logprob : NO_CHANCE;
+  }
+
+  static TextModel text(Choice choice) {
+    return choice.prepared.model().text();
+  }
+
+  static TokenLogprob chosen(SampledToken token) {
+    return TokenLogprob.newBuilder()
+        .setTokenId(token.getTokenId())
+        .setLogprob(token.getLogprobs().getLogprob())
+        .build();
+  }
+
+  private ObjectNode head(String kind) {
+    ObjectNode node = NODES.objectNode();
+    node.put("id", id);
+    node.put("object", kind);
+    node.put("created", created);
+    node.put("model", model);
+    node.put("system_fingerprint", fingerprint);
+    return node;
+  }
+
+  /** Each prompt counts once, however many continuations it has. */
+  private ObjectNode usage(List<Choice> choices) {
+    int prompt = 0;
+    int cached = 0;
+    int completion = 0;
+    for (Choice choice : choices) {
+      Usage usage = choice.usage == null ? Usage.getDefaultInstance() : choice.usage;
+      completion += usage.getCompletionTokens();
+      if (choice.index % request.n() == 0) {
+        prompt += usage.getPromptTokens();
+        cached += usage.getCachedTokens();
+      }
+    }
+    ObjectNode node = NODES.objectNode();
+    node.put("prompt_tokens", prompt);
+    node.put("completion_tokens", completion);
+    node.put("total_tokens", prompt + completion);
+    node.putObject("prompt_tokens_details").put("cached_tokens", cached);
+    return node;
+  }
+}

@@ -1,0 +1,111 @@
+package dev.baton.router.front.rest;
+
+import dev.baton.proto.errors.v1.ErrorCode;
+import dev.baton.proto.errors.v1.Failure;
+import dev.baton.router.failure.Failures;
+import io.vertx.core.Vertx;
+import io.vertx.core.buffer.Buffer;
+import io.vertx.core.http.HttpServerRequest;
+import java.util.function.Consumer;
+
+/**
+ * Reads a request's body up to a bound. What is beyond is thrown away unread for a while, so that
+ * the client gets to see the 413 instead of a reset, and then the connection is closed.
+ */
+final class RequestBody {
+
+  private static final int LINGER_FACTOR = 16;
+  private static final long LINGER_MILLIS = 5000;
+
+  private final Vertx vertx;
+  private final Exchange exchange;
+  private final int maxBytes;
+  private final Consumer<Buffer> onBody;
+  private final Buffer body = Buffer.buffer();
+  private final long timer;
+  private long discarded;
+  private boolean refused;
+
+  private RequestBody(
+      Vertx vertx, Exchange exchange, int maxBytes, long timeoutMillis, Consumer<Buffer> onBody) {
+    this.vertx = vertx;
+    this.exchange = exchange;
+    this.maxBytes = maxBytes;
+    this.onBody = onBody;
+    this.timer = vertx.setTimer(timeoutMillis, id -> late());
+  }
+
+  /**
+   * Reads the body; to be called while the request is being handled.
+   *
+   * @param onBody gets the whole body; not called when the exchange was answered here
+   */
+  static void read(
+      Vertx vertx, Exchange exchange, int maxBytes, long timeoutMillis, Consumer<Buffer> onBody) {
+    RequestBody reading = new RequestBody(vertx, exchange, maxBytes, timeoutMillis, onBody);
+    HttpServerRequest request = exchange.request();
+    request.handler(reading::take);
+    request.endHandler(end -> reading.end());
+    request.exceptionHandler(cause -> vertx.cancelTimer(reading.timer));
+    if (declared(request) > maxBytes) {
+      reading.refuse();
+    } else if ("100-continue".equalsIgnoreCase(request.getHeader("expect"))) {
+      request.response().writeContinue();
+    }
+  }
+
+  private static long declared(HttpServerRequest request) {
+    String length = request.getHeader("content-length");
+    if (length == null) {
+      return 0;
+    }
+    try {
+      return Long.parseLong(length.strip());
+    } catch (NumberFormatException e) {
+      // The codec refuses what is no number; what is too long for one is too large.
+      return Long.MAX_VALUE;
+    }
+  }
+
+  private void take(Buffer chunk) {
+    if (refused) {
+      discarded += chunk.length();
+      if (discarded > (long) LINGER_FACTOR * maxBytes) {
+        exchange.request().connection().close();
+      }
+    } else if (body.length() + (long) chunk.length() > maxBytes) {
+      refuse();
+    } else {
+      body.appendBuffer(chunk);
+    }
+  }
+
+  private void end() {
+    vertx.cancelTimer(timer);
+    if (!refused) {
+      onBody.accept(body);
+    }
+  }
+
+  private void refuse() {
+    refused = true;
+    vertx.cancelTimer(timer);
+    answer(
+        Failures.of(
+            ErrorCode.PAYLOAD_TOO_LARGE,
+            "body: larger than " + maxBytes + " bytes (expected: <= " + maxBytes + ")"));
+    vertx.setTimer(LINGER_MILLIS, id -> exchange.request().connection().close());
+  }
+
+  private void late() {
+    refused = true;
+    answer(
+        Failures.of(ErrorCode.INVALID_REQUEST, "body: not complete in time (expected: all of it)"));
+    vertx.setTimer(LINGER_MILLIS, id -> exchange.request().connection().close());
+  }
+
+  private void answer(Failure failure) {
+    exchange.response().putHeader("connection", "close");
+    exchange.fail(failure);
+  }
+}

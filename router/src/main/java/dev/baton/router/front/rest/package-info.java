@@ -1,0 +1,8 @@
+/**
+ * The OpenAI REST front, on Vert.x.
+ *
+ * <p>A request is read on its event loop, parsed and tokenized on a virtual thread, and answered on
+ * the event loop again, where {@link dev.baton.router.front.rest.Reply} gathers its continuations.
+ */
+@org.jspecify.annotations.NullMarked
+package dev.baton.router.front.rest;

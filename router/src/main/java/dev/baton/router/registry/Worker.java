@@ -1,0 +1,152 @@
+package dev.baton.router.registry;
+
+import dev.baton.proto.worker.v1.Registration;
+import dev.baton.proto.worker.v1.Role;
+import dev.baton.proto.worker.v1.WorkerStatus;
+import io.grpc.ManagedChannel;
+import java.util.Optional;
+import java.util.concurrent.atomic.AtomicBoolean;
+
+/**
+ * A worker as the router sees it: what it registered, its latest status, its load, and the channel
+ * to it. Thread-safe.
+ *
+ * <p>The worker owns its channel. A worker that left in order lets its calls end; one that was lost
+ * has them cut at once, which its sessions see as UNAVAILABLE.
+ */
+public final class Worker {
+
+  /** A session's place on a worker. Closing it twice does nothing more. */
+  public interface Charge extends AutoCloseable {
+    @Override
+    void close();
+  }
+
+  private final Registration registration;
+  private final ServedModel model;
+  private final ManagedChannel channel;
+  private final Runnable onReleased;
+  private final WorkerLoad load = new WorkerLoad();
+  private long heardNanos;
+  private boolean silent;
+  private long timesCharged;
+
+  Worker(
+      Registration registration,
+      ServedModel model,
+      ManagedChannel channel,
+      long nowNanos,
+      Runnable onReleased) {
+    this.registration = registration;
+    this.model = model;
+    this.channel = channel;
+    this.heardNanos = nowNanos;
+    this.onReleased = onReleased;
+  }
+
+  public String id() {
+    return registration.getWorkerId();
+  }
+
+  public Registration registration() {
+    return registration;
+  }
+
+  public ServedModel model() {
+    return model;
+  }
+
+  public ManagedChannel channel() {
+    return channel;
+  }
+
+  public boolean prefills() {
+    return registration.getRole() == Role.PREFILL || registration.getRole() == Role.BOTH;
+  }
+
+  public boolean decodes() {
+    return registration.getRole() == Role.DECODE || registration.getRole() == Role.BOTH;
+  }
+
+  /** The latest status; empty until the first has come. */
+  public synchronized Optional<WorkerStatus> status() {
+    return Optional.ofNullable(load.status());
+  }
+
+  /** May be given new sessions: heard of lately and not draining. */
+  public synchronized boolean open() {
+    WorkerStatus status = load.status();
+    return !silent && (status == null || !status.getDraining());
+  }
+
+  /** Has said that it drains. */
+  synchronized boolean draining() {
+    WorkerStatus status = load.status();
+    return status != null && status.getDraining();
+  }
+
+  /** Takes as many sessions at a time as it registered for. */
+  public synchronized boolean full() {
+    int limit = registration.getMaxSessions();
+    return limit > 0 && load.openSessions() >= limit;
+  }
+
+  /** Prompt tokens before a session that would be sent now. */
+  public synchronized long queuedPromptTokens() {
+    return load.queuedPromptTokens();
+  }
+
+  /** Sessions beside a session that would be sent now. */
+  public synchronized long sessions() {
+    return load.sessions();
+  }
+
+  /** Blocks that a new session could have, free or evictable; all of them until a status tells. */
+  public synchronized long availableBlocks() {
+    WorkerStatus status = load.status();
+    return status == null
+        ? registration.getBlockCapacity()
+        : status.getLedger().getFree() + status.getLedger().getCached();
+  }
+
+  /** Sessions that were ever sent here. */
+  public synchronized long timesCharged() {
+    return timesCharged;
+  }
+
+  /** Counts a session that is about to be sent here. */
+  public Charge charge(int promptTokens) {
+    int chargedIn;
+    synchronized (this) {
+      chargedIn = load.charge(promptTokens);
+      timesCharged++;
+    }
+    AtomicBoolean closed = new AtomicBoolean();
+    return () -> {
+      if (closed.compareAndSet(false, true)) {
+        synchronized (this) {
+          load.release(chargedIn, promptTokens);
+        }
+        onReleased.run();
+      }
+    };
+  }
+
+  synchronized void report(WorkerStatus status, long nowNanos) {
+    load.report(status);
+    heardNanos = nowNanos;
+    silent = false;
+  }
+
+  /** Notes the silence up to now and returns how long it lasts. */
+  synchronized long silence(long nowNanos, long suspectNanos) {
+    long nanos = nowNanos - heardNanos;
+    silent = nanos > suspectNanos;
+    return nanos;
+  }
+
+  @Override
+  public String toString() {
+    return id() + " at " + registration.getGrpcAddress();
+  }
+}

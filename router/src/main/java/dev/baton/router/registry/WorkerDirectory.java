@@ -1,0 +1,381 @@
+package dev.baton.router.registry;
+
+import dev.baton.proto.errors.v1.ErrorCode;
+import dev.baton.proto.worker.v1.ModelIdentity;
+import dev.baton.proto.worker.v1.Registration;
+import dev.baton.proto.worker.v1.Role;
+import dev.baton.proto.worker.v1.WorkerStatus;
+import dev.baton.router.failure.FailureException;
+import dev.baton.router.failure.Failures;
+import dev.baton.router.text.TextModel;
+import dev.baton.router.text.TextModelException;
+import io.grpc.ManagedChannel;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.InstantSource;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.LongSupplier;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The living workers and the models they serve. Thread-safe; only {@link #register} may block, for
+ * as long as it takes to load a tokenizer.
+ *
+ * <p>Silence has two steps. After {@link #SUSPECT_INTERVALS} status intervals a worker is in no
+ * pool any more, so it gets no new session. After {@link #LOST_INTERVALS} it is forgotten and its
+ * sessions fail: a pause of a busy machine shall not cost running sessions, yet a client hears of a
+ * hung worker within two seconds.
+ *
+ * <p>Workers of one name must agree on everything that decides tokens. A name whose workers are all
+ * gone may come back with another model.
+ */
+public final class WorkerDirectory implements AutoCloseable {
+
+  /** Time between two statuses of a worker. */
+  public static final Duration STATUS_INTERVAL = Duration.ofMillis(250);
+
+  static final int SUSPECT_INTERVALS = 3;
+  static final int LOST_INTERVALS = 6;
+
+  private static final Logger LOG = LoggerFactory.getLogger(WorkerDirectory.class);
+
+  /** What the directory takes from the world outside. */
+  public interface Surroundings {
+
+    /**
+     * The text side of the model that the workers have in this directory; throws
+     * TextModelException. Stays the surroundings' own.
+     */
+    TextModel loadText(Path directory);
+
+    /** Opens a channel to a worker's gRPC address, host:port. */
+    ManagedChannel connect(String address);
+  }
+
+  private final Surroundings surroundings;
+  private final InstantSource clock;
+  private final LongSupplier nanoTime;
+  private final ReentrantLock registering = new ReentrantLock();
+  private final List<Runnable> capacityListeners = new CopyOnWriteArrayList<>();
+
+  // Guarded by this.
+  private final Map<String, Worker> workers = new TreeMap<>();
+  private final Map<String, ServedModel> models = new HashMap<>();
+  private final Set<String> expectsPrefill = new HashSet<>();
+
+  /**
+   * @param nanoTime a clock for silence, as {@link System#nanoTime}
+   */
+  public WorkerDirectory(Surroundings surroundings, InstantSource clock, LongSupplier nanoTime) {
+    this.surroundings = surroundings;
+    this.clock = clock;
+    this.nanoTime = nanoTime;
+  }
+
+  /** Has the listener run, on any thread, whenever a refused session may fit now. */
+  public void onCapacity(Runnable listener) {
+    capacityListeners.add(listener);
+  }
+
+  /**
+   * Takes a worker in. One of the same id is replaced.
+   *
+   * @throws FailureException when the worker cannot serve here; the message names what differs
+   */
+  public Worker register(Registration registration) {
+    checkComplete(registration);
+    Worker worker;
+    registering.lock();
+    try {
+      ServedModel model = modelFor(registration);
+      worker =
+          new Worker(
+              registration,
+              model,
+              surroundings.connect(registration.getGrpcAddress()),
+              nanoTime.getAsLong(),
+              this::capacityChanged);
+      Worker replaced;
+      synchronized (this) {
+        models.put(model.name(), model);
+        replaced = workers.put(worker.id(), worker);
+        if (registration.getRole() == Role.PREFILL) {
+          expectsPrefill.add(model.name());
+        }
+      }
+      if (replaced != null) {
+        LOG.info("worker {} registers again", worker.id());
+        replaced.channel().shutdown();
+      }
+      // Connects now, so that the first session need not.
+      worker.channel().getState(true);
+      LOG.info(
+          "worker {}: {}, model {}, tp {}, {} blocks of {} tokens",
+          worker,
+          registration.getRole(),
+          model.name(),
+          registration.getTensorParallel(),
+          registration.getBlockCapacity(),
+          registration.getBlockTokens());
+    } finally {
+      registering.unlock();
+    }
+    capacityChanged();
+    return worker;
+  }
+
+  /**
+   * Takes a worker's next status.
+   *
+   * @return false when the worker is not known any more and must register again
+   */
+  public boolean report(Worker worker, WorkerStatus status) {
+    synchronized (this) {
+      if (workers.get(worker.id()) != worker) {
+        return false;
+      }
+    }
+    worker.report(status, nanoTime.getAsLong());
+    capacityChanged();
+    return true;
+  }
+
+  /** The worker's stream has ended: it gets nothing new; calls that still run may end. */
+  public void leave(Worker worker) {
+    if (remove(worker)) {
+      LOG.info("worker {} has left", worker);
+      worker.channel().shutdown();
+      capacityChanged();
+    }
+  }
+
+  /** Looks for silent workers; to be called a few times in a status interval. */
+  public void checkSilence() {
+    long now = nanoTime.getAsLong();
+    long interval = STATUS_INTERVAL.toNanos();
+    for (Worker worker : workers()) {
+      long silence = worker.silence(now, SUSPECT_INTERVALS * interval);
+      if (silence > LOST_INTERVALS * interval && remove(worker)) {
+        LOG.warn("worker {} is lost: silent for {} ms", worker, silence / 1_000_000);
+        worker.channel().shutdownNow();
+        capacityChanged();
+      }
+    }
+  }
+
+  /** All workers known now, by id. */
+  public synchronized List<Worker> workers() {
+    return List.copyOf(workers.values());
+  }
+
+  /** The models that at least one decode worker serves now, by name. */
+  public synchronized List<ServedModel> models() {
+    return workers.values().stream()
+        .filter(Worker::decodes)
+        .map(Worker::model)
+        .distinct()
+        .sorted(Comparator.comparing(ServedModel::name))
+        .toList();
+  }
+
+  /**
+   * The model of a name; an empty name means the only one.
+   *
+   * @throws FailureException MODEL_NOT_FOUND, or NO_WORKER when nothing is served at all
+   */
+  public ServedModel model(String name) {
+    List<ServedModel> served = models();
+    if (name.isEmpty() && served.size() == 1) {
+      return served.getFirst();
+    }
+    Optional<ServedModel> found = served.stream().filter(m -> m.name().equals(name)).findFirst();
+    if (found.isPresent()) {
+      return found.get();
+    }
+    ServedModel known;
+    synchronized (this) {
+      known =
+          name.isEmpty() && models.size() == 1
+              ? models.values().iterator().next()
+              : models.get(name);
+    }
+    if (known != null || served.isEmpty()) {
+      throw new FailureException(
+          Failures.retryable(
+              ErrorCode.NO_WORKER,
+              known != null
+                  ? "model " + known.name() + ": no decode worker serves it now"
+                  : "no decode worker has registered",
+              1000));
+    }
+    List<String> names = served.stream().map(ServedModel::name).toList();
+    throw new FailureException(
+        Failures.of(
+            ErrorCode.MODEL_NOT_FOUND,
+            "model: \"" + shortened(name) + "\" (expected: one of " + names + ")",
+            "model"));
+  }
+
+  /** The workers of the model that may be given sessions now. */
+  public synchronized Pools pools(ServedModel model) {
+    List<Worker> prefill = new ArrayList<>();
+    List<Worker> decode = new ArrayList<>();
+    for (Worker worker : workers.values()) {
+      if (worker.model().identity().equals(model.identity()) && worker.open()) {
+        (worker.decodes() ? decode : prefill).add(worker);
+      }
+    }
+    return new Pools(model, prefill, decode, expectsPrefill.contains(model.name()));
+  }
+
+  @Override
+  public void close() {
+    List<Worker> left;
+    synchronized (this) {
+      left = List.copyOf(workers.values());
+      workers.clear();
+    }
+    left.forEach(worker -> worker.channel().shutdownNow());
+  }
+
+  private synchronized boolean remove(Worker worker) {
+    if (!workers.remove(worker.id(), worker)) {
+      return false;
+    }
+    // A pool that was drained on purpose is no longer waited for.
+    if (worker.registration().getRole() == Role.PREFILL
+        && worker.draining()
+        && workers.values().stream()
+            .noneMatch(
+                other ->
+                    other.model().name().equals(worker.model().name())
+                        && other.registration().getRole() == Role.PREFILL)) {
+      expectsPrefill.remove(worker.model().name());
+    }
+    return true;
+  }
+
+  private void capacityChanged() {
+    capacityListeners.forEach(Runnable::run);
+  }
+
+  private static void checkComplete(Registration registration) {
+    require(!registration.getWorkerId().isEmpty(), "worker_id: empty (expected: a unique name)");
+    require(
+        registration.getRole() != Role.ROLE_UNSPECIFIED
+            && registration.getRole() != Role.UNRECOGNIZED,
+        "role: unset (expected: PREFILL, DECODE or BOTH)");
+    require(
+        !registration.getModel().getName().isEmpty(),
+        "model.name: empty (expected: a served name)");
+    require(
+        registration.getModel().getContextLength() > 0,
+        "model.context_length: "
+            + registration.getModel().getContextLength()
+            + " (expected: >= 1)");
+    require(
+        registration.getBlockTokens() > 0,
+        "block_tokens: " + registration.getBlockTokens() + " (expected: >= 1)");
+    require(
+        registration.getGrpcAddress().matches(".+:\\d{1,5}"),
+        "grpc_address: \"" + registration.getGrpcAddress() + "\" (expected: host:port)");
+  }
+
+  private static void require(boolean holds, String message) {
+    if (!holds) {
+      throw FailureException.invalid(message.substring(0, message.indexOf(':')), message);
+    }
+  }
+
+  /** The served model that the registration agrees with; loads its text side when it is new. */
+  private ServedModel modelFor(Registration registration) {
+    ModelIdentity identity = registration.getModel();
+    ServedModel known;
+    boolean alive;
+    synchronized (this) {
+      known = models.get(identity.getName());
+      alive =
+          workers.values().stream()
+              .anyMatch(
+                  worker ->
+                      worker.model().name().equals(identity.getName())
+                          && !worker.id().equals(registration.getWorkerId()));
+    }
+    if (known != null) {
+      Optional<String> difference = difference(known.identity(), identity);
+      if (difference.isEmpty()) {
+        return known;
+      }
+      if (alive) {
+        throw new FailureException(
+            Failures.of(
+                ErrorCode.FINGERPRINT_MISMATCH,
+                "worker " + registration.getWorkerId() + ": " + difference.get()));
+      }
+      LOG.info("model {} comes back changed: {}", identity.getName(), difference.get());
+    }
+    TextModel text = loadText(registration);
+    if (text.vocabularySize() > identity.getVocabularySize()) {
+      LOG.warn(
+          "model {}: the tokenizer knows {} tokens, the model {}",
+          identity.getName(),
+          text.vocabularySize(),
+          identity.getVocabularySize());
+    }
+    return new ServedModel(identity, text, clock.instant().getEpochSecond());
+  }
+
+  private TextModel loadText(Registration registration) {
+    try {
+      return surroundings.loadText(Path.of(registration.getModelDirectory()));
+    } catch (TextModelException | InvalidPathException e) {
+      throw new FailureException(
+          Failures.of(
+              ErrorCode.INVALID_REQUEST,
+              "model_directory: " + e.getMessage() + " (expected: a model directory here)",
+              "model_directory"));
+    }
+  }
+
+  /** Names the first thing in which two identities of one name differ. */
+  private static Optional<String> difference(ModelIdentity served, ModelIdentity other) {
+    return new Difference()
+        .of("fingerprint", served.getFingerprint(), other.getFingerprint())
+        .of("context_length", served.getContextLength(), other.getContextLength())
+        .of("vocabulary_size", served.getVocabularySize(), other.getVocabularySize())
+        .of("dtype", served.getDtype(), other.getDtype())
+        .found();
+  }
+
+  private static final class Difference {
+    private @Nullable String found;
+
+    Difference of(String field, Object served, Object other) {
+      if (found == null && !served.equals(other)) {
+        found = "model." + field + ": " + other + " (expected: " + served + " as served here)";
+      }
+      return this;
+    }
+
+    Optional<String> found() {
+      return Optional.ofNullable(found);
+    }
+  }
+
+  private static String shortened(String name) {
+    return name.length() <= 100 ? name : name.substring(0, 100) + "...";
+  }
+}

@@ -1,0 +1,131 @@
+package dev.baton.router.session;
+
+import dev.baton.proto.errors.v1.ErrorCode;
+import dev.baton.proto.errors.v1.Failure;
+import dev.baton.proto.worker.v1.Role;
+import dev.baton.router.failure.Failures;
+import dev.baton.router.registry.Pools;
+import dev.baton.router.registry.Worker;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Chooses the workers of an attempt: the cheapest decode worker and, when the prompt is long enough
+ * to be split off, the cheapest prefill worker.
+ *
+ * <p>The cost of a prefill worker is the prompt tokens before the session. The cost of a decode
+ * worker is the sessions beside it, plus the prompt tokens that it has to compute between its
+ * decode steps; one whose free blocks do not hold the prompt comes last. Among equals the one that
+ * was chosen less often goes first.
+ */
+final class Placer {
+
+  /** Prompt tokens on a decode worker that slow it down about as much as one more session. */
+  private static final double TOKENS_PER_SESSION = 256;
+
+  private static final double NO_BLOCKS = 1e6;
+
+  private static final long RETRY_MILLIS = 1000;
+
+  /** Where an attempt runs, or why it cannot. */
+  sealed interface Placement {
+
+    /**
+     * @param prefill null when the decode worker computes the prompt itself
+     */
+    record Placed(Worker decode, @Nullable Worker prefill) implements Placement {}
+
+    record Unplaceable(Failure reason) implements Placement {}
+  }
+
+  private final int splitAbove;
+
+  /**
+   * @param splitAbove prompts of more tokens than this go through a prefill worker
+   */
+  Placer(int splitAbove) {
+    this.splitAbove = splitAbove;
+  }
+
+  Placement place(Pools pools, int promptTokens, Set<String> avoided) {
+    String model = pools.model().name();
+    if (pools.decode().isEmpty()) {
+      return unplaceable(ErrorCode.NO_WORKER, "model " + model + ": its decode pool is empty");
+    }
+    long largest =
+        pools.decode().stream().mapToLong(Placer::capacityTokens).max().orElse(Long.MAX_VALUE);
+    if (promptTokens >= largest) {
+      return new Placement.Unplaceable(
+          Failures.of(
+              ErrorCode.CONTEXT_LENGTH_EXCEEDED,
+              "prompt: "
+                  + promptTokens
+                  + " tokens (expected: < "
+                  + largest
+                  + ", what the KV blocks of the largest decode worker hold)"));
+    }
+    List<Worker> decode =
+        pools.decode().stream()
+            .filter(worker -> takes(worker, avoided) && promptTokens < capacityTokens(worker))
+            .toList();
+    if (decode.isEmpty()) {
+      return unplaceable(
+          ErrorCode.OVERLOADED, "model " + model + ": all decode workers are at their limit");
+    }
+    if (promptTokens <= splitAbove) {
+      return new Placement.Placed(cheapestDecode(decode, promptTokens), null);
+    }
+    if (pools.prefill().isEmpty()) {
+      List<Worker> aggregated =
+          pools.prefillExpected()
+              ? decode.stream().filter(w -> w.registration().getRole() == Role.BOTH).toList()
+              : decode;
+      return aggregated.isEmpty()
+          ? unplaceable(ErrorCode.NO_WORKER, "model " + model + ": its prefill pool is empty")
+          : new Placement.Placed(cheapestDecode(aggregated, promptTokens), null);
+    }
+    return pools.prefill().stream()
+        .filter(worker -> takes(worker, avoided))
+        .min(
+            Comparator.comparingLong(Worker::queuedPromptTokens)
+                .thenComparingLong(Worker::sessions)
+                .thenComparingLong(Worker::timesCharged))
+        .<Placement>map(
+            prefill -> new Placement.Placed(cheapestDecode(decode, promptTokens), prefill))
+        .orElseGet(
+            () ->
+                unplaceable(
+                    ErrorCode.OVERLOADED,
+                    "model " + model + ": all prefill workers are at their limit"));
+  }
+
+  private static boolean takes(Worker worker, Set<String> avoided) {
+    return !avoided.contains(worker.id()) && !worker.full();
+  }
+
+  private static Worker cheapestDecode(List<Worker> decode, int promptTokens) {
+    return decode.stream()
+        .min(
+            Comparator.<Worker>comparingDouble(worker -> decodeCost(worker, promptTokens))
+                .thenComparingLong(Worker::timesCharged))
+        .orElseThrow();
+  }
+
+  private static double decodeCost(Worker worker, int promptTokens) {
+    int blockTokens = worker.registration().getBlockTokens();
+    long blocks = promptTokens / blockTokens + 1L;
+    return worker.sessions()
+        + worker.queuedPromptTokens() / TOKENS_PER_SESSION
+        + (blocks > worker.availableBlocks() ? NO_BLOCKS : 0);
+  }
+
+  private static long capacityTokens(Worker worker) {
+    return worker.registration().getBlockCapacity() * worker.registration().getBlockTokens();
+  }
+
+  private static Placement unplaceable(ErrorCode code, String message) {
+    return new Placement.Unplaceable(Failures.retryable(code, message, RETRY_MILLIS));
+  }
+}

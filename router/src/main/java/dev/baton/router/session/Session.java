@@ -1,0 +1,386 @@
+package dev.baton.router.session;
+
+import dev.baton.proto.errors.v1.ErrorCode;
+import dev.baton.proto.errors.v1.Failure;
+import dev.baton.proto.inference.v1.FinishReason;
+import dev.baton.proto.worker.v1.DecodeEvent;
+import dev.baton.proto.worker.v1.DecodeRequest;
+import dev.baton.proto.worker.v1.DecodeWorkerGrpc;
+import dev.baton.proto.worker.v1.HandoffTicket;
+import dev.baton.proto.worker.v1.PrefillEvent;
+import dev.baton.proto.worker.v1.PrefillRequest;
+import dev.baton.proto.worker.v1.PrefillWorkerGrpc;
+import dev.baton.proto.worker.v1.SampledToken;
+import dev.baton.proto.worker.v1.SessionSpec;
+import dev.baton.router.failure.FailureException;
+import dev.baton.router.failure.Failures;
+import dev.baton.router.registry.Worker;
+import io.grpc.SynchronizationContext;
+import java.util.List;
+import java.util.Objects;
+import java.util.concurrent.Future;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * A running session: does what its {@link SessionMachine} decides, over gRPC, and tells its {@link
+ * SessionListener}. All of it happens in one serial context on whatever thread brings the event, so
+ * nothing here may block. The public methods may be called from any thread, also by the listener.
+ *
+ * <p>Back-pressure: a decode worker may be {@link #PREFETCH} messages ahead of the listener; while
+ * paused no more are asked for.
+ */
+public final class Session implements AdmissionQueue.Waiter {
+
+  private static final Logger LOG = LoggerFactory.getLogger(Session.class);
+
+  private static final int PREFETCH = 32;
+
+  /** Prefill sends three messages at most. */
+  private static final int PREFILL_PREFETCH = 8;
+
+  /**
+   * Time for a decode worker to show that a hand-off was complete before its exporter was lost.
+   * With the silence after which a worker counts as lost it stays under two seconds.
+   */
+  private static final long GRACE_MILLIS = 300;
+
+  /** Time for the calls of a finished session to end by themselves. */
+  private static final long CALL_END_MILLIS = 2000;
+
+  private final Sessions sessions;
+  private final SessionOrder order;
+  private final SessionListener listener;
+  private final long sequence;
+  private final SessionMachine machine = new SessionMachine();
+  private final TokenLog tokens = new TokenLog();
+  private final long startNanos = System.nanoTime();
+  private final SynchronizationContext context;
+  private @Nullable Attempt attempt;
+  private @Nullable Future<?> deadline;
+  private @Nullable Future<?> queueTimeout;
+  private boolean paused;
+  private boolean quiet;
+  private long firstTokenNanos;
+  private long lastTokenNanos;
+
+  Session(Sessions sessions, SessionOrder order, SessionListener listener, long sequence) {
+    this.sequence = sequence;
+    this.sessions = sessions;
+    this.order = order;
+    this.listener = listener;
+    this.context = new SynchronizationContext((thread, fault) -> broke(fault));
+  }
+
+  /** To be called once. */
+  public void start() {
+    context.execute(
+        () -> {
+          deadline =
+              sessions.after(
+                  order.deadlineMillis(),
+                  () ->
+                      end(
+                          ErrorCode.DEADLINE_EXCEEDED,
+                          "deadline: passed after " + order.deadlineMillis() + " ms"));
+          run(sessions.queue().busy() ? machine.startWaiting() : machine.start());
+        });
+  }
+
+  public SessionOrder order() {
+    return order;
+  }
+
+  /** The client is gone: everything is freed at once, the listener hears nothing more. */
+  public void cancel() {
+    context.execute(
+        () -> {
+          quiet = true;
+          run(machine.end(Failures.of(ErrorCode.CANCELLED, "cancelled by the client")));
+        });
+  }
+
+  /** The text has come to a stop string; the listener hears nothing more. */
+  public void stop() {
+    context.execute(
+        () -> {
+          quiet = true;
+          run(machine.stop());
+        });
+  }
+
+  /** Fails the session from outside. */
+  void end(ErrorCode code, String message) {
+    context.execute(() -> run(machine.end(Failures.of(code, message))));
+  }
+
+  /** The listener can take no more for now. */
+  public void pause() {
+    context.execute(() -> paused = true);
+  }
+
+  public void resume() {
+    context.execute(
+        () -> {
+          paused = false;
+          repay();
+        });
+  }
+
+  /** A turn of the admission queue. */
+  @Override
+  public void turn() {
+    context.execute(
+        () -> {
+          if (machine.ended()) {
+            sessions.queue().turnOver(this);
+          } else {
+            run(machine.capacity());
+          }
+        });
+  }
+
+  @Override
+  public int priority() {
+    return order.priority();
+  }
+
+  @Override
+  public long sequence() {
+    return sequence;
+  }
+
+  private void run(List<SessionEffect> effects) {
+    for (SessionEffect effect : effects) {
+      perform(effect);
+    }
+  }
+
+  private void perform(SessionEffect effect) {
+    switch (effect) {
+      case SessionEffect.Place(int epoch, var avoided, var because) -> {
+        switch (place(avoided)) {
+          case Placer.Placement.Placed(Worker decode, var prefill) -> {
+            attempt = new Attempt(epoch, decode, prefill, order.prompt().length);
+            run(machine.placed(epoch, decode.id(), prefill == null ? null : prefill.id()));
+          }
+          case Placer.Placement.Unplaceable(Failure reason) ->
+              run(machine.unplaceable(epoch, reason, because));
+        }
+      }
+      case SessionEffect.AwaitCapacity() -> await();
+      case SessionEffect.Admitted() -> leaveQueue();
+      case SessionEffect.OpenDecode(int epoch, boolean awaitHandoff) ->
+          openDecode(epoch, awaitHandoff);
+      case SessionEffect.OpenPrefill(int epoch, HandoffTicket ticket) -> openPrefill(epoch, ticket);
+      case SessionEffect.CloseCalls(int epoch) -> ofEpoch(epoch).cancel();
+      case SessionEffect.LetCallsEnd(int epoch) -> {
+        Attempt ending = ofEpoch(epoch);
+        ending.repay();
+        sessions.after(CALL_END_MILLIS, () -> context.execute(ending::cancel));
+      }
+      case SessionEffect.StartGrace(int epoch) ->
+          sessions.after(GRACE_MILLIS, () -> context.execute(() -> run(machine.graceOver(epoch))));
+      case SessionEffect.Deliver(SampledToken token) -> deliver(token);
+      case SessionEffect.Finish(FinishReason reason) -> {
+        ended(reason, null);
+        if (!quiet) {
+          listener.onFinished(reason);
+        }
+      }
+      case SessionEffect.Fail(Failure failure) -> {
+        ended(null, failure);
+        if (!quiet) {
+          listener.onFailure(failure);
+        }
+      }
+    }
+  }
+
+  private Placer.Placement place(java.util.Set<String> avoided) {
+    return sessions
+        .placer()
+        .place(sessions.directory().pools(order.model()), order.prompt().length, avoided);
+  }
+
+  private void await() {
+    if (!sessions.queue().park(this)) {
+      run(
+          machine.end(
+              Failures.retryable(
+                  ErrorCode.OVERLOADED,
+                  "admission queue: full (expected: fewer requests at a time)",
+                  sessions.retryAfterMillis())));
+    } else if (queueTimeout == null) {
+      queueTimeout =
+          sessions.after(
+              sessions.queueTimeoutMillis(),
+              () ->
+                  context.execute(
+                      () ->
+                          run(
+                              machine.end(
+                                  Failures.retryable(
+                                      ErrorCode.OVERLOADED,
+                                      "admission queue: waited "
+                                          + sessions.queueTimeoutMillis()
+                                          + " ms for a decode worker",
+                                      sessions.retryAfterMillis())))));
+    }
+  }
+
+  private void leaveQueue() {
+    cancel(queueTimeout);
+    queueTimeout = null;
+    sessions.queue().turnOver(this);
+  }
+
+  private void openDecode(int epoch, boolean awaitHandoff) {
+    Attempt opened = ofEpoch(epoch);
+    DecodeWorkerGrpc.newStub(opened.decode.channel())
+        .decode(
+            DecodeRequest.newBuilder()
+                .setSession(spec(epoch))
+                .setAwaitHandoff(awaitHandoff)
+                .build(),
+            new WorkerCall<DecodeRequest, DecodeEvent>(
+                opened.decode.id(),
+                PREFETCH,
+                opened::decodeOpened,
+                event ->
+                    context.execute(
+                        () -> {
+                          opened.decodeTaken();
+                          run(machine.decode(epoch, event));
+                          repay();
+                        }),
+                cause ->
+                    context.execute(
+                        () -> {
+                          opened.decodeEnded();
+                          run(machine.decodeClosed(epoch, cause));
+                        })));
+  }
+
+  private void openPrefill(int epoch, HandoffTicket ticket) {
+    Attempt opened = ofEpoch(epoch);
+    Worker worker = Objects.requireNonNull(opened.prefill);
+    PrefillWorkerGrpc.newStub(worker.channel())
+        .prefill(
+            PrefillRequest.newBuilder().setSession(spec(epoch)).setTicket(ticket).build(),
+            new WorkerCall<PrefillRequest, PrefillEvent>(
+                worker.id(),
+                PREFILL_PREFETCH,
+                opened::prefillOpened,
+                event ->
+                    context.execute(
+                        () -> {
+                          if (event.hasHandedOff()) {
+                            sessions
+                                .observer()
+                                .handedOff(order.model().name(), event.getHandedOff());
+                          }
+                          run(machine.prefill(epoch, event));
+                          repay();
+                        }),
+                cause ->
+                    context.execute(
+                        () -> {
+                          opened.prefillEnded();
+                          run(machine.prefillClosed(epoch, cause));
+                        })));
+  }
+
+  private SessionSpec spec(int epoch) {
+    long spent = (System.nanoTime() - startNanos) / 1_000_000;
+    SessionSpec.Builder spec =
+        SessionSpec.newBuilder()
+            .setSessionId(order.sessionId())
+            .setEpoch(epoch)
+            .setSampling(order.sampling())
+            .setDeadlineMillis(Math.max(1, order.deadlineMillis() - spent))
+            .setCacheSalt(order.cacheSalt())
+            .setPriority(order.priority());
+    for (int token : order.prompt()) {
+      spec.addPrompt(token);
+    }
+    return spec.build();
+  }
+
+  private void deliver(SampledToken token) {
+    long now = System.nanoTime();
+    if (tokens.isEmpty()) {
+      firstTokenNanos = now - startNanos;
+      sessions.observer().token(order.model().name(), true, firstTokenNanos);
+    } else {
+      sessions.observer().token(order.model().name(), false, now - lastTokenNanos);
+    }
+    lastTokenNanos = now;
+    tokens.add(token);
+    if (!quiet) {
+      listener.onToken(token);
+    }
+  }
+
+  private void repay() {
+    if (!paused && !machine.holding() && attempt != null) {
+      attempt.repay();
+    }
+  }
+
+  private void ended(@Nullable FinishReason reason, @Nullable Failure failure) {
+    cancel(deadline);
+    leaveQueue();
+    long nanos = System.nanoTime() - startNanos;
+    sessions.ended(
+        this,
+        new SessionObserver.Outcome(
+            reason,
+            failure == null ? null : failure.getCode(),
+            order.prompt().length,
+            tokens.size(),
+            nanos));
+    Attempt last = attempt;
+    Worker prefill = last == null ? null : last.prefill;
+    LOG.info(
+        "session {} model {} {} prefill {} decode {} epoch {} prompt {} cached {} generated {}"
+            + " ttft {} ms total {} ms: {}",
+        order.sessionId(),
+        order.model().name(),
+        prefill == null ? "whole" : "split",
+        prefill == null ? "-" : prefill.id(),
+        last == null ? "-" : last.decode.id(),
+        machine.epoch(),
+        order.prompt().length,
+        tokens.cachedPromptTokens(),
+        tokens.size(),
+        tokens.isEmpty() ? "-" : firstTokenNanos / 1_000_000,
+        nanos / 1_000_000,
+        failure == null ? String.valueOf(reason) : failure.getCode() + ", " + failure.getMessage());
+  }
+
+  /** A fault in here must not leave a client waiting. */
+  private void broke(Throwable fault) {
+    LOG.error("session {} broke", order.sessionId(), fault);
+    Failure failure =
+        fault instanceof FailureException known ? known.failure() : Failures.internal(fault);
+    if (!machine.ended()) {
+      run(machine.end(failure));
+    }
+  }
+
+  private Attempt ofEpoch(int epoch) {
+    Attempt current = Objects.requireNonNull(attempt);
+    if (current.epoch != epoch) {
+      throw new IllegalStateException("epoch: " + epoch + " (expected: " + current.epoch + ")");
+    }
+    return current;
+  }
+
+  private static void cancel(@Nullable Future<?> timer) {
+    if (timer != null) {
+      timer.cancel(false);
+    }
+  }
+}

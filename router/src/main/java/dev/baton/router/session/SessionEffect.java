@@ -1,0 +1,51 @@
+package dev.baton.router.session;
+
+import dev.baton.proto.errors.v1.Failure;
+import dev.baton.proto.inference.v1.FinishReason;
+import dev.baton.proto.worker.v1.HandoffTicket;
+import dev.baton.proto.worker.v1.SampledToken;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/** What {@link SessionMachine} wants done, in order. */
+sealed interface SessionEffect {
+
+  /**
+   * Choose workers for the epoch; answered by {@code placed} or {@code unplaceable}.
+   *
+   * @param avoided ids of workers that must not be chosen
+   * @param because why the attempt before ended; null in the first
+   */
+  record Place(int epoch, Set<String> avoided, @Nullable Failure because) implements SessionEffect {
+    public Place {
+      avoided = Set.copyOf(avoided);
+    }
+  }
+
+  /** No decode worker takes the session now; answered by {@code capacity} when one may. */
+  record AwaitCapacity() implements SessionEffect {}
+
+  /** A decode worker has taken the session, or is going to: others may try. */
+  record Admitted() implements SessionEffect {}
+
+  record OpenDecode(int epoch, boolean awaitHandoff) implements SessionEffect {}
+
+  record OpenPrefill(int epoch, HandoffTicket ticket) implements SessionEffect {}
+
+  /** Cancel the calls of the epoch that are still open. */
+  record CloseCalls(int epoch) implements SessionEffect {}
+
+  /** The calls of the epoch end by themselves; cancel what is still open after a while. */
+  record LetCallsEnd(int epoch) implements SessionEffect {}
+
+  /** Call {@code graceOver} of the epoch after a short while. */
+  record StartGrace(int epoch) implements SessionEffect {}
+
+  record Deliver(SampledToken token) implements SessionEffect {}
+
+  /** The last effect. */
+  record Finish(FinishReason reason) implements SessionEffect {}
+
+  /** The last effect. */
+  record Fail(Failure failure) implements SessionEffect {}
+}

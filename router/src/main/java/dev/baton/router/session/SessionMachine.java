@@ -1,0 +1,457 @@
+package dev.baton.router.session;
+
+import dev.baton.proto.errors.v1.ErrorCode;
+import dev.baton.proto.errors.v1.Failure;
+import dev.baton.proto.inference.v1.FinishReason;
+import dev.baton.proto.worker.v1.DecodeEvent;
+import dev.baton.proto.worker.v1.PrefillEvent;
+import dev.baton.proto.worker.v1.SampledToken;
+import dev.baton.proto.worker.v1.SessionFinished;
+import dev.baton.router.failure.Failures;
+import dev.baton.router.session.SessionEffect.Admitted;
+import dev.baton.router.session.SessionEffect.AwaitCapacity;
+import dev.baton.router.session.SessionEffect.CloseCalls;
+import dev.baton.router.session.SessionEffect.Deliver;
+import dev.baton.router.session.SessionEffect.Fail;
+import dev.baton.router.session.SessionEffect.Finish;
+import dev.baton.router.session.SessionEffect.LetCallsEnd;
+import dev.baton.router.session.SessionEffect.OpenDecode;
+import dev.baton.router.session.SessionEffect.OpenPrefill;
+import dev.baton.router.session.SessionEffect.Place;
+import dev.baton.router.session.SessionEffect.StartGrace;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Decides the course of one session. Events go in, {@link SessionEffect}s come out; no thread, no
+ * clock, no socket. Not thread-safe.
+ *
+ * <p>The course of an attempt: Place, OpenDecode; Reserved brings OpenPrefill; the prefill stream
+ * brings token 0, the decode stream the tokens from 1 (an aggregated session takes all from the
+ * decode stream).
+ *
+ * <p>Invariants:
+ *
+ * <ul>
+ *   <li>Tokens are delivered by rising index from 0 without a gap, each once. The decode stream
+ *       must be continuous in itself; a token out of order fails the session. Because the two
+ *       streams race, tokens of the decode stream are held until token 0 is there. A decode worker
+ *       that computed the prompt itself, because the hand-off failed, brings token 0 too: whichever
+ *       comes second must be equal and is dropped.
+ *   <li>An event of an epoch that is not the current one changes nothing.
+ *   <li>After Finish or Fail nothing comes out any more.
+ *   <li>A session is attempted anew only while no token was delivered, under a higher epoch, at
+ *       most {@link #MAX_RETRIES} times. Refusals for want of capacity do not count: every worker
+ *       is asked once, then the session waits.
+ * </ul>
+ */
+final class SessionMachine {
+
+  static final int MAX_RETRIES = 2;
+
+  private static final int SILENT = -1;
+
+  private enum State {
+    PLACING,
+    WAITING,
+    /** Decode is open and has said nothing yet. */
+    RESERVING,
+    RUNNING,
+    ENDED
+  }
+
+  private State state = State.PLACING;
+  private int epoch;
+  private int retries;
+  private final Set<String> failedWorkers = new HashSet<>();
+  private final Set<String> refusedWorkers = new HashSet<>();
+
+  /** A worker refused for want of capacity since the last wait: waiting may help. */
+  private boolean overloadSeen;
+
+  private String decodeWorker = "";
+  private @Nullable String prefillWorker;
+
+  /** Index of the next token of the decode stream, SILENT before its first. */
+  private int nextDecoded = SILENT;
+
+  /** Index of the next token to deliver; also the count of delivered ones. */
+  private int delivered;
+
+  /** The id of token 0, which both streams may bring. */
+  private int firstTokenId;
+
+  private boolean prefillSpoke;
+
+  private final Deque<SampledToken> held = new ArrayDeque<>();
+  private @Nullable SessionFinished heldFinish;
+
+  /** Why the prefill stream ended early after token 0; the decode worker may be fine without. */
+  private @Nullable Failure prefillEnd;
+
+  /** The prefill worker has said its last word, and the decode stream tells how it goes on. */
+  private boolean prefillDone;
+
+  private final List<SessionEffect> effects = new ArrayList<>();
+
+  /** Begins the first attempt. */
+  List<SessionEffect> start() {
+    place(null);
+    return drain();
+  }
+
+  /** Lets the session wait before its first attempt, because others wait already. */
+  List<SessionEffect> startWaiting() {
+    await();
+    return drain();
+  }
+
+  /**
+   * Answers Place.
+   *
+   * @param prefill null when the decode worker shall compute the prompt itself
+   */
+  List<SessionEffect> placed(int ofEpoch, String decode, @Nullable String prefill) {
+    if (state == State.PLACING && ofEpoch == epoch) {
+      state = State.RESERVING;
+      decodeWorker = decode;
+      prefillWorker = prefill;
+      nextDecoded = SILENT;
+      effects.add(new OpenDecode(epoch, prefill != null));
+      if (prefill == null) {
+        // No reservation is going to come, and the first token may take long.
+        effects.add(new Admitted());
+      }
+    }
+    return drain();
+  }
+
+  /** Answers Place: no worker left that could be asked. */
+  List<SessionEffect> unplaceable(int ofEpoch, Failure reason, @Nullable Failure because) {
+    if (state == State.PLACING && ofEpoch == epoch) {
+      if (overloadSeen || (because == null && reason.getCode() == ErrorCode.OVERLOADED)) {
+        await();
+      } else {
+        fail(because == null ? reason : because);
+      }
+    }
+    return drain();
+  }
+
+  /** Answers AwaitCapacity. */
+  List<SessionEffect> capacity() {
+    if (state == State.WAITING) {
+      refusedWorkers.clear();
+      overloadSeen = false;
+      place(null);
+    }
+    return drain();
+  }
+
+  List<SessionEffect> decode(int ofEpoch, DecodeEvent event) {
+    if (!current(ofEpoch)) {
+      return drain();
+    }
+    switch (event.getEventCase()) {
+      case RESERVED -> {
+        if (state != State.RESERVING || prefillWorker == null) {
+          broken("reserved: out of turn (expected: once, first, and only before a hand-off)");
+        } else {
+          state = State.RUNNING;
+          effects.add(new Admitted());
+          effects.add(new OpenPrefill(epoch, event.getReserved()));
+        }
+      }
+      case TOKEN -> decoded(event.getToken());
+      case FINISHED -> {
+        heldFinish = event.getFinished();
+        deliverHeld();
+      }
+      case FAILURE -> lostOn(decodeWorker, event.getFailure());
+      case EVENT_NOT_SET -> broken("event: unset (expected: one that this router knows)");
+    }
+    return drain();
+  }
+
+  /** The decode stream has ended; {@code cause} tells how it broke, null when in order. */
+  List<SessionEffect> decodeClosed(int ofEpoch, @Nullable Failure cause) {
+    // A finish that is held needs its stream no more, only token 0.
+    if (current(ofEpoch) && !(cause == null && heldFinish != null)) {
+      lostOn(
+          decodeWorker,
+          cause != null
+              ? cause
+              : Failures.of(
+                  ErrorCode.INTERNAL,
+                  "decode worker " + decodeWorker + ": ended its stream without a finish"));
+    }
+    return drain();
+  }
+
+  List<SessionEffect> prefill(int ofEpoch, PrefillEvent event) {
+    if (!current(ofEpoch)) {
+      return drain();
+    }
+    switch (event.getEventCase()) {
+      case FIRST_TOKEN -> firstToken(event.getFirstToken());
+      case HANDED_OFF -> prefillDone = true;
+      case FAILURE -> {
+        if (event.getFailure().getCode() == ErrorCode.HANDOFF_FAILED) {
+          // The decode worker knows better: it may compute the prompt itself.
+          prefillDone = true;
+        } else {
+          prefillLost(event.getFailure());
+        }
+      }
+      case EVENT_NOT_SET -> broken("event: unset (expected: one that this router knows)");
+    }
+    return drain();
+  }
+
+  /** The prefill stream has ended; {@code cause} tells how it broke, null when in order. */
+  List<SessionEffect> prefillClosed(int ofEpoch, @Nullable Failure cause) {
+    if (current(ofEpoch) && !prefillDone) {
+      prefillLost(
+          cause != null
+              ? cause
+              : Failures.of(
+                  ErrorCode.INTERNAL,
+                  "prefill worker " + prefillWorker + ": ended its stream without a hand-off"));
+    }
+    return drain();
+  }
+
+  /** The time after a lost prefill stream is over in which the decode worker could show a token. */
+  List<SessionEffect> graceOver(int ofEpoch) {
+    if (current(ofEpoch) && prefillEnd != null && nextDecoded == SILENT) {
+      fail(prefillEnd);
+    }
+    return drain();
+  }
+
+  /** Ends the session with a failure from outside: deadline, cancellation, shutdown. */
+  List<SessionEffect> end(Failure failure) {
+    fail(failure);
+    return drain();
+  }
+
+  /** Ends the session in order from outside: a stop string was found. */
+  List<SessionEffect> stop() {
+    if (state != State.ENDED) {
+      close();
+      effects.add(new Finish(FinishReason.STOP));
+    }
+    return drain();
+  }
+
+  boolean ended() {
+    return state == State.ENDED;
+  }
+
+  /** Tokens of the decode stream wait for token 0; nothing more should be asked for. */
+  boolean holding() {
+    return !held.isEmpty();
+  }
+
+  int epoch() {
+    return epoch;
+  }
+
+  private boolean current(int ofEpoch) {
+    return ofEpoch == epoch && (state == State.RESERVING || state == State.RUNNING);
+  }
+
+  private void decoded(SampledToken token) {
+    if (state == State.RESERVING && prefillWorker != null) {
+      broken("token: before the reservation (expected: Reserved first)");
+      return;
+    }
+    int index = token.getIndex();
+    boolean continuous =
+        nextDecoded == SILENT
+            ? index == 0 || (index == 1 && prefillWorker != null)
+            : index == nextDecoded;
+    if (!continuous || heldFinish != null) {
+      broken(
+          "token index: "
+              + index
+              + " (expected: "
+              + (nextDecoded == SILENT ? 0 : nextDecoded)
+              + ")");
+      return;
+    }
+    state = State.RUNNING;
+    nextDecoded = index + 1;
+    held.add(token);
+    deliverHeld();
+  }
+
+  private void firstToken(SampledToken token) {
+    if (token.getIndex() != 0 || prefillSpoke) {
+      broken("first token: index " + token.getIndex() + " (expected: 0, once)");
+      return;
+    }
+    prefillSpoke = true;
+    deliver(token);
+    if (state == State.ENDED) {
+      // The prefill worker ended the session: the decode worker waits for nothing.
+      effects.addFirst(new CloseCalls(epoch));
+    }
+    deliverHeld();
+  }
+
+  private void deliverHeld() {
+    while (state != State.ENDED && !held.isEmpty() && held.element().getIndex() <= delivered) {
+      deliver(held.remove());
+    }
+    SessionFinished finished = heldFinish;
+    if (state == State.ENDED || finished == null || !held.isEmpty() || awaitsFirstToken()) {
+      return;
+    }
+    if (finished.getGeneratedTokens() != delivered) {
+      broken(
+          "finished: "
+              + finished.getGeneratedTokens()
+              + " generated tokens (expected: "
+              + delivered
+              + " as delivered)");
+    } else if (finished.getReason() != FinishReason.STOP
+        && finished.getReason() != FinishReason.LENGTH) {
+      broken("finished: reason " + finished.getReason() + " (expected: STOP or LENGTH)");
+    } else {
+      finish(finished.getReason());
+    }
+  }
+
+  /** The decode stream is over before the prefill stream has said anything. */
+  private boolean awaitsFirstToken() {
+    return prefillWorker != null && delivered == 0;
+  }
+
+  /** Delivers a token, or drops token 0 when both streams bring it. */
+  private void deliver(SampledToken token) {
+    if (token.getIndex() < delivered) {
+      if (token.getTokenId() != firstTokenId) {
+        broken(
+            "token 0: id " + token.getTokenId() + " (expected: " + firstTokenId + " as delivered)");
+      }
+      return;
+    }
+    if (delivered == 0) {
+      firstTokenId = token.getTokenId();
+    }
+    delivered++;
+    effects.add(new Deliver(token));
+    switch (token.getFinishReason()) {
+      case FINISH_REASON_UNSPECIFIED -> {}
+      case STOP, LENGTH -> finish(token.getFinishReason());
+      case UNRECOGNIZED -> broken("token: unknown finish reason (expected: STOP or LENGTH)");
+    }
+  }
+
+  private void prefillLost(Failure failure) {
+    if (delivered == 0) {
+      lostOn(java.util.Objects.requireNonNull(prefillWorker), failure);
+    } else if (nextDecoded == SILENT && prefillEnd == null) {
+      // The hand-off may be complete, with only its last word to us lost: the decode worker knows.
+      prefillEnd = failure;
+      effects.add(new StartGrace(epoch));
+    }
+  }
+
+  /** A worker broke the protocol: its answers cannot be trusted. */
+  private void broken(String what) {
+    fail(
+        Failures.of(
+            ErrorCode.INTERNAL, "workers " + decodeWorker + ", " + prefillWorker + ": " + what));
+  }
+
+  /** The attempt has failed on a worker: tries another while the client has seen nothing. */
+  private void lostOn(String worker, Failure failure) {
+    boolean refused = state == State.RESERVING && isRefusal(failure);
+    if (delivered > 0 || (!refused && (retries == MAX_RETRIES || !isWorthRetrying(failure)))) {
+      fail(failure);
+      return;
+    }
+    if (refused) {
+      refusedWorkers.add(worker);
+      overloadSeen |= failure.getCode() == ErrorCode.OVERLOADED;
+    } else {
+      retries++;
+      failedWorkers.add(blamed(worker, failure));
+    }
+    effects.add(new CloseCalls(epoch));
+    held.clear();
+    heldFinish = null;
+    prefillEnd = null;
+    prefillDone = false;
+    prefillSpoke = false;
+    place(failure);
+  }
+
+  /** A broken hand-off is put down to the exporter, whichever side tells of it. */
+  private String blamed(String worker, Failure failure) {
+    String exporter = prefillWorker;
+    return failure.getCode() == ErrorCode.HANDOFF_FAILED && exporter != null ? exporter : worker;
+  }
+
+  private static boolean isRefusal(Failure failure) {
+    return failure.getCode() == ErrorCode.OVERLOADED || failure.getCode() == ErrorCode.DRAINING;
+  }
+
+  private static boolean isWorthRetrying(Failure failure) {
+    return switch (failure.getCode()) {
+      case WORKER_LOST, HANDOFF_FAILED, DRAINING, OVERLOADED, NO_WORKER -> true;
+      default -> false;
+    };
+  }
+
+  private void place(@Nullable Failure because) {
+    state = State.PLACING;
+    epoch++;
+    Set<String> avoided = new HashSet<>(failedWorkers);
+    avoided.addAll(refusedWorkers);
+    effects.add(new Place(epoch, avoided, because));
+  }
+
+  private void await() {
+    state = State.WAITING;
+    effects.add(new AwaitCapacity());
+  }
+
+  /** The workers have come to the end by themselves. */
+  private void finish(FinishReason reason) {
+    if (state != State.ENDED) {
+      state = State.ENDED;
+      held.clear();
+      effects.add(new LetCallsEnd(epoch));
+      effects.add(new Finish(reason));
+    }
+  }
+
+  private void fail(Failure failure) {
+    if (state != State.ENDED) {
+      close();
+      effects.add(new Fail(failure));
+    }
+  }
+
+  private void close() {
+    if (state == State.RESERVING || state == State.RUNNING) {
+      effects.add(new CloseCalls(epoch));
+    }
+    state = State.ENDED;
+    held.clear();
+  }
+
+  private List<SessionEffect> drain() {
+    List<SessionEffect> out = List.copyOf(effects);
+    effects.clear();
+    return out;
+  }
+}
