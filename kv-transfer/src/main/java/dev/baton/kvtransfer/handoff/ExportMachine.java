@@ -226,8 +226,9 @@ final class ExportMachine {
       return List.of();
     }
     List<ExportEffect> effects = new ArrayList<>();
-    effects.add(abortMessage(Kind.INTERNAL, "packing failed"));
-    effects.addAll(end(Kind.INTERNAL, "packing failed: " + cause, cause));
+    String text = "packing failed: " + cause.getMessage();
+    effects.add(abortMessage(Kind.INTERNAL, text));
+    effects.addAll(end(Kind.INTERNAL, text, cause));
     return effects;
   }
 

@@ -254,7 +254,7 @@ final class ImportMachine {
   }
 
   List<ImportEffect> sinkFailed(Throwable cause) {
-    return fail(Kind.INTERNAL, "unpacking failed", cause);
+    return fail(Kind.INTERNAL, "unpacking failed: " + cause.getMessage(), cause);
   }
 
   List<ImportEffect> tick() {

@@ -50,7 +50,8 @@ public final class ThreadedWorkers implements HandoffWorkers {
       unpacker.shutdown();
       return quiet
           && packer.awaitTermination(seconds, TimeUnit.SECONDS)
-          && unpacker.awaitTermination(seconds, TimeUnit.SECONDS);
+          && unpacker.awaitTermination(seconds, TimeUnit.SECONDS)
+          && timer.awaitTermination(seconds, TimeUnit.SECONDS);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       return false;

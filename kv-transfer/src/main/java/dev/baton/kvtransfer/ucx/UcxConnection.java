@@ -5,7 +5,6 @@ import dev.baton.kvtransfer.transport.Connection;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
-import org.openucx.jucx.UcxException;
 import org.openucx.jucx.ucp.UcpConstants;
 import org.openucx.jucx.ucp.UcpEndpoint;
 
@@ -72,7 +71,7 @@ final class UcxConnection implements Connection {
           flags,
           done,
           UcxLoop.hostMemory());
-    } catch (UcxException e) {
+    } catch (RuntimeException e) {
       done.notPosted(e);
     }
   }

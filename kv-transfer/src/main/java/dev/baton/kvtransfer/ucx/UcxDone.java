@@ -13,6 +13,7 @@ import org.openucx.jucx.ucp.UcpRequest;
 final class UcxDone extends UcxCallback {
   private final UcxLoop loop;
   private final Completion completion;
+  private boolean ended;
 
   UcxDone(UcxLoop loop, Completion completion) {
     this.loop = loop;
@@ -30,12 +31,19 @@ final class UcxDone extends UcxCallback {
     end(new IOException("UCX status %d: %s".formatted(status, message)));
   }
 
-  /** The post itself failed: UCX will not call. */
+  /**
+   * The post itself threw. UCX may have called before: jucx reports a request that fails at once to
+   * the callback, then stumbles over the request that is not there.
+   */
   void notPosted(RuntimeException cause) {
     end(new IOException("UCX refused the request", cause));
   }
 
   private void end(@Nullable Exception failure) {
+    if (ended) {
+      return;
+    }
+    ended = true;
     loop.requestEnded();
     loop.later(() -> completion.done(failure));
   }

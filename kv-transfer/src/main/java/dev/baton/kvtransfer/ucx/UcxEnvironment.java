@@ -34,6 +34,8 @@ public final class UcxEnvironment {
     environment.put("UCX_MAX_RNDV_RAILS", "1");
     environment.put("UCX_TCP_TX_SEG_SIZE", "64k");
     environment.put("UCX_KEEPALIVE_INTERVAL", "1s");
+    // A worker that restarts on its port need not wait for old connections to expire.
+    environment.put("UCX_CM_REUSEADDR", "y");
     // Its log goes to stdout; what matters is reported by our own log.
     environment.put("UCX_LOG_LEVEL", "fatal");
     return environment;

@@ -16,7 +16,6 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
-import org.openucx.jucx.UcxException;
 import org.openucx.jucx.UcxUtils;
 import org.openucx.jucx.ucp.UcpAmData;
 import org.openucx.jucx.ucp.UcpConnectionRequest;
@@ -229,7 +228,7 @@ final class UcxLoop implements Runnable {
       connection.opened(worker().newEndpoint(endpoint(connection).setSocketAddress(address)));
       byAddress.put(address, connection);
       byEndpoint.put(connection.id(), connection);
-    } catch (UcxException e) {
+    } catch (RuntimeException e) {
       later(() -> tellLost(connection, "cannot connect: " + e.getMessage()));
     }
     return connection;
@@ -298,7 +297,7 @@ final class UcxLoop implements Runnable {
     byAddress.values().remove(connection);
     try {
       closing.add(endpoint.closeNonBlockingForce());
-    } catch (UcxException e) {
+    } catch (RuntimeException e) {
       log.warn("the endpoint of {} did not close", connection.peer(), e);
     }
     tellLost(connection, cause);

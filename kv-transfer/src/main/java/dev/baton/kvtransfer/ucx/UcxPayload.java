@@ -3,7 +3,6 @@ package dev.baton.kvtransfer.ucx;
 import dev.baton.kvtransfer.transport.Completion;
 import dev.baton.kvtransfer.transport.IncomingPayload;
 import java.lang.foreign.MemorySegment;
-import org.openucx.jucx.UcxException;
 
 /** A rendezvous that the sender has announced and that waits for a landing place. */
 final class UcxPayload implements IncomingPayload {
@@ -32,7 +31,7 @@ final class UcxPayload implements IncomingPayload {
     try {
       loop.worker()
           .recvAmDataNonBlocking(handle, landing.address(), length, done, UcxLoop.hostMemory());
-    } catch (UcxException e) {
+    } catch (RuntimeException e) {
       done.notPosted(e);
     }
   }

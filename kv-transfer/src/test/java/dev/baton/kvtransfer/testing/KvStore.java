@@ -6,7 +6,6 @@ import dev.baton.kvtransfer.KvSource;
 import dev.baton.kvtransfer.SlabRange;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.Random;
 
 /**
  * KV of one session in memory, {@code [layer][k|v][head][token][dim]}: a source and a sink. Fails
@@ -32,7 +31,12 @@ public final class KvStore implements KvSource, KvSink {
 
   public static KvStore random(KvGeometry geometry, int tokens, long seed) {
     KvStore store = new KvStore(geometry, tokens);
-    new Random(seed).nextBytes((byte[]) store.content.heapBase().orElseThrow());
+    long state = seed;
+    MemorySegment content = store.content;
+    for (long at = 0; at < content.byteSize(); at += Long.BYTES) {
+      state = (state + 1) * 0x9E3779B97F4A7C15L;
+      content.set(ValueLayout.JAVA_LONG_UNALIGNED, at, state ^ (state >>> 29));
+    }
     return store;
   }
 
