@@ -316,7 +316,7 @@ final class LocalEngine implements Engine {
     LOG.error("session {}: unusable logits at token {}", session.id(), session.length(), cause);
     forget(session);
     scheduler.endUntrusted(session);
-    session.listener().onFailed(cause);
+    tellFailed(session, cause);
   }
 
   private void failAll(EngineException cause) {
@@ -324,14 +324,21 @@ final class LocalEngine implements Engine {
     for (Session session : List.copyOf(sessions.values())) {
       // An earlier session's listener may have released this one.
       if (session.state() != State.ENDED) {
+        boolean heardItsEnd = session.state() == State.HELD && rules.finish(session) != null;
         forget(session);
         scheduler.endUntrusted(session);
-        try {
-          session.listener().onFailed(cause);
-        } catch (RuntimeException e) {
-          LOG.error("session {}: its listener failed at onFailed", session.id(), e);
+        if (!heardItsEnd) {
+          tellFailed(session, cause);
         }
       }
+    }
+  }
+
+  private static void tellFailed(Session session, EngineException cause) {
+    try {
+      session.listener().onFailed(cause);
+    } catch (RuntimeException e) {
+      LOG.error("session {}: its listener failed at onFailed", session.id(), e);
     }
   }
 

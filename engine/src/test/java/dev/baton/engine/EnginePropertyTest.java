@@ -18,7 +18,7 @@ import org.junit.jupiter.api.Test;
  */
 class EnginePropertyTest {
 
-  private static final int RUNS = 150;
+  private static final int RUNS = 80;
   private static final int CALLS = 400;
   private static final int CONTEXT = 160;
 

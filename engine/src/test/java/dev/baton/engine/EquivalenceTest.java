@@ -1,0 +1,366 @@
+package dev.baton.engine;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.baton.device.DType;
+import dev.baton.device.SlabRegion;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/**
+ * The same tokens in every shape, on the real model: whatever batch, chunk, rank count, block size,
+ * preemption, prefix sharing or hand-off, each request's tokens are those it gets alone. Replays
+ * with -Dseed=.
+ */
+class EquivalenceTest {
+
+  private static final Path MODEL = Path.of("../models/stories260K");
+  private static final int REQUESTS = 100;
+  private static final int LONGEST_PROMPT = 400;
+  private static final int MOST_GENERATED = 40;
+  private static final int CONTEXT = LONGEST_PROMPT + MOST_GENERATED;
+  private static final int TALKERS = 16;
+  private static final int TALKERS_TOKENS = 120;
+  private static final long SEED = Long.getLong("seed", System.nanoTime());
+  private static final List<Generation> REQUESTED = requests();
+
+  /** Short prompts and long answers: they outgrow a small pool together. */
+  private static final List<Generation> TALKATIVE = talkers();
+
+  /** What each request gets when it is alone on one rank, in one chunk, with an empty cache. */
+  private static final Map<Precision, Map<SessionId, List<Integer>>> ALONE =
+      new ConcurrentHashMap<>();
+
+  /** Dtypes under test; AUTO would be one of them. */
+  enum Numbers {
+    FLOAT32(Precision.FLOAT32),
+    BFLOAT16(Precision.BFLOAT16);
+
+    final Precision precision;
+
+    Numbers(Precision precision) {
+      this.precision = precision;
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void batchesOfSixteenInChunksOfSixteenChangeNothing(Numbers numbers) {
+    try (Engine engine = load(options(numbers).withPrefillChunk(16))) {
+      assertSameAsAlone(numbers, runTogether(engine, REQUESTED));
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void chunksOfSixtyFourAndTwoRanksChangeNothing(Numbers numbers) {
+    try (Engine engine = load(options(numbers).withPrefillChunk(64).withTensorParallel(2))) {
+      assertSameAsAlone(numbers, runTogether(engine, REQUESTED));
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void fourRanksAndBlocksOfSixteenChangeNothing(Numbers numbers) {
+    try (Engine engine = load(options(numbers).withTensorParallel(4).withBlockTokens(16))) {
+      assertSameAsAlone(numbers, runTogether(engine, REQUESTED));
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void preemptionInASmallPoolChangesNothing(Numbers numbers) {
+    long tokenBytes;
+    try (Engine engine = load(options(numbers))) {
+      tokenBytes = engine.model().kvBytesPerToken();
+    }
+    EngineOptions small =
+        options(numbers)
+            .withBlockTokens(16)
+            .withKvCacheBytes((CONTEXT + 32) * tokenBytes)
+            .withStepTokens(64);
+    try (Engine engine = load(small)) {
+      assertSameAsAlone(numbers, runTogether(engine, TALKATIVE));
+      assertThat(engine.status().preemptions()).isPositive();
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void cachedPrefixesChangeNothing(Numbers numbers) {
+    try (Engine engine = load(options(numbers).withBlockTokens(16).withMaxSessions(4))) {
+      assertSameAsAlone(numbers, runTogether(engine, REQUESTED));
+      long before = engine.status().cachedTokens();
+      assertSameAsAlone(numbers, runTogether(engine, REQUESTED));
+      assertThat(engine.status().cachedTokens() - before).isGreaterThan(5000);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void goingOnFromTheTokensOfAnEarlierAttemptChangesNothing(Numbers numbers) {
+    try (Engine engine = load(options(numbers))) {
+      Map<SessionId, RecordingListener> listeners = new TreeMap<>(byName());
+      Map<SessionId, List<Integer>> expected = new TreeMap<>(byName());
+      for (Generation request : REQUESTED) {
+        List<Integer> all = alone(numbers).getOrDefault(request.session(), List.of());
+        int known = all.size() / 2;
+        Generation rest =
+            new Generation(
+                new SessionId(request.session().id(), 2),
+                request.prompt(),
+                all.stream().limit(known).mapToInt(Integer::intValue).toArray(),
+                request.sampling(),
+                "",
+                0);
+        expected.put(rest.session(), all.subList(known, all.size()));
+        RecordingListener listener = new RecordingListener();
+        listeners.put(rest.session(), listener);
+        engine.generate(rest, listener);
+      }
+      runDry(engine);
+      listeners.forEach((id, heard) -> assertThat(heard.ids()).isEqualTo(expected.get(id)));
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void aHandOffFromTwoRanksToFourChangesNothing(Numbers numbers) {
+    EngineOptions from =
+        options(numbers).withTensorParallel(2).withBlockTokens(32).withPrefillChunk(64);
+    EngineOptions to = options(numbers).withTensorParallel(4).withBlockTokens(16);
+    assertSameAsAlone(numbers, runSplit(from, to));
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void aHandOffFromFourRanksToOneChangesNothing(Numbers numbers) {
+    EngineOptions from = options(numbers).withTensorParallel(4).withBlockTokens(16);
+    EngineOptions to = options(numbers).withBlockTokens(48).withPrefillChunk(16);
+    assertSameAsAlone(numbers, runSplit(from, to));
+  }
+
+  @Test
+  void theDtypeDoesMatterSoTheTestsAboveCompareSomething() {
+    assertThat(alone(Numbers.FLOAT32)).isNotEqualTo(alone(Numbers.BFLOAT16));
+    assertThat(List.copyOf(alone(Numbers.FLOAT32).values())).doesNotHaveDuplicates();
+  }
+
+  private static List<Generation> requests() {
+    System.out.println("EquivalenceTest: -Dseed=" + SEED);
+    Random random = new Random(SEED);
+    int[] stem = random.ints(LONGEST_PROMPT, 3, 512).toArray();
+    List<Generation> requests = new ArrayList<>();
+    for (int i = 0; i < REQUESTS; i++) {
+      int length = i == 0 ? 1 : i == 1 ? LONGEST_PROMPT : 1 + random.nextInt(LONGEST_PROMPT);
+      int[] prompt = random.ints(length, 3, 512).toArray();
+      // A third begin alike, for prefix sharing within one run.
+      if (i % 3 == 0) {
+        System.arraycopy(stem, 0, prompt, 0, length / 2);
+      }
+      Sampling sampling =
+          new Sampling(
+              10 + random.nextInt(MOST_GENERATED - 9),
+              i % 2 == 0 ? 0f : 1f,
+              i % 4 == 1 ? 40 : 0,
+              i % 3 == 1 ? 0.9f : 1f,
+              random.nextLong(),
+              -1,
+              i % 5 != 0,
+              List.of());
+      requests.add(Generation.of(new SessionId("r" + i, 1), prompt, sampling));
+    }
+    return requests;
+  }
+
+  private static List<Generation> talkers() {
+    Random random = new Random(SEED + 1);
+    List<Generation> requests = new ArrayList<>();
+    for (int i = 0; i < TALKERS; i++) {
+      int[] prompt = random.ints(1 + random.nextInt(40), 3, 512).toArray();
+      Sampling sampling =
+          new Sampling(TALKERS_TOKENS, i % 2, 0, 1f, random.nextLong(), -1, true, List.of());
+      requests.add(Generation.of(new SessionId("t" + i, 1), prompt, sampling));
+    }
+    return requests;
+  }
+
+  private static List<Generation> concat(List<Generation> some, List<Generation> more) {
+    List<Generation> all = new ArrayList<>(some);
+    all.addAll(more);
+    return all;
+  }
+
+  private static EngineOptions options(Numbers numbers) {
+    return EngineOptions.of(MODEL)
+        .withPrecision(numbers.precision)
+        .withContextLength(CONTEXT)
+        .withMaxSessions(16)
+        .withKvCacheBytes(64L << 20)
+        .withPrefillChunk(512);
+  }
+
+  private static Engine load(EngineOptions options) {
+    return Engine.load(options, System.out::println);
+  }
+
+  private static Map<SessionId, List<Integer>> alone(Numbers numbers) {
+    return ALONE.computeIfAbsent(
+        numbers.precision,
+        _ -> {
+          Map<SessionId, List<Integer>> tokens = new TreeMap<>(byName());
+          try (Engine engine = load(options(numbers).withMaxSessions(1))) {
+            for (Generation request : concat(REQUESTED, TALKATIVE)) {
+              // A salt of its own, so that nothing comes from the prefix cache.
+              Generation salted =
+                  new Generation(
+                      request.session(),
+                      request.prompt(),
+                      request.generated(),
+                      request.sampling(),
+                      request.session().id(),
+                      0);
+              RecordingListener listener = new RecordingListener();
+              engine.generate(salted, listener);
+              runDry(engine);
+              tokens.put(request.session(), listener.ids());
+            }
+            assertThat(engine.status().cachedTokens()).isZero();
+          }
+          return tokens;
+        });
+  }
+
+  private static Map<SessionId, List<Integer>> runTogether(
+      Engine engine, List<Generation> requests) {
+    Map<SessionId, RecordingListener> listeners = new TreeMap<>(byName());
+    for (Generation request : requests) {
+      RecordingListener listener = new RecordingListener();
+      listeners.put(request.session(), listener);
+      engine.generate(request, listener);
+    }
+    runDry(engine);
+    Map<SessionId, List<Integer>> tokens = new TreeMap<>(byName());
+    listeners.forEach((id, listener) -> tokens.put(id, listener.ids()));
+    return tokens;
+  }
+
+  private static Map<SessionId, List<Integer>> runSplit(EngineOptions from, EngineOptions to) {
+    try (Engine exporter = load(from);
+        Engine importer = load(to);
+        Arena arena = Arena.ofConfined()) {
+      assertThat(exporter.model().fingerprint()).isEqualTo(importer.model().fingerprint());
+      Map<SessionId, List<Integer>> tokens = new TreeMap<>(byName());
+      Map<SessionId, RecordingListener> decoded = new TreeMap<>(byName());
+      List<Generation> left = new ArrayList<>(REQUESTED);
+      while (!left.isEmpty()) {
+        List<Generation> wave = left.subList(0, Math.min(8, left.size()));
+        for (Generation request : wave) {
+          RecordingListener listener = new RecordingListener();
+          decoded.put(request.session(), listener);
+          int present = importer.reserve(request, listener);
+          List<Integer> first = new ArrayList<>();
+          tokens.put(request.session(), first);
+          exporter.prefill(
+              request, new HandOff(exporter, importer, arena, request, present, first));
+        }
+        while (exporter.step() | importer.step()) {
+          importer.checkIntegrity();
+        }
+        wave.clear();
+      }
+      decoded.forEach(
+          (id, listener) -> tokens.getOrDefault(id, new ArrayList<>()).addAll(listener.ids()));
+      assertClosed(exporter);
+      assertClosed(importer);
+      return tokens;
+    }
+  }
+
+  /** Carries KV over as it is computed, in slabs of two layers, and starts the importer. */
+  private static final class HandOff implements SessionListener {
+    private final Engine exporter;
+    private final Engine importer;
+    private final Arena arena;
+    private final Generation request;
+    private final List<Integer> tokens;
+    private int carried;
+
+    HandOff(
+        Engine exporter,
+        Engine importer,
+        Arena arena,
+        Generation request,
+        int present,
+        List<Integer> tokens) {
+      this.exporter = exporter;
+      this.importer = importer;
+      this.arena = arena;
+      this.request = request;
+      this.carried = present;
+      this.tokens = tokens;
+    }
+
+    @Override
+    public void onComputed(int computed) {
+      ModelInfo model = exporter.model();
+      DType dtype = model.kvDtype();
+      for (int layer = 0; carried < computed && layer < model.layers(); layer += 2) {
+        int layerTo = Math.min(layer + 2, model.layers());
+        SlabRegion region =
+            new SlabRegion(
+                layer, layerTo, 0, model.kvHeads(), carried, computed, model.headDim(), dtype);
+        MemorySegment slab = arena.allocate(region.bytes());
+        exporter.kv(request.session()).pack(region, slab);
+        importer.kv(request.session()).unpack(region, slab);
+      }
+      carried = Math.max(carried, computed);
+    }
+
+    @Override
+    public void onToken(SampledToken token) {
+      exporter.release(request.session());
+      tokens.add(token.id());
+      importer.start(request.session(), token.id());
+    }
+
+    @Override
+    public void onFailed(EngineException cause) {
+      throw cause;
+    }
+  }
+
+  private static void runDry(Engine engine) {
+    while (engine.step()) {
+      engine.checkIntegrity();
+    }
+    assertClosed(engine);
+  }
+
+  private static void assertClosed(Engine engine) {
+    engine.checkIntegrity();
+    assertThat(engine.status().ledger().closed()).isTrue();
+  }
+
+  private static void assertSameAsAlone(Numbers numbers, Map<SessionId, List<Integer>> tokens) {
+    Map<SessionId, List<Integer>> expected = new TreeMap<>(byName());
+    expected.putAll(alone(numbers));
+    expected.keySet().retainAll(tokens.keySet());
+    assertThat(tokens).as("seed %d", SEED).isNotEmpty().isEqualTo(expected);
+  }
+
+  private static Comparator<SessionId> byName() {
+    return Comparator.comparing(SessionId::id);
+  }
+}
