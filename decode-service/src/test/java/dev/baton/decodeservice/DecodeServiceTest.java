@@ -1,24 +1,20 @@
 package dev.baton.decodeservice;
 
+import static dev.baton.decodeservice.WorkerPair.failure;
+import static dev.baton.decodeservice.WorkerPair.tokens;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.baton.prefillservice.PrefillService;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.inference.v1.FinishReason;
 import dev.baton.proto.worker.v1.DecodeEvent;
 import dev.baton.proto.worker.v1.DecodeRequest;
-import dev.baton.proto.worker.v1.DecodeWorkerGrpc;
 import dev.baton.proto.worker.v1.PrefillEvent;
 import dev.baton.proto.worker.v1.PrefillRequest;
-import dev.baton.proto.worker.v1.PrefillWorkerGrpc;
-import dev.baton.proto.worker.v1.Role;
-import dev.baton.proto.worker.v1.SampledToken;
 import dev.baton.proto.worker.v1.SessionSpec;
 import dev.baton.worker.fakes.Events;
 import dev.baton.worker.fakes.Eventually;
 import dev.baton.worker.fakes.FakeEngine;
-import dev.baton.worker.fakes.FakeRouter;
 import dev.baton.worker.fakes.FakeTransfer;
 import dev.baton.worker.fakes.Sample;
 import dev.baton.worker.fakes.TestWorker;
@@ -38,65 +34,27 @@ class DecodeServiceTest {
   private final FakeTransfer importerSide = new FakeTransfer(network);
   private final FakeEngine prefillEngine = new FakeEngine();
   private final FakeEngine decodeEngine = new FakeEngine();
-  private final FakeRouter router = FakeRouter.accepting(0);
-  private final TestWorker prefillWorker =
-      new TestWorker(
-          Role.PREFILL, router.address(), prefillEngine, exporterSide, PrefillService::create);
-  private final TestWorker decodeWorker =
-      new TestWorker(
-          Role.DECODE, router.address(), decodeEngine, importerSide, DecodeService::create);
+  private final WorkerPair pair =
+      new WorkerPair(prefillEngine, exporterSide, decodeEngine, importerSide);
+  private final TestWorker prefillWorker = pair.prefillWorker();
+  private final TestWorker decodeWorker = pair.decodeWorker();
 
   DecodeServiceTest() throws Exception {}
 
   @AfterEach
   void close() throws Exception {
-    prefillWorker.awaitClosedLedger();
-    decodeWorker.awaitClosedLedger();
+    pair.awaitClosedLedgers();
     assertThat(exporterSide.open() + importerSide.open()).isZero();
     assertThat(prefillEngine.breaches).isEmpty();
     assertThat(decodeEngine.breaches).isEmpty();
-    prefillWorker.close();
-    decodeWorker.close();
-    router.close();
+    pair.close();
     network.close();
-  }
-
-  private Events<DecodeRequest, DecodeEvent> decode(SessionSpec spec, boolean awaitHandoff) {
-    Events<DecodeRequest, DecodeEvent> events = new Events<>();
-    DecodeWorkerGrpc.newStub(decodeWorker.channel())
-        .decode(
-            DecodeRequest.newBuilder().setSession(spec).setAwaitHandoff(awaitHandoff).build(),
-            events);
-    return events;
-  }
-
-  private Events<PrefillRequest, PrefillEvent> prefill(SessionSpec spec, DecodeEvent reserved) {
-    assertThat(reserved.hasReserved()).as("%s", reserved).isTrue();
-    Events<PrefillRequest, PrefillEvent> events = new Events<>();
-    PrefillWorkerGrpc.newStub(prefillWorker.channel())
-        .prefill(
-            PrefillRequest.newBuilder().setSession(spec).setTicket(reserved.getReserved()).build(),
-            events);
-    return events;
-  }
-
-  private static List<Integer> tokens(List<DecodeEvent> events, int firstIndex) {
-    List<SampledToken> tokens =
-        events.stream().filter(DecodeEvent::hasToken).map(DecodeEvent::getToken).toList();
-    for (int i = 0; i < tokens.size(); i++) {
-      assertThat(tokens.get(i).getIndex()).isEqualTo(firstIndex + i);
-    }
-    return tokens.stream().map(SampledToken::getTokenId).toList();
-  }
-
-  private static Failure failure(Events<DecodeRequest, DecodeEvent> events) throws Exception {
-    return events.await().getLast().getFailure();
   }
 
   @Test
   void computesAPromptHereAndSaysEveryTokenOnce() throws Exception {
     SessionSpec spec = Sample.session("a", 20, 9);
-    List<DecodeEvent> events = decode(spec, false).await();
+    List<DecodeEvent> events = pair.decode(spec, false).await();
     assertThat(tokens(events, 0)).isEqualTo(Sample.expected(spec));
     assertThat(events.getLast().getFinished().getReason()).isEqualTo(FinishReason.LENGTH);
     assertThat(events.getLast().getFinished().getPromptTokens()).isEqualTo(20);
@@ -107,15 +65,7 @@ class DecodeServiceTest {
   void goesOnFromHandedOffKvWithTheSameTokens() throws Exception {
     for (int prompt : new int[] {1, 7, 8, 9, 40}) {
       SessionSpec spec = Sample.session("prompt of " + prompt, prompt, 12);
-      Events<DecodeRequest, DecodeEvent> decode = decode(spec, true);
-      List<PrefillEvent> prefill = prefill(spec, decode.next()).await();
-      List<Integer> all = new ArrayList<>();
-      all.add(prefill.getFirst().getFirstToken().getTokenId());
-      List<DecodeEvent> events = decode.await();
-      all.addAll(tokens(events, 1));
-      assertThat(all).isEqualTo(Sample.expected(spec));
-      assertThat(events.getLast().getFinished().getGeneratedTokens()).isEqualTo(12);
-      assertThat(prefill.getLast().hasHandedOff()).isTrue();
+      assertThat(pair.split(spec)).isEqualTo(Sample.expected(spec));
     }
   }
 
@@ -125,11 +75,11 @@ class DecodeServiceTest {
     List<Integer> expected = Sample.expected(whole);
     SessionSpec spec =
         whole.toBuilder().setEpoch(2).addAllGenerated(expected.subList(0, 4)).build();
-    Events<DecodeRequest, DecodeEvent> decode = decode(spec, true);
-    List<PrefillEvent> prefill = prefill(spec, decode.next()).await();
+    Events<DecodeRequest, DecodeEvent> decode = pair.decode(spec, true);
+    List<PrefillEvent> prefill = pair.prefill(spec, decode.next()).await();
     assertThat(prefill.getFirst().getFirstToken().getTokenId()).isEqualTo(expected.get(4));
     assertThat(tokens(decode.await(), 5)).isEqualTo(expected.subList(5, 9));
-    assertThat(tokens(decode(spec.toBuilder().setEpoch(3).build(), false).await(), 4))
+    assertThat(tokens(pair.decode(spec.toBuilder().setEpoch(3).build(), false).await(), 4))
         .isEqualTo(expected.subList(4, 9));
   }
 
@@ -137,8 +87,8 @@ class DecodeServiceTest {
   void kvThatStaysCorruptIsComputedHereInstead() throws Exception {
     SessionSpec spec = Sample.session("a", 20, 9);
     network.corrupt(true);
-    Events<DecodeRequest, DecodeEvent> decode = decode(spec, true);
-    Failure failure = prefill(spec, decode.next()).await().getLast().getFailure();
+    Events<DecodeRequest, DecodeEvent> decode = pair.decode(spec, true);
+    Failure failure = pair.prefill(spec, decode.next()).await().getLast().getFailure();
     assertThat(failure.getCode()).isEqualTo(ErrorCode.HANDOFF_FAILED);
     List<DecodeEvent> events = decode.await();
     assertThat(tokens(events, 1)).isEqualTo(Sample.expected(spec).subList(1, 9));
@@ -148,7 +98,7 @@ class DecodeServiceTest {
   @Test
   void aLostPrefillWorkerFailsTheSession() throws Exception {
     SessionSpec spec = Sample.session("a", 20, 9);
-    Events<DecodeRequest, DecodeEvent> decode = decode(spec, true);
+    Events<DecodeRequest, DecodeEvent> decode = pair.decode(spec, true);
     decode.next();
     importerSide.losePeers();
     assertThat(failure(decode).getCode()).isEqualTo(ErrorCode.WORKER_LOST);
@@ -159,9 +109,9 @@ class DecodeServiceTest {
     SessionSpec spec = Sample.session("a", 20, 9);
     SessionSpec ends =
         spec.toBuilder().setSampling(spec.getSampling().toBuilder().setMaxTokens(1)).build();
-    Events<DecodeRequest, DecodeEvent> decode = decode(spec, true);
+    Events<DecodeRequest, DecodeEvent> decode = pair.decode(spec, true);
     // The exporter's session ends with its first token, so it hands nothing off.
-    prefill(ends, decode.next()).await();
+    pair.prefill(ends, decode.next()).await();
     Eventually.within(
         Duration.ofSeconds(5), "blocks are free", () -> decodeWorker.ledger().closed());
     assertThat(decode.ended()).isFalse();
@@ -170,7 +120,7 @@ class DecodeServiceTest {
 
   @Test
   void cancellingAReservationFreesItWithinASecond() throws Exception {
-    Events<DecodeRequest, DecodeEvent> decode = decode(Sample.session("a", 20, 9), true);
+    Events<DecodeRequest, DecodeEvent> decode = pair.decode(Sample.session("a", 20, 9), true);
     decode.next();
     assertThat(decodeWorker.ledger().reserved()).isPositive();
     decode.cancel();
@@ -180,8 +130,8 @@ class DecodeServiceTest {
   @Test
   void cancellingInMidStreamFreesBothSidesWithinASecond() throws Exception {
     SessionSpec spec = Sample.session("a", 20, 900);
-    Events<DecodeRequest, DecodeEvent> decode = decode(spec, true);
-    prefill(spec, decode.next());
+    Events<DecodeRequest, DecodeEvent> decode = pair.decode(spec, true);
+    pair.prefill(spec, decode.next());
     assertThat(decode.next().hasToken()).isTrue();
     decode.cancel();
     decodeWorker.awaitClosedLedger(Duration.ofSeconds(1));
@@ -191,10 +141,10 @@ class DecodeServiceTest {
   @Test
   void blocksOfACancelledImportStayUntilNoSlabCanLandInThem() throws Exception {
     SessionSpec spec = Sample.session("a", 20, 9);
-    Events<DecodeRequest, DecodeEvent> decode = decode(spec, true);
+    Events<DecodeRequest, DecodeEvent> decode = pair.decode(spec, true);
     DecodeEvent reserved = decode.next();
     network.hold();
-    Events<PrefillRequest, PrefillEvent> prefill = prefill(spec, reserved);
+    Events<PrefillRequest, PrefillEvent> prefill = pair.prefill(spec, reserved);
     prefill.next();
     decode.cancel();
     Eventually.within(Duration.ofSeconds(5), "cancelled", decode::ended);
@@ -207,7 +157,7 @@ class DecodeServiceTest {
   @Test
   void aDeadlineEndsAReservationWhosePrefillNeverComes() throws Exception {
     SessionSpec spec = Sample.session("a", 20, 9).toBuilder().setDeadlineMillis(100).build();
-    Events<DecodeRequest, DecodeEvent> decode = decode(spec, true);
+    Events<DecodeRequest, DecodeEvent> decode = pair.decode(spec, true);
     decode.next();
     assertThat(failure(decode).getCode()).isEqualTo(ErrorCode.DEADLINE_EXCEEDED);
   }
@@ -216,7 +166,7 @@ class DecodeServiceTest {
   void aNewerEpochTakesOver() throws Exception {
     SessionSpec first = Sample.session("a", 20, 900);
     decodeEngine.pause();
-    Events<DecodeRequest, DecodeEvent> old = decode(first, false);
+    Events<DecodeRequest, DecodeEvent> old = pair.decode(first, false);
     Eventually.within(
         Duration.ofSeconds(5), "admitted", () -> decodeWorker.worker().sessions() == 1);
     SessionSpec second =
@@ -224,7 +174,7 @@ class DecodeServiceTest {
             .setEpoch(2)
             .setSampling(first.getSampling().toBuilder().setMaxTokens(9))
             .build();
-    Events<DecodeRequest, DecodeEvent> fresh = decode(second, false);
+    Events<DecodeRequest, DecodeEvent> fresh = pair.decode(second, false);
     assertThat(failure(old).getCode()).isEqualTo(ErrorCode.CANCELLED);
     decodeEngine.resume();
     assertThat(tokens(fresh.await(), 0)).isEqualTo(Sample.expected(second));
@@ -235,10 +185,10 @@ class DecodeServiceTest {
     List<Events<DecodeRequest, DecodeEvent>> fitting = new ArrayList<>();
     for (int i = 0; i < 4; i++) {
       // 64 of the 256 blocks each.
-      fitting.add(decode(Sample.session("fits " + i, 1000, 10), true));
+      fitting.add(pair.decode(Sample.session("fits " + i, 1000, 10), true));
       assertThat(fitting.getLast().next().hasReserved()).isTrue();
     }
-    Failure refused = failure(decode(Sample.session("too many", 1000, 10), true));
+    Failure refused = failure(pair.decode(Sample.session("too many", 1000, 10), true));
     assertThat(refused.getCode()).isEqualTo(ErrorCode.OVERLOADED);
     assertThat(refused.getRetryAfterMillis()).isPositive();
     fitting.forEach(Events::cancel);
@@ -246,14 +196,14 @@ class DecodeServiceTest {
 
   @Test
   void aFailedStepFailsEverySessionAndNoneHangs() throws Exception {
-    Events<DecodeRequest, DecodeEvent> running = decode(Sample.session("a", 20, 900), false);
-    Events<DecodeRequest, DecodeEvent> reserved = decode(Sample.session("b", 20, 9), true);
+    Events<DecodeRequest, DecodeEvent> running = pair.decode(Sample.session("a", 20, 900), false);
+    Events<DecodeRequest, DecodeEvent> reserved = pair.decode(Sample.session("b", 20, 9), true);
     running.next();
     reserved.next();
     decodeEngine.failNextStep();
     assertThat(failure(running).getCode()).isEqualTo(ErrorCode.INTERNAL);
     assertThat(failure(reserved).getCode()).isEqualTo(ErrorCode.INTERNAL);
-    assertThat(failure(decode(Sample.session("c", 20, 9), false)).getCode())
+    assertThat(failure(pair.decode(Sample.session("c", 20, 9), false)).getCode())
         .isEqualTo(ErrorCode.INTERNAL);
   }
 
@@ -261,14 +211,14 @@ class DecodeServiceTest {
   void drainingLetsARunningSessionFinish() throws Exception {
     SessionSpec spec = Sample.session("a", 20, 300);
     decodeEngine.pause();
-    Events<DecodeRequest, DecodeEvent> decode = decode(spec, false);
+    Events<DecodeRequest, DecodeEvent> decode = pair.decode(spec, false);
     Eventually.within(
         Duration.ofSeconds(5), "admitted", () -> decodeWorker.worker().sessions() == 1);
     Thread drain =
         Thread.ofVirtual().start(() -> decodeWorker.worker().drainAndClose(Duration.ofSeconds(20)));
     Eventually.within(
         Duration.ofSeconds(5), "draining", () -> decodeWorker.worker().status().getDraining());
-    assertThat(failure(decode(Sample.session("late", 4, 4), false)).getCode())
+    assertThat(failure(pair.decode(Sample.session("late", 4, 4), false)).getCode())
         .isEqualTo(ErrorCode.DRAINING);
     decodeEngine.resume();
     assertThat(tokens(decode.await(), 0)).isEqualTo(Sample.expected(spec));
@@ -278,7 +228,7 @@ class DecodeServiceTest {
   @Test
   void aSessionThatOutlivesTheGraceHearsWhy() throws Exception {
     decodeEngine.pause();
-    Events<DecodeRequest, DecodeEvent> decode = decode(Sample.session("a", 20, 9), false);
+    Events<DecodeRequest, DecodeEvent> decode = pair.decode(Sample.session("a", 20, 9), false);
     Eventually.within(
         Duration.ofSeconds(5), "admitted", () -> decodeWorker.worker().sessions() == 1);
     decodeWorker.worker().drainAndClose(Duration.ofMillis(50));
