@@ -18,7 +18,10 @@ public final class ConfigReader {
   private static final int MAX_WIDTH = 1 << 24;
   private static final int MAX_LAYERS = 10_000;
   private static final int MAX_HEADS = 1 << 14;
-  private static final int MAX_HEAD_DIM = 1 << 12;
+
+  /** What attention kernels keep buffers for. */
+  private static final int MAX_HEAD_DIM = 512;
+
   private static final int MAX_CONTEXT = 1 << 27;
 
   private ConfigReader() {}
@@ -80,8 +83,18 @@ public final class ConfigReader {
     if (json.has("hidden_act") && !json.string("hidden_act").equals("silu")) {
       throw json.bad("hidden_act", "silu");
     }
+    requireWholeRotation(json);
+    if (json.has("rope_parameters")) {
+      requireWholeRotation(json.object("rope_parameters"));
+    }
     if (json.has("quantization_config")) {
       throw json.bad("quantization_config", "none: weights in F32, F16 or BF16");
+    }
+  }
+
+  private static void requireWholeRotation(JsonObject json) {
+    if (json.positive("partial_rotary_factor", 1) != 1) {
+      throw json.bad("partial_rotary_factor", "1: every dimension of a head is rotated");
     }
   }
 

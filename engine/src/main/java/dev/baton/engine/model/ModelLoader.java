@@ -24,8 +24,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Brings a model directory onto a device: reads and checks config and weights, plans memory, starts
- * the ranks, lets each pack its shard. Any failure is one EngineException, and frees what was
+ * Brings a model directory onto a device: reads and checks config and weights, plans memory, packs
+ * each rank's shard, starts the ranks. Any failure is one EngineException, and frees what was
  * taken.
  */
 public final class ModelLoader {
@@ -57,7 +57,7 @@ public final class ModelLoader {
   /**
    * Opens the device and loads onto it.
    *
-   * @param progress hears a line now and then when loading takes long; called on any thread
+   * @param progress hears a line now and then when loading takes long; called on the calling thread
    */
   public static ModelRunner load(EngineOptions options, Consumer<String> progress) {
     return load(options, progress, openDevice());
@@ -77,7 +77,7 @@ public final class ModelLoader {
   /**
    * Loads onto a device that the runner then owns; a failure closes it too.
    *
-   * @param progress hears a line now and then when loading takes long; called on any thread
+   * @param progress hears a line now and then when loading takes long; called on the calling thread
    */
   static ModelRunner load(EngineOptions options, Consumer<String> progress, Device device) {
     return load(options, progress, device, MachineMemory.available(), QUIET_NANOS);
@@ -99,9 +99,13 @@ public final class ModelLoader {
       device.close();
       throw new EngineException(
           EngineException.Kind.NO_CAPACITY, String.valueOf(e.getMessage()), e);
-    } catch (RuntimeException | Error e) {
+    } catch (EngineException | Error e) {
       device.close();
       throw e;
+    } catch (RuntimeException e) {
+      device.close();
+      throw new EngineException(
+          EngineException.Kind.INTERNAL, "%s: %s".formatted(options.modelDirectory(), e), e);
     }
   }
 
@@ -177,6 +181,7 @@ public final class ModelLoader {
             .mapToObj(rank -> new Shard(config, rank, ops.size()))
             .toList();
     SharedWeights shared = weights.shared(model.contextLength());
+    List<RankWeights> own = weights.shards(shards, shared, new Progress(config.layers())::loaded);
     StepBatch batch =
         device.allocateStepBatch(
             options.stepTokens(),
@@ -187,11 +192,10 @@ public final class ModelLoader {
     KvCache[] caches = new KvCache[ops.size()];
     Ranks ranks = new Ranks(ops);
     try {
-      Progress layers = new Progress(config.layers());
+      // On the ranks' own threads: where memory is near a processor, it is near the one that asks.
       ranks.runAll(
           rank -> {
             Shard shard = shards.get(rank);
-            RankWeights own = weights.shard(shard, shared, done -> layers.tell(rank, done));
             caches[rank] =
                 device.allocateKvCache(
                     MemoryPlan.kvShape(shard, options, plan.blocks(), model.kvDtype()));
@@ -200,7 +204,7 @@ public final class ModelLoader {
                     ops.get(rank),
                     shard,
                     shared,
-                    own,
+                    own.get(rank),
                     Activations.allocate(device, shard, options.stepTokens(), plan.logitRows()),
                     caches[rank],
                     batch,
@@ -214,7 +218,7 @@ public final class ModelLoader {
     }
   }
 
-  /** Tells rank 0's progress, which stands for all, once a load has proved to be long. */
+  /** Tells each tenth of the layers, once a load has proved to be long. */
   private final class Progress {
     private final long begun = System.nanoTime();
     private final int layers;
@@ -223,9 +227,9 @@ public final class ModelLoader {
       this.layers = layers;
     }
 
-    void tell(int rank, int done) {
+    void loaded(int done) {
       boolean tenth = done * 10 / layers > (done - 1) * 10 / layers;
-      if (rank == 0 && tenth && System.nanoTime() - begun >= quietNanos) {
+      if (tenth && System.nanoTime() - begun >= quietNanos) {
         progress.accept(
             "loading %s: %d of %d layers".formatted(options.servedName(), done, layers));
       }

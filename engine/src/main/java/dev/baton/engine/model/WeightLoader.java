@@ -5,17 +5,23 @@ import dev.baton.device.Device;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Tensor;
 import dev.baton.device.WeightSlice;
+import dev.baton.engine.EngineException;
 import dev.baton.engine.checkpoint.Checkpoint;
 import dev.baton.engine.checkpoint.CheckpointTensor;
 import dev.baton.engine.checkpoint.ModelConfig;
 import dev.baton.engine.checkpoint.TensorNames;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.ThreadFactory;
 import java.util.function.IntConsumer;
+import java.util.stream.IntStream;
 
 /**
- * Brings the tensors of a checked checkpoint to a device. {@link #shard} is called by each rank's
- * own thread, so that ranks pack side by side and each touches its memory first.
+ * Brings the tensors of a checked checkpoint to a device.
  *
  * @param dtype in which matrices are kept; norms are float32 always
  */
@@ -39,30 +45,80 @@ record WeightLoader(Device device, Checkpoint checkpoint, ModelConfig config, DT
   }
 
   /**
-   * @param loaded hears the number of layers done so far
+   * Packs every rank's weights, in the file's order as a rule and on all processors. No thread is
+   * left when this returns or throws.
+   *
+   * @param loaded hears the number of layers done so far, on the calling thread
    */
-  RankWeights shard(Shard shard, SharedWeights shared, IntConsumer loaded) {
-    List<LayerWeights> layers = new ArrayList<>();
-    for (int layer = 0; layer < config.layers(); layer++) {
-      TensorNames names = new TensorNames(layer);
-      layers.add(
-          new LayerWeights(
-              shared.inputNorms().get(layer),
-              rows(names.query(), shard.queries()),
-              rows(names.key(), shard.keys()),
-              rows(names.value(), shard.keys()),
-              columns(names.output(), shard.queries()),
-              shared.postAttentionNorms().get(layer),
-              rows(names.gate(), shard.inner()),
-              rows(names.up(), shard.inner()),
-              columns(names.down(), shard.inner())));
-      loaded.accept(layer + 1);
+  List<RankWeights> shards(List<Shard> shards, SharedWeights shared, IntConsumer loaded) {
+    ThreadFactory threads = Thread.ofPlatform().daemon().name("baton-load-", 0).factory();
+    int processors = Runtime.getRuntime().availableProcessors();
+    try (ExecutorService pool = Executors.newFixedThreadPool(processors, threads)) {
+      try {
+        return pack(pool, shards, shared, loaded);
+      } catch (RuntimeException | Error e) {
+        pool.shutdownNow();
+        throw e;
+      }
     }
-    String head = config.tiedEmbeddings() ? TensorNames.EMBEDDING : TensorNames.LM_HEAD;
-    return new RankWeights(layers, rows(head, shard.vocabulary()));
   }
 
-  /** Bytes that {@link #shared} and {@link #shard} of all ranks take, not counting padding. */
+  private List<RankWeights> pack(
+      ExecutorService pool, List<Shard> shards, SharedWeights shared, IntConsumer loaded) {
+    List<List<Future<LayerWeights>>> layers = new ArrayList<>();
+    for (int layer = 0; layer < config.layers(); layer++) {
+      int number = layer;
+      layers.add(
+          shards.stream().map(shard -> pool.submit(() -> layer(shard, shared, number))).toList());
+    }
+    String head = config.tiedEmbeddings() ? TensorNames.EMBEDDING : TensorNames.LM_HEAD;
+    List<Future<LinearWeight>> heads =
+        shards.stream().map(shard -> pool.submit(() -> rows(head, shard.vocabulary()))).toList();
+
+    List<List<LayerWeights>> packed = new ArrayList<>();
+    for (List<Future<LayerWeights>> ofAllRanks : layers) {
+      packed.add(ofAllRanks.stream().map(WeightLoader::await).toList());
+      loaded.accept(packed.size());
+    }
+    return IntStream.range(0, shards.size())
+        .mapToObj(
+            rank ->
+                new RankWeights(
+                    packed.stream().map(each -> each.get(rank)).toList(), await(heads.get(rank))))
+        .toList();
+  }
+
+  private static <T> T await(Future<T> future) {
+    try {
+      return future.get();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new EngineException(EngineException.Kind.INTERNAL, "loading weights: interrupted", e);
+    } catch (ExecutionException e) {
+      switch (e.getCause()) {
+        case RuntimeException cause -> throw cause;
+        case Error cause -> throw cause;
+        case null, default ->
+            throw new EngineException(EngineException.Kind.INTERNAL, "loading weights: " + e, e);
+      }
+    }
+  }
+
+  private LayerWeights layer(Shard shard, SharedWeights shared, int layer) {
+    TensorNames names = new TensorNames(layer);
+    return new LayerWeights(
+        shared.inputNorms().get(layer),
+        rows(names.query(), shard.queries()),
+        rows(names.key(), shard.keys()),
+        rows(names.value(), shard.keys()),
+        columns(names.output(), shard.queries()),
+        shared.postAttentionNorms().get(layer),
+        rows(names.gate(), shard.inner()),
+        rows(names.up(), shard.inner()),
+        columns(names.down(), shard.inner()));
+  }
+
+  /** Bytes that {@link #shared} and {@link #shards} take, not counting padding. */
   static long bytes(ModelConfig config, int ranks, DType dtype) {
     long hidden = config.hiddenSize();
     long matrices = 2L * config.vocabularySize() * hidden;

@@ -130,6 +130,8 @@ class ConfigReaderTest {
         "attention_bias          | true                         | expected: false",
         "mlp_bias                | true                         | expected: false",
         "hidden_act              | \"gelu\"                     | expected: silu",
+        "partial_rotary_factor   | 0.5                          | expected: 1",
+        "rope_parameters         | {\"partial_rotary_factor\": 0.5} | expected: 1",
         "quantization_config     | {\"bits\": 4}                | weights in F32",
         "dtype                   | \"float8_e4m3fn\"            | float32, bfloat16, float16",
         "eos_token_id            | [1, 40]                      | from 0 to 39",

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.baton.device.DType;
 import dev.baton.device.Device;
+import dev.baton.device.OutOfDeviceMemoryException;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.reference.ReferenceDevice;
 import dev.baton.engine.EngineException;
@@ -31,9 +32,9 @@ class ModelLoaderTest {
   @TempDir Path directory;
 
   @AfterEach
-  void noRankIsLeft() {
+  void noThreadIsLeft() {
     assertThat(Thread.getAllStackTraces().keySet())
-        .noneMatch(thread -> thread.getName().startsWith("baton-rank-"));
+        .noneMatch(thread -> thread.getName().startsWith("baton-"));
   }
 
   @Test
@@ -126,6 +127,34 @@ class ModelLoaderTest {
     assertThat(lines).containsExactly("loading tiny: 1 of 2 layers", "loading tiny: 2 of 2 layers");
     ModelLoader.load(options, lines::add, ReferenceDevice.open(), 4L << 30, Long.MAX_VALUE).close();
     assertThat(lines).hasSize(2);
+  }
+
+  @Test
+  void aDeviceThatFailsAtAnyPointOfLoadingIsClosedAndLeavesNoThread() throws IOException {
+    EngineOptions options =
+        EngineOptions.of(new TinyModel().write(directory)).withTensorParallel(2);
+    // 2 layers of 7 matrices and an output layer, for 2 ranks; then 2 caches.
+    int works = 2 * (2 * 7 + 1) + 2;
+    for (int before = 0; before < works; before++) {
+      fails(options, before, new OutOfDeviceMemoryException("full"), Kind.NO_CAPACITY, "full");
+      fails(options, before, new IllegalStateException("odd"), Kind.INTERNAL, "odd");
+    }
+    ModelLoader.load(
+            options,
+            line -> {},
+            new FailingDevice(ReferenceDevice.open(), works, new IllegalStateException()))
+        .close();
+  }
+
+  private static void fails(
+      EngineOptions options, int before, RuntimeException failure, Kind kind, String reason) {
+    Device inner = ReferenceDevice.open();
+    assertThatThrownBy(
+            () -> ModelLoader.load(options, line -> {}, new FailingDevice(inner, before, failure)))
+        .isInstanceOfSatisfying(EngineException.class, e -> assertThat(e.kind()).isEqualTo(kind))
+        .hasMessageContaining(reason);
+    assertThatThrownBy(() -> inner.allocate(DType.FLOAT32, 1, 1))
+        .isInstanceOf(IllegalStateException.class);
   }
 
   private static void fails(EngineOptions options, Kind kind, String reason) {

@@ -15,8 +15,12 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -140,6 +144,36 @@ class SameBitsTest {
       EngineOptions options = Loaded.options(model, precision, 2);
       alone(options, 30, ReferenceDevice.open())
           .requireSame(alone(options, 30, CpuDevice.open()), model + " against the reference");
+    }
+  }
+
+  @Test
+  void packingDuringStepsOfOthersTakesTheSameBytes() throws InterruptedException {
+    EngineOptions options = Loaded.options(gqa(), Precision.BFLOAT16, 2);
+    try (Loaded loaded = new Loaded(options)) {
+      Loaded.Sequence still = loaded.new Sequence(PROMPT);
+      still.prefill(prompt(options, 0), PROMPT);
+      byte[] kv = still.kv();
+      AtomicInteger different = new AtomicInteger();
+      AtomicBoolean stop = new AtomicBoolean();
+      CountDownLatch packed = new CountDownLatch(20);
+      Thread packer =
+          Thread.ofPlatform()
+              .start(
+                  () -> {
+                    while (!stop.get()) {
+                      different.addAndGet(Arrays.equals(kv, still.kv()) ? 0 : 1);
+                      packed.countDown();
+                    }
+                  });
+      Loaded.Sequence moving = loaded.new Sequence(250);
+      for (int i = 0; i < 250 || packed.getCount() > 0; i++) {
+        moving.computed %= 250;
+        moving.feed(5);
+      }
+      stop.set(true);
+      packer.join();
+      assertThat(different).hasValue(0);
     }
   }
 

@@ -1,0 +1,97 @@
+package dev.baton.engine.model;
+
+import dev.baton.device.DType;
+import dev.baton.device.Device;
+import dev.baton.device.KvCache;
+import dev.baton.device.KvShape;
+import dev.baton.device.LinearWeight;
+import dev.baton.device.Ops;
+import dev.baton.device.SlabRegion;
+import dev.baton.device.StepBatch;
+import dev.baton.device.Tensor;
+import dev.baton.device.WeightSlice;
+import java.lang.foreign.MemorySegment;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
+
+/** A device that works until the given number of weights is packed or caches are allocated. */
+final class FailingDevice implements Device {
+
+  private final Device device;
+  private final AtomicInteger left;
+  private final RuntimeException failure;
+
+  FailingDevice(Device device, int works, RuntimeException failure) {
+    this.device = device;
+    this.left = new AtomicInteger(works);
+    this.failure = failure;
+  }
+
+  private void work() {
+    if (left.getAndDecrement() <= 0) {
+      throw failure;
+    }
+  }
+
+  @Override
+  public String description() {
+    return "failing " + device.description();
+  }
+
+  @Override
+  public Tensor allocate(DType dtype, long rows, long columns) {
+    return device.allocate(dtype, rows, columns);
+  }
+
+  @Override
+  public void upload(Tensor to, long offset, MemorySegment from) {
+    device.upload(to, offset, from);
+  }
+
+  @Override
+  public void download(MemorySegment to, Tensor from, long offset) {
+    device.download(to, from, offset);
+  }
+
+  @Override
+  public Tensor convert(WeightSlice slice, DType dtype) {
+    return device.convert(slice, dtype);
+  }
+
+  @Override
+  public LinearWeight packLinear(WeightSlice slice, DType dtype) {
+    work();
+    return device.packLinear(slice, dtype);
+  }
+
+  @Override
+  public KvCache allocateKvCache(KvShape shape) {
+    work();
+    return device.allocateKvCache(shape);
+  }
+
+  @Override
+  public StepBatch allocateStepBatch(int maxTokens, int maxSequences, int maxBlocks) {
+    return device.allocateStepBatch(maxTokens, maxSequences, maxBlocks);
+  }
+
+  @Override
+  public List<Ops> openRanks(int ranks) {
+    return device.openRanks(ranks);
+  }
+
+  @Override
+  public void packKv(KvCache cache, int[] blockTable, SlabRegion region, MemorySegment slab) {
+    device.packKv(cache, blockTable, region, slab);
+  }
+
+  @Override
+  public void unpackKv(KvCache cache, int[] blockTable, SlabRegion region, MemorySegment slab) {
+    device.unpackKv(cache, blockTable, region, slab);
+  }
+
+  @Override
+  public void close() {
+    device.close();
+  }
+}
