@@ -7,6 +7,7 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.CompletionException;
 import org.slf4j.Logger;
@@ -19,6 +20,15 @@ import org.slf4j.LoggerFactory;
 public final class UcxTransport implements Transport {
   private static final Logger log = LoggerFactory.getLogger(UcxTransport.class);
   private static final String PREFIX = "UCX_";
+
+  /** Settings that a context takes; those of single transports come by the environment only. */
+  private static final Set<String> SETTABLE =
+      Set.of(
+          "UCX_TLS",
+          "UCX_NET_DEVICES",
+          "UCX_MAX_RNDV_RAILS",
+          "UCX_KEEPALIVE_INTERVAL",
+          "UCX_CM_REUSEADDR");
 
   private final UcxLoop loop;
   private final Thread thread;
@@ -49,14 +59,16 @@ public final class UcxTransport implements Transport {
           "host: %s (expected: the address of one interface)".formatted(host));
     }
     UcxLibrary.load();
-    Map<String, String> settings = settings(ip.getHostAddress());
-    UcxLoop loop = new UcxLoop(new InetSocketAddress(ip, port), missing(settings));
+    Map<String, String> defaults = UcxEnvironment.defaults(ip.getHostAddress());
+    Map<String, String> settings = settings(defaults);
+    UcxLoop loop = new UcxLoop(new InetSocketAddress(ip, port), contextSettings(settings));
     Thread thread = Thread.ofPlatform().name("baton-ucx-progress").daemon(true).unstarted(loop);
     thread.start();
     try {
       InetSocketAddress bound = loop.bound().join();
       log.info(
           "hand-offs over UCX on {}:{} with {}", ip.getHostAddress(), bound.getPort(), settings);
+      warnOfMissing(defaults);
       return new UcxTransport(loop, thread, new InetSocketAddress(ip, bound.getPort()));
     } catch (CompletionException e) {
       throw new IllegalStateException(
@@ -66,9 +78,15 @@ public final class UcxTransport implements Transport {
     }
   }
 
-  /** What the environment says, and our defaults for the rest. */
-  private static Map<String, String> settings(String host) {
-    Map<String, String> settings = new TreeMap<>(UcxEnvironment.defaults(host));
+  /** What is in effect: what the environment says, and our defaults as far as they still can be. */
+  private static Map<String, String> settings(Map<String, String> defaults) {
+    Map<String, String> settings = new TreeMap<>();
+    defaults.forEach(
+        (name, value) -> {
+          if (SETTABLE.contains(name)) {
+            settings.put(name, value);
+          }
+        });
     System.getenv()
         .forEach(
             (name, value) -> {
@@ -79,15 +97,26 @@ public final class UcxTransport implements Transport {
     return settings;
   }
 
-  private static Map<String, String> missing(Map<String, String> settings) {
+  private static Map<String, String> contextSettings(Map<String, String> settings) {
     Map<String, String> missing = new TreeMap<>();
     settings.forEach(
         (name, value) -> {
-          if (System.getenv(name) == null && !name.startsWith("UCX_LOG")) {
+          if (System.getenv(name) == null) {
             missing.put(name.substring(PREFIX.length()), value);
           }
         });
     return missing;
+  }
+
+  private static void warnOfMissing(Map<String, String> defaults) {
+    Map<String, String> missing = new TreeMap<>(defaults);
+    missing.keySet().removeAll(SETTABLE);
+    missing.keySet().removeAll(System.getenv().keySet());
+    if (!missing.isEmpty()) {
+      log.warn(
+          "the environment lacks {}: hand-offs within this host use TCP, not shared memory",
+          missing);
+    }
   }
 
   @Override
