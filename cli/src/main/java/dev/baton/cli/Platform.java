@@ -1,13 +1,20 @@
 package dev.baton.cli;
 
+import dev.baton.device.Device;
+import dev.baton.device.cpu.CpuDevice;
+
 /** What this machine brings: the instruction tier of its CPU and its UCX. */
 final class Platform {
 
   private Platform() {}
 
-  /** The tier that the kernels would use here, such as {@code avx512}. */
+  /** The kernels that workers would run here, and why those. */
   static String cpuTier() {
-    return "unknown";
+    try (Device device = CpuDevice.open()) {
+      return device.description();
+    } catch (IllegalArgumentException e) {
+      return String.valueOf(e.getMessage());
+    }
   }
 
   /** UCX's version as the system's packages tell; {@code ./baton} asks them. */

@@ -1,6 +1,8 @@
 package dev.baton.cli;
 
+import java.nio.file.Path;
 import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -32,6 +34,13 @@ final class RouterCommand implements Callable<Integer> {
       paramLabel = "TOKENS",
       description = "Shorter prompts stay on the decode worker; 0 = always split. Default: 0.")
   int splitAbove = 0;
+
+  @Option(
+      names = "--model",
+      paramLabel = "DIR",
+      description =
+          "Where the tokenizer is, to load it early. Default: where the first worker says.")
+  @Nullable Path model;
 
   @Mixin ProcessFlags process = new ProcessFlags();
 

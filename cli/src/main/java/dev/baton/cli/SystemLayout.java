@@ -10,6 +10,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /** What {@code up} starts: the router first, then the workers, each as a command line. */
@@ -44,6 +46,8 @@ final class SystemLayout {
         new ArrayList<>(
             List.of(
                 "router",
+                "--model",
+                model.toString(),
                 "--host",
                 up.host,
                 "--port",
@@ -96,7 +100,19 @@ final class SystemLayout {
   Readiness readiness() {
     HttpProbe probe =
         new HttpProbe(new InetSocketAddress(workerHost(), ports.http()), "/health/ready");
-    return () -> probe.get().isPresent();
+    return () -> probe.get().map(this::allRegistered).orElse(false);
+  }
+
+  /** Reads {@code "workers":{"prefill":1,"decode":1,"both":0}}. */
+  private boolean allRegistered(String health) {
+    return up.aggregated
+        ? count(health, "both") >= up.decode
+        : count(health, "prefill") >= up.prefill && count(health, "decode") >= up.decode;
+  }
+
+  private static int count(String health, String role) {
+    Matcher matcher = Pattern.compile("\"" + role + "\"\\s*:\\s*(\\d+)").matcher(health);
+    return matcher.find() ? Integer.parseInt(matcher.group(1)) : 0;
   }
 
   private String servedName() {

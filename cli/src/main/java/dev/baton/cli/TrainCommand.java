@@ -16,8 +16,12 @@ final class TrainCommand implements Callable<Integer> {
   @Option(names = "--model", paramLabel = "DIR")
   @Nullable Path model;
 
+  @Option(names = "--aggregated", description = "Without a hand-off, for a machine without UCX.")
+  boolean aggregated;
+
   @Override
   public Integer call() throws Exception {
+    TrainingRun.run(Options.modelDirectory(model), aggregated);
     return 0;
   }
 }

@@ -1,0 +1,129 @@
+package dev.baton.cli.e2e;
+
+import dev.baton.cli.Repository;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * One {@code baton} process of a test, its output in files. Runs {@code ./baton} on the runtime
+ * that the build made when the system property {@code baton.runtime} names it, else the test's own
+ * class path.
+ */
+final class BatonProcess {
+
+  private final Process process;
+  private final Path output;
+  private final Path errors;
+
+  private BatonProcess(Process process, Path output, Path errors) {
+    this.process = process;
+    this.output = output;
+    this.errors = errors;
+  }
+
+  static BatonProcess start(List<String> arguments) {
+    return start(arguments, Map.of());
+  }
+
+  static BatonProcess start(List<String> arguments, Map<String, String> environment) {
+    try {
+      Path output = Files.createTempFile("baton-e2e-", ".out");
+      Path errors = Files.createTempFile("baton-e2e-", ".err");
+      output.toFile().deleteOnExit();
+      errors.toFile().deleteOnExit();
+      ProcessBuilder builder = new ProcessBuilder(command(arguments));
+      String runtime = System.getProperty("baton.runtime");
+      if (runtime != null) {
+        builder.environment().put("BATON_RUNTIME", runtime);
+      }
+      builder.environment().put("BATON_HOME", Repository.root().toString());
+      builder.environment().putAll(environment);
+      builder.redirectOutput(output.toFile()).redirectError(errors.toFile());
+      return new BatonProcess(builder.start(), output, errors);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private static List<String> command(List<String> arguments) {
+    List<String> command = new ArrayList<>();
+    if (System.getProperty("baton.runtime") != null) {
+      command.add(Repository.root().resolve("baton").toString());
+    } else {
+      command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+      command.add("--enable-native-access=ALL-UNNAMED");
+      command.add("--sun-misc-unsafe-memory-access=allow");
+      command.add("-cp");
+      command.add(System.getProperty("java.class.path"));
+      command.add("dev.baton.cli.Baton");
+    }
+    command.addAll(arguments);
+    return command;
+  }
+
+  /** Runs a command to its end, 30 seconds at most. */
+  static Outcome run(String... arguments) {
+    BatonProcess process = start(List.of(arguments));
+    try {
+      int code = process.await(Duration.ofSeconds(30));
+      return new Outcome(code, process.output(), process.errors());
+    } finally {
+      process.kill();
+    }
+  }
+
+  /** What a command printed, and its exit code. */
+  record Outcome(int code, String output, String errors) {}
+
+  ProcessHandle handle() {
+    return process.toHandle();
+  }
+
+  boolean alive() {
+    return process.isAlive();
+  }
+
+  String output() {
+    return read(output);
+  }
+
+  String errors() {
+    return read(errors);
+  }
+
+  private static String read(Path file) {
+    try {
+      return Files.readString(file);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  void terminate() {
+    handle().destroy();
+  }
+
+  void kill() {
+    handle().destroyForcibly();
+  }
+
+  /** The exit code; fails when the process does not end in time. */
+  int await(Duration limit) {
+    try {
+      if (!process.waitFor(limit.toMillis(), TimeUnit.MILLISECONDS)) {
+        throw new AssertionError("not ended after %s: %s".formatted(limit, errors()));
+      }
+      return process.exitValue();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new AssertionError(e);
+    }
+  }
+}

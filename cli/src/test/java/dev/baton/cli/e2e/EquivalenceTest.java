@@ -1,0 +1,139 @@
+package dev.baton.cli.e2e;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.baton.cli.e2e.OpenAiClient.Answer;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/**
+ * The same requests on systems of different shape. What an engine can do alone (batch, chunk, block
+ * size) is compared at lower cost in the engine's own tests; here every shape crosses processes.
+ */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+@DisplayName("The same request gives the same tokens")
+class EquivalenceTest {
+
+  private static final int REQUESTS = 100;
+  private static final int AT_A_TIME = 8;
+  private static final int VOCABULARY = 512;
+
+  private final long seed = Long.getLong("seed", System.nanoTime());
+  private final Map<String, List<List<Integer>>> references = new HashMap<>();
+
+  @ParameterizedTest(name = "{0}: {1}")
+  @CsvSource({
+    // One against one, and each way of cutting the work.
+    "float32,  --prefill-chunk 512",
+    "float32,  --prefill-chunk 16 --max-sessions 16",
+    "float32,  --prefill-chunk 64 --max-sessions 1",
+    // Any TP degree to any other.
+    "float32,  --prefill-tp 1 --decode-tp 2",
+    "float32,  --prefill-tp 2 --decode-tp 1 --prefill-chunk 64",
+    "float32,  --prefill-tp 2 --decode-tp 4 --max-sessions 16",
+    "float32,  --prefill-tp 4 --decode-tp 2 --prefill-chunk 16",
+    "float32,  --prefill-tp 4 --decode-tp 1 --max-sessions 1",
+    // Several workers, and prompts that stay on the decode worker.
+    "float32,  --prefill 2 --decode 2 --split-above 200 --block-tokens 16",
+    "bfloat16, --prefill-chunk 512",
+    "bfloat16, --prefill-chunk 16 --max-sessions 16",
+    "bfloat16, --prefill-chunk 64 --max-sessions 1",
+    "bfloat16, --prefill-tp 1 --decode-tp 2",
+    "bfloat16, --prefill-tp 2 --decode-tp 1",
+    "bfloat16, --prefill-tp 2 --decode-tp 4",
+    "bfloat16, --prefill-tp 4 --decode-tp 2",
+    "bfloat16, --prefill-tp 4 --decode-tp 1",
+  })
+  void splitInThisShapeAsAggregated(String dtype, String options) throws Exception {
+    List<List<Integer>> reference = reference(dtype);
+
+    List<List<Integer>> tokens;
+    try (BatonSystem system = up(dtype, options)) {
+      tokens = generate(system.openAi());
+      assertThat(system.metrics().sum("baton_kv_blocks", "state=\"reserved\"")).isZero();
+    }
+
+    for (int i = 0; i < REQUESTS; i++) {
+      assertThat(tokens.get(i)).as("request %d of -Dseed=%d", i, seed).isEqualTo(reference.get(i));
+    }
+  }
+
+  private List<List<Integer>> reference(String dtype) throws Exception {
+    if (!references.containsKey(dtype)) {
+      System.out.printf("EquivalenceTest: replay with -Dseed=%d%n", seed);
+      try (BatonSystem system = up(dtype, "--aggregated")) {
+        references.put(dtype, generate(system.openAi()));
+      }
+    }
+    return references.get(dtype);
+  }
+
+  private static BatonSystem up(String dtype, String options) {
+    List<String> arguments = new ArrayList<>(List.of("--dtype", dtype));
+    arguments.addAll(List.of(options.split(" ")));
+    return BatonSystem.up(arguments.toArray(String[]::new));
+  }
+
+  private List<List<Integer>> generate(OpenAiClient client)
+      throws InterruptedException, ExecutionException {
+    List<Map<String, Object>> requests = requests(new Random(seed));
+    try (ExecutorService threads = Executors.newFixedThreadPool(AT_A_TIME)) {
+      List<Future<List<Integer>>> answers = new ArrayList<>();
+      for (Map<String, Object> request : requests) {
+        answers.add(threads.submit(() -> tokens(client.post("/v1/completions", request))));
+      }
+      List<List<Integer>> tokens = new ArrayList<>();
+      for (Future<List<Integer>> answer : answers) {
+        tokens.add(answer.get());
+      }
+      return tokens;
+    }
+  }
+
+  private static List<Integer> tokens(Answer answer) {
+    assertThat(answer.status()).as("%s", answer.body()).isEqualTo(200);
+    List<Integer> tokens = new ArrayList<>();
+    answer.body().at("/choices/0/token_ids").forEach(id -> tokens.add(id.asInt()));
+    assertThat(tokens).isNotEmpty();
+    return tokens;
+  }
+
+  /** Prompts of 1 to 400 tokens; a third greedy, the others drawn with a seed and filters. */
+  private static List<Map<String, Object>> requests(Random random) {
+    List<Map<String, Object>> requests = new ArrayList<>();
+    for (int i = 0; i < REQUESTS; i++) {
+      int length = 1 + random.nextInt(400);
+      Map<String, Object> request = new LinkedHashMap<>();
+      request.put("model", Expected.MODEL);
+      // Ids from 3 on are no special tokens.
+      request.put("prompt", random.ints(length, 3, VOCABULARY).boxed().toList());
+      request.put("max_tokens", 1 + random.nextInt(32));
+      request.put("return_token_ids", true);
+      request.put("ignore_eos", random.nextBoolean());
+      request.put("seed", random.nextInt(1 << 30));
+      switch (i % 3) {
+        case 0 -> request.put("temperature", 0);
+        case 1 -> request.put("temperature", 1.0);
+        default -> {
+          request.put("temperature", 0.8);
+          request.put("top_k", 40);
+          request.put("top_p", 0.9);
+        }
+      }
+      requests.add(request);
+    }
+    return requests;
+  }
+}
