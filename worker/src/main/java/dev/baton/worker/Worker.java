@@ -62,6 +62,9 @@ public final class Worker implements AutoCloseable {
   /** Sessions that were told to stop have left by then, unless a transfer hangs. */
   private static final Duration STOP = Duration.ofSeconds(2);
 
+  /** Between two lines of the log about a drain. */
+  private static final Duration DRAIN_LOG = Duration.ofSeconds(5);
+
   private final WorkerOptions options;
   private final String id;
   private final Engine engine;
@@ -252,11 +255,7 @@ public final class Worker implements AutoCloseable {
     CompletableFuture<Void> empty =
         sessions.drain(Failures.of(ErrorCode.DRAINING, "worker: draining (expected: another)"));
     registry.reportNow();
-    int running = sessions.count();
-    if (running > 0) {
-      log.info("worker {}: draining, {} sessions, for {} s", id, running, grace.toSeconds());
-    }
-    if (await(empty, grace)) {
+    if (awaitLoggingProgress(empty, grace)) {
       return;
     }
     log.info("worker {}: {} sessions did not finish in time", id, sessions.count());
@@ -268,6 +267,25 @@ public final class Worker implements AutoCloseable {
     if (!await(empty, STOP)) {
       log.warn("worker {}: {} sessions still hold blocks", id, sessions.count());
     }
+  }
+
+  private boolean awaitLoggingProgress(CompletableFuture<Void> empty, Duration grace) {
+    Duration left = grace;
+    while (left.compareTo(DRAIN_LOG) > 0) {
+      if (await(empty, Duration.ZERO)) {
+        return true;
+      }
+      log.info(
+          "worker {}: draining, {} sessions left, {} s to go",
+          id,
+          sessions.count(),
+          left.toSeconds());
+      if (await(empty, DRAIN_LOG)) {
+        return true;
+      }
+      left = left.minus(DRAIN_LOG);
+    }
+    return await(empty, left);
   }
 
   private static boolean await(CompletableFuture<Void> empty, Duration most) {

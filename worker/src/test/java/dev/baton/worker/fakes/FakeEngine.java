@@ -1,7 +1,6 @@
 package dev.baton.worker.fakes;
 
 import dev.baton.device.DType;
-import dev.baton.device.SlabRegion;
 import dev.baton.engine.Engine;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.EngineStatus;
@@ -13,8 +12,6 @@ import dev.baton.engine.SampledToken;
 import dev.baton.engine.SampledToken.FinishReason;
 import dev.baton.engine.SessionId;
 import dev.baton.engine.SessionListener;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -23,73 +20,16 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.locks.LockSupport;
 
 /**
- * An engine whose model is a hash: the KV of a position depends on all tokens up to it, and the
- * next token on all KV before it. So a session that decodes from wrong or missing KV says wrong
- * tokens, as with a real model. Notes every breach of the contract in {@link #breaches}.
+ * An engine over the hash that {@link FakeSession} takes for a model. Notes every breach of the
+ * contract in {@link #breaches}.
  */
 public final class FakeEngine implements Engine {
 
   public static final int BLOCK_TOKENS = 16;
 
-  private static final int LAYERS = 2;
-  private static final int HEADS = 2;
-  private static final int DIM = 4;
-  private static final int INTS_PER_TOKEN = LAYERS * 2 * HEADS * DIM;
-  private static final ValueLayout.OfInt INT =
-      ValueLayout.JAVA_INT_UNALIGNED.withOrder(java.nio.ByteOrder.LITTLE_ENDIAN);
-
-  private enum Phase {
-    PREFILL,
-    HELD,
-    RESERVED,
-    DECODE
-  }
-
-  private final class Running {
-    final Generation generation;
-    final SessionListener listener;
-    final boolean prefillOnly;
-    final int[] kv;
-    final int[] tokens;
-    int computed;
-    int count;
-    int blocks;
-    Phase phase = Phase.PREFILL;
-    volatile boolean released;
-
-    Running(Generation generation, SessionListener listener, boolean prefillOnly) {
-      this.generation = generation;
-      this.listener = listener;
-      this.prefillOnly = prefillOnly;
-      int most = generation.prompt().length + generation.sampling().maxTokens();
-      this.tokens = new int[most];
-      int[] context = generation.context();
-      System.arraycopy(context, 0, tokens, 0, context.length);
-      this.count = context.length;
-      this.kv = new int[most * INTS_PER_TOKEN];
-    }
-
-    int blocksNeeded() {
-      return (tokens.length + BLOCK_TOKENS - 1) / BLOCK_TOKENS;
-    }
-
-    void compute(int position) {
-      int before = position == 0 ? 1 : kv[(position - 1) * INTS_PER_TOKEN];
-      int base = mix(before, tokens[position]);
-      for (int i = 0; i < INTS_PER_TOKEN; i++) {
-        kv[position * INTS_PER_TOKEN + i] = mix(base, i);
-      }
-      computed = position + 1;
-    }
-
-    int next() {
-      int hash = (int) generation.sampling().seed();
-      for (int i = 0; i < count * INTS_PER_TOKEN; i++) {
-        hash = mix(hash, kv[i]);
-      }
-      return Math.floorMod(hash, model.vocabularySize());
-    }
-  }
+  static final int LAYERS = 2;
+  static final int HEADS = 2;
+  static final int DIM = 4;
 
   /** What a caller did against the contract. */
   public final List<String> breaches = new CopyOnWriteArrayList<>();
@@ -97,7 +37,7 @@ public final class FakeEngine implements Engine {
   private final ModelInfo model;
   private final int capacity;
   private final int chunk;
-  private final Map<SessionId, Running> sessions = new LinkedHashMap<>();
+  private final Map<SessionId, FakeSession> sessions = new LinkedHashMap<>();
   private volatile EngineStatus status;
   private volatile boolean paused;
   private volatile boolean failNextStep;
@@ -180,15 +120,15 @@ public final class FakeEngine implements Engine {
 
   @Override
   public void generate(Generation generation, SessionListener listener) {
-    admit(new Running(generation, listener, false));
+    admit(new FakeSession(model, breaches, generation, listener, false));
   }
 
   @Override
   public void prefill(Generation generation, SessionListener listener) {
-    admit(new Running(generation, listener, true));
+    admit(new FakeSession(model, breaches, generation, listener, true));
   }
 
-  private void admit(Running session) {
+  private void admit(FakeSession session) {
     Generation generation = session.generation;
     if (session.tokens.length > model.contextLength() || session.blocksNeeded() > capacity) {
       throw new EngineException(EngineException.Kind.TOO_LONG, "prompt: too long (expected: less)");
@@ -201,43 +141,43 @@ public final class FakeEngine implements Engine {
 
   @Override
   public KvView kv(SessionId session) {
-    Running running = sessions.get(session);
+    FakeSession running = sessions.get(session);
     if (running == null || running.blocks == 0) {
       throw new IllegalStateException("kv: session has no blocks: " + session);
     }
-    return new View(running);
+    return running;
   }
 
   @Override
   public int reserve(Generation generation, SessionListener listener) {
-    Running session = new Running(generation, listener, false);
+    FakeSession session = new FakeSession(model, breaches, generation, listener, false);
     if (session.blocksNeeded() > free()) {
       throw new EngineException(
           EngineException.Kind.NO_CAPACITY, "blocks: none free (expected: later)");
     }
     admit(session);
     session.blocks = session.blocksNeeded();
-    session.phase = Phase.RESERVED;
+    session.phase = FakeSession.Phase.RESERVED;
     status = snapshot();
     return 0;
   }
 
   @Override
   public void start(SessionId session, int firstToken) {
-    Running running = sessions.get(session);
-    if (running == null || running.phase != Phase.RESERVED) {
+    FakeSession running = sessions.get(session);
+    if (running == null || running.phase != FakeSession.Phase.RESERVED) {
       breaches.add("start of a session that is not reserved: " + session);
       return;
     }
     running.computed = running.count;
     running.tokens[running.count++] = firstToken;
-    running.phase = Phase.DECODE;
+    running.phase = FakeSession.Phase.DECODE;
     status = snapshot();
   }
 
   @Override
   public void release(SessionId session) {
-    Running running = sessions.remove(session);
+    FakeSession running = sessions.remove(session);
     if (running != null) {
       running.released = true;
     }
@@ -256,7 +196,7 @@ public final class FakeEngine implements Engine {
       return !sessions.isEmpty();
     }
     boolean worked = false;
-    for (Running session : List.copyOf(sessions.values())) {
+    for (FakeSession session : List.copyOf(sessions.values())) {
       worked |= advance(session);
     }
     if (worked) {
@@ -266,7 +206,7 @@ public final class FakeEngine implements Engine {
     return worked;
   }
 
-  private boolean advance(Running session) {
+  private boolean advance(FakeSession session) {
     if (session.blocks == 0) {
       if (session.blocksNeeded() > free()) {
         return false;
@@ -286,7 +226,7 @@ public final class FakeEngine implements Engine {
           session.listener.onComputed(session.computed);
         }
         if (session.computed == session.count && !session.released) {
-          session.phase = session.prefillOnly ? Phase.HELD : Phase.DECODE;
+          session.phase = session.prefillOnly ? FakeSession.Phase.HELD : FakeSession.Phase.DECODE;
           sample(session);
         }
       }
@@ -298,7 +238,7 @@ public final class FakeEngine implements Engine {
     return true;
   }
 
-  private void sample(Running session) {
+  private void sample(FakeSession session) {
     int token = session.next();
     int index = session.count - session.generation.prompt().length;
     generated++;
@@ -325,7 +265,7 @@ public final class FakeEngine implements Engine {
   @Override
   public void close() {
     closed = true;
-    for (Running session : List.copyOf(sessions.values())) {
+    for (FakeSession session : List.copyOf(sessions.values())) {
       release(session.generation.session());
       session.listener.onFailed(
           new EngineException(EngineException.Kind.INTERNAL, "engine: closed"));
@@ -339,7 +279,7 @@ public final class FakeEngine implements Engine {
   private EngineStatus snapshot() {
     int reserved =
         sessions.values().stream()
-            .filter(s -> s.phase == Phase.RESERVED)
+            .filter(s -> s.phase == FakeSession.Phase.RESERVED)
             .mapToInt(s -> s.blocks)
             .sum();
     int free = free();
@@ -353,67 +293,5 @@ public final class FakeEngine implements Engine {
         generated,
         0,
         0);
-  }
-
-  private static int mix(int a, int b) {
-    int h = a * 0x9E3779B1 + b;
-    h ^= h >>> 15;
-    h *= 0x85EBCA6B;
-    return h ^ (h >>> 13);
-  }
-
-  private final class View implements KvView {
-
-    private final Running session;
-
-    View(Running session) {
-      this.session = session;
-    }
-
-    @Override
-    public int tokens() {
-      return session.tokens.length;
-    }
-
-    @Override
-    public void pack(SlabRegion region, MemorySegment slab) {
-      requireHeld("pack");
-      if (region.tokenTo() > session.computed) {
-        breaches.add("pack of tokens not computed: " + region);
-      }
-      copy(region, (at, index) -> slab.set(INT, at, session.kv[index]));
-    }
-
-    @Override
-    public void unpack(SlabRegion region, MemorySegment slab) {
-      requireHeld("unpack");
-      copy(region, (at, index) -> session.kv[index] = slab.get(INT, at));
-    }
-
-    private void requireHeld(String what) {
-      if (session.released) {
-        breaches.add(what + " after the release of " + session.generation.session());
-      }
-    }
-
-    private void copy(SlabRegion region, Copy copy) {
-      long at = 0;
-      for (int layer = region.layerFrom(); layer < region.layerTo(); layer++) {
-        for (int part = 0; part < 2; part++) {
-          for (int head = region.headFrom(); head < region.headTo(); head++) {
-            for (int token = region.tokenFrom(); token < region.tokenTo(); token++) {
-              for (int dim = 0; dim < DIM; dim++, at += 4) {
-                copy.one(
-                    at, token * INTS_PER_TOKEN + ((layer * 2 + part) * HEADS + head) * DIM + dim);
-              }
-            }
-          }
-        }
-      }
-    }
-  }
-
-  private interface Copy {
-    void one(long at, int index);
   }
 }
