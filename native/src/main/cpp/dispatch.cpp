@@ -28,7 +28,7 @@ constexpr const char* TIER_NAMES[] = {
 };
 constexpr int32_t TIER_COUNT = sizeof(TIER_NAMES) / sizeof(TIER_NAMES[0]);
 
-// A tier that lacks a kernel of its own (a matrix tier, say) names another tier's here.
+// A tier with only some kernels of its own (matrix units, say) would take the others from the tier below here.
 Function kernel_of(int32_t tier, int32_t kernel) noexcept {
   int32_t t = 0;
 #define BATON_ADDRESS(name, parameters) reinterpret_cast<Function>(&name),
