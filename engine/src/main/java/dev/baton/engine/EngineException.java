@@ -12,7 +12,7 @@ public final class EngineException extends RuntimeException {
   public enum Kind {
     /** A field is out of range. */
     INVALID,
-    /** Prompt and maxTokens do not fit the context, or can never fit the KV cache. */
+    /** The context leaves no room for a token, or the session can never fit the KV cache. */
     TOO_LONG,
     /** No blocks or no session slot now; later there may be. */
     NO_CAPACITY,

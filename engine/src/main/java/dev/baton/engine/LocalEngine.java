@@ -14,8 +14,6 @@ import dev.baton.engine.schedule.Session.State;
 import dev.baton.engine.schedule.StepPlan;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -38,15 +36,16 @@ final class LocalEngine implements Engine {
   private final BlockPool pool;
   private final Scheduler scheduler;
   private final Sampler sampler;
+  private final KvViews views;
 
   // In order of arrival, so that failing all of them is the same in every run.
   private final Map<SessionId, Session> sessions = new LinkedHashMap<>();
-  private final Map<SessionId, SessionKv> views = new HashMap<>();
 
   private long arrivals;
   private long steps;
   private long promptTokens;
   private long generatedTokens;
+  private boolean uncheckedSteps;
   private boolean inStep;
   private boolean closed;
   private @Nullable EngineException ended;
@@ -69,6 +68,7 @@ final class LocalEngine implements Engine {
             options.prefillChunk(),
             Math.min(options.maxSessions(), batch.maxSequences()));
     this.sampler = new Sampler(model.vocabularySize());
+    this.views = new KvViews(runner);
     this.status = readStatus();
   }
 
@@ -102,7 +102,7 @@ final class LocalEngine implements Engine {
       throw new EngineException(
           Kind.INVALID, "kv: %s (expected: a running prefill, or reserved)".formatted(session));
     }
-    return views.computeIfAbsent(id, _ -> openView(session, reserved));
+    return views.of(session);
   }
 
   @Override
@@ -127,7 +127,7 @@ final class LocalEngine implements Engine {
       throw new EngineException(Kind.INVALID, "start: %s (expected: reserved)".formatted(session));
     }
     rules.checkToken("firstToken", firstToken);
-    closeView(id);
+    views.close(id);
     scheduler.start(session);
     session.append(firstToken);
     if (rules.finish(session) != null) {
@@ -154,8 +154,10 @@ final class LocalEngine implements Engine {
       pool.beginStep(steps);
       StepPlan plan = scheduler.schedule();
       if (plan.size() == 0) {
+        checkWhenIdle();
         return false;
       }
+      uncheckedSteps = true;
       MemorySegment logits = run(plan);
       steps++;
       settle(plan, logits);
@@ -219,29 +221,33 @@ final class LocalEngine implements Engine {
   }
 
   private MemorySegment run(StepPlan plan) {
-    StepBatch batch = runner.batch();
     try {
-      batch.begin();
-      for (int i = 0; i < plan.size(); i++) {
-        Session session = plan.session(i);
-        batch.addSequence(session.table().blocks(), session.table().count());
-        int from = session.computed();
-        int to = from + plan.tokens(i);
-        for (int position = from; position < to; position++) {
-          batch.addToken(session.token(position), position, position == session.length() - 1);
-        }
-      }
-      batch.seal();
+      plan.writeTo(runner.batch());
       return runner.run();
     } catch (RuntimeException | Error e) {
       // After a failed step nobody knows what is in the KV, so nothing may go on from it.
-      EngineException failure =
-          new EngineException(
-              Kind.INTERNAL, "engine: step %d failed: %s".formatted(steps + 1, e), e);
-      LOG.error("engine: step {} failed, {} sessions end", steps + 1, sessions.size(), e);
-      failAll(failure);
-      throw failure;
+      throw fail("step %d failed".formatted(steps + 1), e);
     }
+  }
+
+  /** Recounts the account once after each burst of steps; a wrong account is wrong text to come. */
+  private void checkWhenIdle() {
+    if (uncheckedSteps) {
+      uncheckedSteps = false;
+      try {
+        checkIntegrity();
+      } catch (IllegalStateException e) {
+        throw fail("the account of blocks is wrong", e);
+      }
+    }
+  }
+
+  private EngineException fail(String what, Throwable cause) {
+    LOG.error("engine: {}, {} sessions end", what, sessions.size(), cause);
+    EngineException failure =
+        new EngineException(Kind.INTERNAL, "engine: %s: %s".formatted(what, cause), cause);
+    failAll(failure);
+    return failure;
   }
 
   private void settle(StepPlan plan, MemorySegment logits) {
@@ -270,10 +276,7 @@ final class LocalEngine implements Engine {
         session.listener().onAdmitted(session.cachedTokens());
       }
       if (session.kind() == Session.Kind.PREFILL && session.state() == State.RUNNING) {
-        SessionKv view = views.get(session.id());
-        if (view != null) {
-          view.setComputed(session.computed());
-        }
+        views.advance(session);
         session.listener().onComputed(session.computed());
       }
       if (row >= 0 && session.state() == State.RUNNING) {
@@ -326,7 +329,12 @@ final class LocalEngine implements Engine {
       if (session.state() != State.ENDED) {
         boolean heardItsEnd = session.state() == State.HELD && rules.finish(session) != null;
         forget(session);
-        scheduler.endUntrusted(session);
+        try {
+          scheduler.endUntrusted(session);
+        } catch (IllegalStateException e) {
+          // The account is wrong already; that must not keep the others from hearing of it.
+          LOG.error("session {}: its blocks cannot be freed", session.id(), e);
+        }
         if (!heardItsEnd) {
           tellFailed(session, cause);
         }
@@ -349,24 +357,7 @@ final class LocalEngine implements Engine {
 
   private void forget(Session session) {
     sessions.remove(session.id());
-    closeView(session.id());
-  }
-
-  private SessionKv openView(Session session, boolean reserved) {
-    BlockTable table = session.table();
-    return new SessionKv(
-        session.id(),
-        runner,
-        Arrays.copyOf(table.blocks(), table.count()),
-        session.computed(),
-        reserved ? session.length() : 0);
-  }
-
-  private void closeView(SessionId id) {
-    SessionKv view = views.remove(id);
-    if (view != null) {
-      view.close();
-    }
+    views.close(session.id());
   }
 
   private Session require(SessionId id) {

@@ -1,5 +1,6 @@
 package dev.baton.engine.schedule;
 
+import dev.baton.device.StepBatch;
 import java.util.Arrays;
 
 /**
@@ -29,6 +30,20 @@ public final class StepPlan {
   /** Tokens of the session at {@code index}, >= 1. */
   public int tokens(int index) {
     return tokens[index];
+  }
+
+  /** Fills and seals a batch: the sessions in order, logits for each session's last known token. */
+  public void writeTo(StepBatch batch) {
+    batch.begin();
+    for (int i = 0; i < size; i++) {
+      Session session = sessions[i];
+      batch.addSequence(session.table().blocks(), session.table().count());
+      int from = session.computed();
+      for (int position = from; position < from + tokens[i]; position++) {
+        batch.addToken(session.token(position), position, position == session.length() - 1);
+      }
+    }
+    batch.seal();
   }
 
   void clear() {
