@@ -17,6 +17,8 @@ import dev.baton.device.WeightSlice;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.locks.ReadWriteLock;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
 
 /**
  * A device whose memory Java can read: owns the memory, checks what is asked for, leaves layouts
@@ -27,6 +29,11 @@ import java.util.List;
 public abstract class HostDevice<C extends KvCache> implements Device {
 
   private final HostMemory memory;
+
+  /** Held shared while KV is copied, which any thread may do at any time, alone by close. */
+  private final ReadWriteLock life = new ReentrantReadWriteLock();
+
+  private boolean closed;
   private final Class<C> cacheType;
 
   protected HostDevice(HostMemory memory, Class<C> cacheType) {
@@ -139,9 +146,18 @@ public abstract class HostDevice<C extends KvCache> implements Device {
     copyChecked(cache, blockTable, region, slab, false);
   }
 
+  /** Waits for KV copies that are under way; later ones are refused. Again: no effect. */
   @Override
-  public void close() {
-    memory.close();
+  public final void close() {
+    life.writeLock().lock();
+    try {
+      if (!closed) {
+        closed = true;
+        memory.close();
+      }
+    } finally {
+      life.writeLock().unlock();
+    }
   }
 
   private void copyChecked(
@@ -183,8 +199,16 @@ public abstract class HostDevice<C extends KvCache> implements Device {
     }
     int headFrom = Math.max(region.headFrom(), shape.headFrom());
     int headTo = Math.min(region.headTo(), shape.headFrom() + shape.kvHeads());
-    if (headFrom < headTo) {
-      copyKv(own, blockTable, region, headFrom, headTo, slab, toSlab);
+    life.readLock().lock();
+    try {
+      if (closed) {
+        throw new IllegalStateException("device: closed (expected: open while KV is copied)");
+      }
+      if (headFrom < headTo) {
+        copyKv(own, blockTable, region, headFrom, headTo, slab, toSlab);
+      }
+    } finally {
+      life.readLock().unlock();
     }
   }
 

@@ -184,4 +184,14 @@ class ArgumentTest {
           "weight: a ReferenceLinearWeight (expected: a CpuLinearWeight of this device)");
     }
   }
+
+  @Test
+  void kvOfAClosedDeviceIsRefusedAndClosingAgainDoesNothing() {
+    SlabRegion region = new SlabRegion(0, 2, 0, 2, 0, 16, 8, DType.FLOAT32);
+    MemorySegment slab = MemorySegment.ofArray(new byte[(int) region.bytes()]);
+    device.packKv(cache, new int[] {0}, region, slab);
+    device.close();
+    device.close();
+    refused(() -> device.packKv(cache, new int[] {0}, region, slab), "device: closed");
+  }
 }
