@@ -17,11 +17,10 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Collectors;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.params.AfterParameterizedClassInvocation;
+import org.junit.jupiter.params.BeforeParameterizedClassInvocation;
 import org.junit.jupiter.params.Parameter;
 import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -30,17 +29,16 @@ import tools.jackson.databind.JsonNode;
 /** The greedy 200 tokens of the small model, by every way in. */
 @ParameterizedClass
 @ValueSource(strings = {"split", "aggregated"})
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
 @DisplayName("A system tells exactly the right story")
 class FirstLightTest {
 
   @Parameter String shape;
 
-  private BatonSystem system;
-  private OpenAiClient client;
+  private static BatonSystem system;
+  private static OpenAiClient client;
 
-  @BeforeAll
-  void start() {
+  @BeforeParameterizedClassInvocation
+  static void start(String shape) {
     system =
         shape.equals("split")
             ? BatonSystem.up("--dtype", "float32")
@@ -48,8 +46,8 @@ class FirstLightTest {
     client = system.openAi();
   }
 
-  @AfterAll
-  void stop() {
+  @AfterParameterizedClassInvocation
+  static void stop() {
     system.close();
   }
 

@@ -46,7 +46,7 @@ class StartTest {
     "--nothing, 1, --nothing",
   })
   void namesTheOptionThatIsWrong(String option, String value, String message) {
-    Outcome outcome = BatonProcess.run("up", "--port", "0", "--grpc-port", "0", option, value);
+    Outcome outcome = BatonProcess.run("up", "--grpc-port", "0", option, value);
 
     assertThat(outcome.code()).as(outcome.errors()).isIn(1, 2);
     assertThat(outcome.errors().lines().findFirst().orElse(""))
