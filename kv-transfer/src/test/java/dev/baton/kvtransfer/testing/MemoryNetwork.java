@@ -8,6 +8,7 @@ import dev.baton.kvtransfer.transport.Transport;
 import dev.baton.kvtransfer.transport.TransportListener;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -27,7 +28,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>A payload is copied in a step of its own, some time after its landing place was named, and
  * garbage is written there if the connection is lost by then: whoever reuses the place earlier is
- * found out.
+ * found out. So is a sender that changes a payload before its send has completed.
  */
 public final class MemoryNetwork {
   private static final long STEP_NANOS = 2_000;
@@ -200,6 +201,7 @@ public final class MemoryNetwork {
         return;
       }
       byte[] copy = header.clone();
+      byte[] sent = payload == null ? new byte[0] : payload.toArray(ValueLayout.JAVA_BYTE);
       toPeer.add(
           () -> {
             if (!open) {
@@ -208,7 +210,7 @@ public final class MemoryNetwork {
               at.execute(() -> completion.done(null));
               there.deliver(copy, null);
             } else {
-              there.deliver(copy, new Payload(there, payload, completion));
+              there.deliver(copy, new Payload(there, payload, sent, completion));
             }
           });
     }
@@ -250,12 +252,14 @@ public final class MemoryNetwork {
   private final class Payload implements IncomingPayload {
     private final Wire at;
     private final MemorySegment content;
+    private final byte[] sent;
     private final Completion sender;
     private boolean used;
 
-    Payload(Wire at, MemorySegment content, Completion sender) {
+    Payload(Wire at, MemorySegment content, byte[] sent, Completion sender) {
       this.at = at;
       this.content = content;
+      this.sent = sent;
       this.sender = sender;
     }
 
@@ -288,6 +292,9 @@ public final class MemoryNetwork {
     }
 
     private void sent(@Nullable Exception failure) {
+      if (content.mismatch(MemorySegment.ofArray(sent)) >= 0) {
+        throw new AssertionError("a payload was changed before its send completed");
+      }
       Wire from = at.other;
       if (from != null) {
         from.at.execute(() -> sender.done(failure));
