@@ -2,6 +2,7 @@ package dev.baton.router.text;
 
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.time.Clock;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -61,7 +62,7 @@ public final class HuggingFaceTextModel implements TextModel {
     try {
       Vocabulary vocabulary = Vocabulary.parse(directory.mapper(), tokenizerJson);
       TokenDecoder decoder = TokenDecoder.of(vocabulary.decoder());
-      ChatTemplates templates = ChatTemplates.read(directory);
+      ChatTemplates templates = ChatTemplates.read(directory, Clock.systemDefaultZone());
       Map<String, Double> defaults = generationDefaults(directory);
       return new HuggingFaceTextModel(encoder.join(), vocabulary, decoder, templates, defaults);
     } catch (JacksonException e) {
