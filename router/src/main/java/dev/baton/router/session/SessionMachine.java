@@ -201,7 +201,7 @@ final class SessionMachine {
       case FIRST_TOKEN -> firstToken(event.getFirstToken());
       case HANDED_OFF -> prefillDone = true;
       case FAILURE -> {
-        if (event.getFailure().getCode() == ErrorCode.HANDOFF_FAILED) {
+        if (event.getFailure().getCode() == ErrorCode.HANDOFF_FAILED && delivered > 0) {
           // The decode worker knows better: it may compute the prompt itself.
           prefillDone = true;
         } else {
@@ -383,7 +383,10 @@ final class SessionMachine {
       overloadSeen |= failure.getCode() == ErrorCode.OVERLOADED;
     } else {
       retries++;
-      failedWorkers.add(blamed(worker, failure));
+      if (failure.getCode() != ErrorCode.HANDOFF_FAILED) {
+        // A hand-off has two sides and a wire between them: nobody is to blame for sure.
+        failedWorkers.add(worker);
+      }
     }
     effects.add(new CloseCalls(epoch));
     held.clear();
@@ -392,12 +395,6 @@ final class SessionMachine {
     prefillDone = false;
     prefillSpoke = false;
     place(failure);
-  }
-
-  /** A broken hand-off is put down to the exporter, whichever side tells of it. */
-  private String blamed(String worker, Failure failure) {
-    String exporter = prefillWorker;
-    return failure.getCode() == ErrorCode.HANDOFF_FAILED && exporter != null ? exporter : worker;
   }
 
   private static boolean isRefusal(Failure failure) {

@@ -12,6 +12,7 @@ import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.StreamReadConstraints;
 import tools.jackson.core.StreamReadFeature;
+import tools.jackson.core.exc.StreamConstraintsException;
 import tools.jackson.core.json.JsonFactory;
 import tools.jackson.databind.DeserializationFeature;
 import tools.jackson.databind.JsonNode;
@@ -24,6 +25,7 @@ import tools.jackson.databind.json.JsonMapper;
 final class JsonFields {
 
   private static final int MAX_DEPTH = 64;
+  private static final int MAX_NUMBER = 100;
   private static final int MAX_SHOWN = 40;
 
   private static final JsonMapper MAPPER =
@@ -34,7 +36,7 @@ final class JsonFields {
                           .maxNestingDepth(MAX_DEPTH)
                           // Bounded by the body already.
                           .maxStringLength(Integer.MAX_VALUE)
-                          .maxNumberLength(100)
+                          .maxNumberLength(MAX_NUMBER)
                           .build())
                   .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
                   .build())
@@ -58,6 +60,14 @@ final class JsonFields {
     JsonNode root;
     try {
       root = MAPPER.readTree(body);
+    } catch (StreamConstraintsException e) {
+      throw FailureException.invalid(
+          "",
+          "body: nested deeper than "
+              + MAX_DEPTH
+              + " levels, or a number of more than "
+              + MAX_NUMBER
+              + " characters (expected: less)");
     } catch (JacksonException e) {
       var at = e.getLocation();
       throw FailureException.invalid(

@@ -1,0 +1,179 @@
+package dev.baton.router.registry;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.baton.proto.worker.v1.ModelIdentity;
+import dev.baton.proto.worker.v1.Registration;
+import dev.baton.proto.worker.v1.Role;
+import dev.baton.proto.worker.v1.WorkerStatus;
+import dev.baton.router.FakeTextModel;
+import dev.baton.router.failure.FailureException;
+import dev.baton.router.text.TextModel;
+import dev.baton.router.text.TextModelException;
+import io.grpc.ManagedChannel;
+import io.grpc.netty.NettyChannelBuilder;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.concurrent.atomic.AtomicLong;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+final class WorkerDirectoryTest {
+
+  private static final long MILLI = 1_000_000;
+
+  private final AtomicLong nanos = new AtomicLong();
+  private final WorkerDirectory directory =
+      new WorkerDirectory(
+          new WorkerDirectory.Surroundings() {
+            @Override
+            public TextModel loadText(Path model) {
+              if (model.endsWith("broken")) {
+                throw new TextModelException("tokenizer.json: missing");
+              }
+              return new FakeTextModel();
+            }
+
+            @Override
+            public ManagedChannel connect(String address) {
+              return NettyChannelBuilder.forTarget(address).usePlaintext().build();
+            }
+          },
+          () -> Instant.ofEpochSecond(1234),
+          nanos::get);
+
+  @AfterEach
+  void close() {
+    directory.close();
+  }
+
+  @Test
+  void poolsHoldTheWorkersOfTheModelByRole() {
+    Worker decode = directory.register(registration("d", Role.DECODE).build());
+    Worker prefill = directory.register(registration("p", Role.PREFILL).build());
+    Worker both = directory.register(registration("b", Role.BOTH).build());
+    Pools pools = directory.pools(decode.model());
+    assertThat(pools.decode()).containsExactlyInAnyOrder(decode, both);
+    assertThat(pools.prefill()).containsExactly(prefill);
+    assertThat(decode.model().createdSeconds()).isEqualTo(1234);
+  }
+
+  @Test
+  void silentWorkerLeavesThePoolsFirstAndIsForgottenThen() {
+    Worker worker = directory.register(registration("d", Role.DECODE).build());
+    nanos.addAndGet(749 * MILLI);
+    directory.checkSilence();
+    assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
+    nanos.addAndGet(2 * MILLI);
+    directory.checkSilence();
+    assertThat(directory.pools(worker.model()).decode()).isEmpty();
+    assertThat(worker.channel().isShutdown()).isFalse();
+    assertThat(directory.report(worker, WorkerStatus.getDefaultInstance())).isTrue();
+    assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
+    nanos.addAndGet(1501 * MILLI);
+    directory.checkSilence();
+    assertThat(directory.workers()).isEmpty();
+    assertThat(worker.channel().isShutdown()).isTrue();
+    assertThat(directory.report(worker, WorkerStatus.getDefaultInstance())).isFalse();
+  }
+
+  @Test
+  void drainingWorkerGetsNothingNew() {
+    Worker worker = directory.register(registration("d", Role.DECODE).build());
+    directory.report(worker, WorkerStatus.newBuilder().setDraining(true).build());
+    assertThat(directory.pools(worker.model()).decode()).isEmpty();
+    assertThat(directory.workers()).containsExactly(worker);
+  }
+
+  @Test
+  void prefillPoolIsExpectedUntilItsLastWorkerDrains() {
+    Worker decode = directory.register(registration("d", Role.DECODE).build());
+    assertThat(directory.pools(decode.model()).prefillExpected()).isFalse();
+    directory.leave(directory.register(registration("p1", Role.PREFILL).build()));
+    assertThat(directory.pools(decode.model()).prefillExpected()).isTrue();
+    assertThat(directory.pools(decode.model()).ready()).isFalse();
+    Worker drained = directory.register(registration("p2", Role.PREFILL).build());
+    directory.report(drained, WorkerStatus.newBuilder().setDraining(true).build());
+    directory.leave(drained);
+    assertThat(directory.pools(decode.model()).prefillExpected()).isFalse();
+    assertThat(directory.pools(decode.model()).ready()).isTrue();
+  }
+
+  @Test
+  void differingWorkerIsRefusedWhileOthersLive() {
+    Worker first = directory.register(registration("d", Role.DECODE).build());
+    Registration.Builder shorter = registration("p", Role.PREFILL);
+    shorter.getModelBuilder().setContextLength(64);
+    assertThatThrownBy(() -> directory.register(shorter.build()))
+        .isInstanceOf(FailureException.class)
+        .hasMessageContaining("model.context_length: 64 (expected: 128 as served here)");
+    directory.leave(first);
+    assertThat(directory.register(shorter.build()).model().contextLength()).isEqualTo(64);
+  }
+
+  @Test
+  void unusableRegistrationsAreRefused() {
+    assertThatThrownBy(() -> directory.register(Registration.getDefaultInstance()))
+        .hasMessageContaining("worker_id");
+    assertThatThrownBy(
+            () ->
+                directory.register(
+                    registration("d", Role.DECODE).setGrpcAddress("nowhere").build()))
+        .hasMessageContaining("grpc_address: \"nowhere\" (expected: host:port)");
+    assertThatThrownBy(
+            () ->
+                directory.register(
+                    registration("d", Role.DECODE).setModelDirectory("broken").build()))
+        .hasMessageContaining("tokenizer.json: missing");
+  }
+
+  @Test
+  void workerThatRegistersAgainReplacesItself() {
+    Worker old = directory.register(registration("d", Role.DECODE).build());
+    Worker now = directory.register(registration("d", Role.DECODE).build());
+    directory.leave(old);
+    assertThat(directory.workers()).containsExactly(now);
+    assertThat(old.channel().isShutdown()).isTrue();
+  }
+
+  @Test
+  void loadIsTheStatusAndWhatItCannotCountYet() {
+    Worker worker = directory.register(registration("d", Role.DECODE).setMaxSessions(2).build());
+    WorkerStatus status =
+        WorkerStatus.newBuilder().setQueuedPromptTokens(50).setRunningSessions(1).build();
+    directory.report(worker, status);
+    Worker.Charge first = worker.charge(10);
+    Worker.Charge second = worker.charge(20);
+    assertThat(worker.queuedPromptTokens()).isEqualTo(80);
+    assertThat(worker.sessions()).isEqualTo(3);
+    assertThat(worker.full()).isTrue();
+    first.close();
+    first.close();
+    assertThat(worker.queuedPromptTokens()).isEqualTo(70);
+    assertThat(worker.full()).isFalse();
+    directory.report(worker, status);
+    assertThat(worker.queuedPromptTokens()).isEqualTo(70);
+    directory.report(worker, status);
+    assertThat(worker.queuedPromptTokens()).isEqualTo(50);
+    second.close();
+    assertThat(worker.queuedPromptTokens()).isEqualTo(50);
+    assertThat(worker.sessions()).isEqualTo(1);
+  }
+
+  private static Registration.Builder registration(String id, Role role) {
+    return Registration.newBuilder()
+        .setWorkerId(id)
+        .setRole(role)
+        .setGrpcAddress("127.0.0.1:1")
+        .setBlockTokens(16)
+        .setBlockCapacity(100)
+        .setModelDirectory("somewhere")
+        .setModel(
+            ModelIdentity.newBuilder()
+                .setName("letters")
+                .setFingerprint("f")
+                .setContextLength(128)
+                .setVocabularySize(256));
+  }
+}

@@ -1,0 +1,334 @@
+package dev.baton.router.session;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.baton.proto.errors.v1.ErrorCode;
+import dev.baton.proto.errors.v1.Failure;
+import dev.baton.proto.inference.v1.FinishReason;
+import dev.baton.proto.worker.v1.DecodeEvent;
+import dev.baton.proto.worker.v1.HandedOff;
+import dev.baton.proto.worker.v1.HandoffTicket;
+import dev.baton.proto.worker.v1.PrefillEvent;
+import dev.baton.proto.worker.v1.SampledToken;
+import dev.baton.proto.worker.v1.SessionFinished;
+import dev.baton.router.failure.Failures;
+import dev.baton.router.session.SessionEffect.Admitted;
+import dev.baton.router.session.SessionEffect.AwaitCapacity;
+import dev.baton.router.session.SessionEffect.CloseCalls;
+import dev.baton.router.session.SessionEffect.Deliver;
+import dev.baton.router.session.SessionEffect.Fail;
+import dev.baton.router.session.SessionEffect.Finish;
+import dev.baton.router.session.SessionEffect.LetCallsEnd;
+import dev.baton.router.session.SessionEffect.OpenDecode;
+import dev.baton.router.session.SessionEffect.OpenPrefill;
+import dev.baton.router.session.SessionEffect.Place;
+import dev.baton.router.session.SessionEffect.StartGrace;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+
+final class SessionMachineTest {
+
+  private static final HandoffTicket TICKET =
+      HandoffTicket.newBuilder().setAddress("127.0.0.1:1").build();
+  private static final Failure LOST = Failures.of(ErrorCode.WORKER_LOST, "lost");
+  private static final Failure FULL = Failures.of(ErrorCode.OVERLOADED, "full");
+
+  private final SessionMachine machine = new SessionMachine();
+
+  @Test
+  void splitSessionIsReservedThenPrefilledThenDecoded() {
+    assertThat(machine.start()).containsExactly(new Place(1, Set.of(), null));
+    assertThat(machine.placed(1, "d", "p")).containsExactly(new OpenDecode(1, true));
+    assertThat(machine.decode(1, reserved()))
+        .containsExactly(new Admitted(), new OpenPrefill(1, TICKET));
+    assertThat(machine.prefill(1, first(7))).containsExactly(new Deliver(token(0, 7)));
+    assertThat(machine.prefill(1, handedOff())).isEmpty();
+    assertThat(machine.prefillClosed(1, null)).isEmpty();
+    assertThat(machine.decode(1, decoded(1, 8))).containsExactly(new Deliver(token(1, 8)));
+    assertThat(machine.decode(1, finished(FinishReason.LENGTH, 2)))
+        .containsExactly(new LetCallsEnd(1), new Finish(FinishReason.LENGTH));
+    assertThat(machine.decodeClosed(1, null)).isEmpty();
+  }
+
+  @Test
+  void aggregatedSessionTakesAllTokensFromTheDecodeStream() {
+    machine.start();
+    assertThat(machine.placed(1, "d", null))
+        .containsExactly(new OpenDecode(1, false), new Admitted());
+    assertThat(machine.decode(1, decoded(0, 5))).containsExactly(new Deliver(token(0, 5)));
+    assertThat(machine.decode(1, decoded(1, 6))).containsExactly(new Deliver(token(1, 6)));
+  }
+
+  @Test
+  void tokensThatOvertakeTheFirstAreHeld() {
+    runSplit();
+    assertThat(machine.decode(1, decoded(1, 8))).isEmpty();
+    assertThat(machine.decode(1, decoded(2, 9))).isEmpty();
+    assertThat(machine.decode(1, finished(FinishReason.STOP, 3))).isEmpty();
+    assertThat(machine.holding()).isTrue();
+    assertThat(machine.decodeClosed(1, null)).isEmpty();
+    assertThat(machine.prefill(1, first(7)))
+        .containsExactly(
+            new Deliver(token(0, 7)),
+            new Deliver(token(1, 8)),
+            new Deliver(token(2, 9)),
+            new LetCallsEnd(1),
+            new Finish(FinishReason.STOP));
+  }
+
+  @Test
+  void repeatedTokenFailsTheSession() {
+    runSplit();
+    machine.prefill(1, first(7));
+    machine.decode(1, decoded(1, 8));
+    assertFailure(
+        machine.decode(1, decoded(1, 8)), ErrorCode.INTERNAL, "token index: 1 (expected: 2)");
+    assertThat(machine.decode(1, decoded(2, 9))).isEmpty();
+  }
+
+  @Test
+  void skippedTokenFailsTheSession() {
+    runSplit();
+    machine.prefill(1, first(7));
+    assertFailure(machine.decode(1, decoded(2, 8)), ErrorCode.INTERNAL, "token index: 2");
+  }
+
+  @Test
+  void secondFirstTokenFailsTheSession() {
+    runSplit();
+    machine.prefill(1, first(7));
+    assertFailure(machine.prefill(1, first(7)), ErrorCode.INTERNAL, "first token");
+  }
+
+  @Test
+  void tokenBeforeTheReservationFailsTheSession() {
+    machine.start();
+    machine.placed(1, "d", "p");
+    assertFailure(machine.decode(1, decoded(1, 8)), ErrorCode.INTERNAL, "before the reservation");
+  }
+
+  @Test
+  void wrongCountAtTheEndFailsTheSession() {
+    runSplit();
+    machine.prefill(1, first(7));
+    assertFailure(
+        machine.decode(1, finished(FinishReason.STOP, 2)),
+        ErrorCode.INTERNAL,
+        "2 generated tokens (expected: 1 as delivered)");
+  }
+
+  @Test
+  void tokenZeroFromBothStreamsIsDeliveredOnce() {
+    runSplit();
+    assertThat(machine.decode(1, decoded(0, 7))).containsExactly(new Deliver(token(0, 7)));
+    assertThat(machine.prefill(1, first(7))).isEmpty();
+    assertThat(machine.decode(1, decoded(1, 8))).containsExactly(new Deliver(token(1, 8)));
+  }
+
+  @Test
+  void differingTokenZeroFailsTheSession() {
+    runSplit();
+    machine.prefill(1, first(7));
+    assertFailure(machine.decode(1, decoded(0, 6)), ErrorCode.INTERNAL, "token 0: id 6");
+  }
+
+  @Test
+  void firstTokenThatEndsTheSessionClosesBothCalls() {
+    runSplit();
+    SampledToken last = token(0, 2).toBuilder().setFinishReason(FinishReason.STOP).build();
+    assertThat(machine.prefill(1, PrefillEvent.newBuilder().setFirstToken(last).build()))
+        .containsExactly(
+            new CloseCalls(1),
+            new Deliver(last),
+            new LetCallsEnd(1),
+            new Finish(FinishReason.STOP));
+    assertThat(machine.ended()).isTrue();
+  }
+
+  @Test
+  void prefillWorkerLostBeforeAnyTokenIsReplacedUnderANewEpoch() {
+    runSplit();
+    assertThat(machine.prefillClosed(1, LOST))
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("p"), LOST));
+    machine.placed(2, "d", "p2");
+    assertThat(machine.decode(1, decoded(1, 9))).isEmpty();
+    assertThat(machine.prefill(1, first(9))).isEmpty();
+    assertThat(machine.decode(2, reserved()))
+        .containsExactly(new Admitted(), new OpenPrefill(2, TICKET));
+    assertThat(machine.prefill(2, first(7))).containsExactly(new Deliver(token(0, 7)));
+  }
+
+  @Test
+  void thirdLossBeforeAnyTokenIsFinal() {
+    machine.start();
+    for (int epoch = 1; epoch <= SessionMachine.MAX_RETRIES; epoch++) {
+      machine.placed(epoch, "d" + epoch, "p" + epoch);
+      assertThat(machine.decodeClosed(epoch, LOST)).hasSize(2);
+    }
+    machine.placed(3, "d3", "p3");
+    assertThat(machine.decodeClosed(3, LOST)).containsExactly(new CloseCalls(3), new Fail(LOST));
+  }
+
+  @Test
+  void lossWithoutAnotherWorkerIsReportedAsTheLoss() {
+    runSplit();
+    machine.prefillClosed(1, LOST);
+    assertThat(machine.unplaceable(2, Failures.of(ErrorCode.OVERLOADED, "none left"), LOST))
+        .containsExactly(new Fail(LOST));
+  }
+
+  @Test
+  void decodeWorkerLostAfterATokenFailsTheSession() {
+    runSplit();
+    machine.prefill(1, first(7));
+    assertThat(machine.decodeClosed(1, LOST)).containsExactly(new CloseCalls(1), new Fail(LOST));
+  }
+
+  @Test
+  void prefillWorkerLostAfterItsTokenLeavesTheDecodeWorkerAMoment() {
+    runSplit();
+    machine.prefill(1, first(7));
+    assertThat(machine.prefillClosed(1, LOST)).containsExactly(new StartGrace(1));
+    assertThat(machine.graceOver(1)).containsExactly(new CloseCalls(1), new Fail(LOST));
+  }
+
+  @Test
+  void tokenWithinTheGraceSavesTheSession() {
+    runSplit();
+    machine.prefill(1, first(7));
+    machine.prefillClosed(1, LOST);
+    assertThat(machine.decode(1, decoded(1, 8))).containsExactly(new Deliver(token(1, 8)));
+    assertThat(machine.graceOver(1)).isEmpty();
+  }
+
+  @Test
+  void failedHandOffAfterTheFirstTokenIsLeftToTheDecodeWorker() {
+    runSplit();
+    machine.prefill(1, first(7));
+    Failure failed = Failures.of(ErrorCode.HANDOFF_FAILED, "slab 3 stayed corrupt");
+    assertThat(machine.prefill(1, PrefillEvent.newBuilder().setFailure(failed).build())).isEmpty();
+    assertThat(machine.prefillClosed(1, null)).isEmpty();
+    assertThat(machine.decode(1, decoded(1, 8))).containsExactly(new Deliver(token(1, 8)));
+  }
+
+  @Test
+  void refusalsGoRoundTheWorkersAndThenWait() {
+    machine.start();
+    machine.placed(1, "d1", "p");
+    assertThat(machine.decode(1, failure(FULL)))
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d1"), FULL));
+    machine.placed(2, "d2", "p");
+    assertThat(machine.decode(2, failure(FULL)))
+        .containsExactly(new CloseCalls(2), new Place(3, Set.of("d1", "d2"), FULL));
+    assertThat(machine.unplaceable(3, FULL, FULL)).containsExactly(new AwaitCapacity());
+    assertThat(machine.capacity()).containsExactly(new Place(4, Set.of(), null));
+  }
+
+  @Test
+  void invalidRequestIsNotTriedAgain() {
+    machine.start();
+    machine.placed(1, "d", "p");
+    Failure invalid = Failures.of(ErrorCode.INVALID_REQUEST, "no");
+    assertThat(machine.decode(1, failure(invalid)))
+        .containsExactly(new CloseCalls(1), new Fail(invalid));
+  }
+
+  @Test
+  void nothingFollowsTheEnd() {
+    runSplit();
+    machine.end(Failures.of(ErrorCode.CANCELLED, "gone"));
+    assertThat(machine.prefill(1, first(7))).isEmpty();
+    assertThat(machine.decodeClosed(1, LOST)).isEmpty();
+    assertThat(machine.end(LOST)).isEmpty();
+    assertThat(machine.stop()).isEmpty();
+  }
+
+  /** However the two streams interleave, the client sees 0, 1, 2, ... once each. */
+  @Test
+  void anyInterleavingOfTheStreamsGivesTheSameTokens() {
+    long seed = Long.getLong("seed", System.nanoTime());
+    Random random = new Random(seed);
+    for (int round = 0; round < 200; round++) {
+      SessionMachine tried = new SessionMachine();
+      tried.start();
+      tried.placed(1, "d", "p");
+      tried.decode(1, reserved());
+      int tokens = 2 + random.nextInt(20);
+      int firstAt = random.nextInt(tokens + 1);
+      List<Integer> seen = new ArrayList<>();
+      int finishes = 0;
+      for (int step = 0; step <= tokens; step++) {
+        List<SessionEffect> effects = new ArrayList<>();
+        if (step == firstAt) {
+          effects.addAll(tried.prefill(1, first(100)));
+        }
+        effects.addAll(
+            step < tokens - 1
+                ? tried.decode(1, decoded(step + 1, 101 + step))
+                : step == tokens - 1
+                    ? tried.decode(1, finished(FinishReason.LENGTH, tokens))
+                    : List.of());
+        for (SessionEffect effect : effects) {
+          if (effect instanceof Deliver(SampledToken token)) {
+            seen.add(token.getTokenId());
+          } else if (effect instanceof Finish) {
+            finishes++;
+          }
+        }
+      }
+      List<Integer> expected = new ArrayList<>();
+      for (int i = 0; i < tokens; i++) {
+        expected.add(100 + i);
+      }
+      assertThat(seen).as("seed %d, round %d", seed, round).isEqualTo(expected);
+      assertThat(finishes).as("seed %d, round %d", seed, round).isEqualTo(1);
+    }
+  }
+
+  private void runSplit() {
+    machine.start();
+    machine.placed(1, "d", "p");
+    machine.decode(1, reserved());
+  }
+
+  private static void assertFailure(List<SessionEffect> effects, ErrorCode code, String text) {
+    assertThat(effects).hasSize(2);
+    assertThat(effects.getFirst()).isInstanceOf(CloseCalls.class);
+    Failure failure = ((Fail) effects.getLast()).failure();
+    assertThat(failure.getCode()).isEqualTo(code);
+    assertThat(failure.getMessage()).contains(text);
+  }
+
+  private static SampledToken token(int index, int id) {
+    return SampledToken.newBuilder().setIndex(index).setTokenId(id).build();
+  }
+
+  private static DecodeEvent reserved() {
+    return DecodeEvent.newBuilder().setReserved(TICKET).build();
+  }
+
+  private static DecodeEvent decoded(int index, int id) {
+    return DecodeEvent.newBuilder().setToken(token(index, id)).build();
+  }
+
+  private static DecodeEvent finished(FinishReason reason, int tokens) {
+    return DecodeEvent.newBuilder()
+        .setFinished(SessionFinished.newBuilder().setReason(reason).setGeneratedTokens(tokens))
+        .build();
+  }
+
+  private static DecodeEvent failure(Failure failure) {
+    return DecodeEvent.newBuilder().setFailure(failure).build();
+  }
+
+  private static PrefillEvent first(int id) {
+    return PrefillEvent.newBuilder().setFirstToken(token(0, id)).build();
+  }
+
+  private static PrefillEvent handedOff() {
+    return PrefillEvent.newBuilder().setHandedOff(HandedOff.getDefaultInstance()).build();
+  }
+}
