@@ -15,12 +15,56 @@ import java.util.stream.Stream;
  */
 public enum Architecture {
   /** Llama 2 and 3.x: grouped-query attention, gated SiLU, no biases. */
-  LLAMA("LlamaForCausalLM");
+  LLAMA("LlamaForCausalLM", new Defaults(0, 0, 2048), Window.NONE),
+  /** Mistral 7B and its kin: Llama with a sliding window, until version 0.2 took it away. */
+  MISTRAL("MistralForCausalLM", new Defaults(8, 0, 131_072), Window.EVERY_LAYER),
+  /** Qwen 2 and 2.5: biases on query, key and value; a window on the upper layers at most. */
+  QWEN2("Qwen2ForCausalLM", new Defaults(32, 0, 32_768), Window.UPPER_LAYERS_IF_USED),
+  /** Qwen 3: no biases, a norm over each query and key head. */
+  QWEN3("Qwen3ForCausalLM", new Defaults(32, 128, 32_768), Window.UPPER_LAYERS_IF_USED);
 
   private final String configName;
+  private final Defaults defaults;
+  private final Window window;
 
-  Architecture(String configName) {
+  Architecture(String configName, Defaults defaults, Window window) {
     this.configName = configName;
+    this.defaults = defaults;
+    this.window = window;
+  }
+
+  /**
+   * What a config.json without the field means, as in the family's config class of transformers.
+   *
+   * @param kvHeads 0 = as many as query heads
+   * @param headDim 0 = hidden size by heads
+   */
+  record Defaults(int kvHeads, int headDim, int contextLength) {}
+
+  /** Which layers have the sliding window that {@code sliding_window} of config.json gives. */
+  enum Window {
+    NONE,
+    EVERY_LAYER,
+    /** Only with {@code use_sliding_window}, from layer {@code max_window_layers} upwards. */
+    UPPER_LAYERS_IF_USED
+  }
+
+  Defaults defaults() {
+    return defaults;
+  }
+
+  /** Query, key and value products have a bias. */
+  public boolean projectionBiases() {
+    return this == QWEN2;
+  }
+
+  /** Each query and key head is normed before its rotation. */
+  public boolean headNorms() {
+    return this == QWEN3;
+  }
+
+  Window window() {
+    return window;
   }
 
   /** As in the list {@code architectures} of config.json. */
@@ -65,6 +109,15 @@ public enum Architecture {
       shapes.put(names.key(), List.of(keys, hidden));
       shapes.put(names.value(), List.of(keys, hidden));
       shapes.put(names.output(), List.of(hidden, queries));
+      if (projectionBiases()) {
+        shapes.put(names.queryBias(), List.of(queries));
+        shapes.put(names.keyBias(), List.of(keys));
+        shapes.put(names.valueBias(), List.of(keys));
+      }
+      if (headNorms()) {
+        shapes.put(names.queryNorm(), List.of(config.headDim()));
+        shapes.put(names.keyNorm(), List.of(config.headDim()));
+      }
       shapes.put(names.postAttentionNorm(), List.of(hidden));
       shapes.put(names.gate(), List.of(inner, hidden));
       shapes.put(names.up(), List.of(inner, hidden));
@@ -78,7 +131,7 @@ public enum Architecture {
    * saved, and the output layer of a model whose output layer is the embedding.
    */
   boolean ignores(ModelConfig config, String tensor) {
-    return tensor.endsWith(".self_attn.rotary_emb.inv_freq")
+    return tensor.endsWith(".rotary_emb.inv_freq")
         || (config.tiedEmbeddings() && tensor.equals(TensorNames.LM_HEAD));
   }
 

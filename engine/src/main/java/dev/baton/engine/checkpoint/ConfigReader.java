@@ -4,14 +4,16 @@ import dev.baton.device.DType;
 import dev.baton.engine.EngineException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Collections;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Reads config.json and generation_config.json, in the form of transformers 4 ({@code rope_theta},
  * {@code rope_scaling}, {@code torch_dtype}) and of transformers 5 ({@code rope_parameters}, {@code
- * dtype}). Defaults of absent fields are those of transformers' LlamaConfig. What would change the
- * model's arithmetic and is not implemented is refused, never ignored.
+ * dtype}). Defaults of absent fields are those of the family's config class in transformers. What
+ * would change the model's arithmetic and is not implemented is refused, never ignored.
  */
 public final class ConfigReader {
 
@@ -23,6 +25,8 @@ public final class ConfigReader {
   private static final int MAX_HEAD_DIM = 512;
 
   private static final int MAX_CONTEXT = 1 << 27;
+
+  private static final int DEFAULT_WINDOW = 4096;
 
   private ConfigReader() {}
 
@@ -44,7 +48,8 @@ public final class ConfigReader {
     int vocabulary = json.integer("vocab_size", 1, MAX_WIDTH);
     int hidden = json.integer("hidden_size", 1, MAX_WIDTH);
     int heads = json.integer("num_attention_heads", 1, MAX_HEADS);
-    int kvHeads = json.integer("num_key_value_heads", 1, MAX_HEADS, heads);
+    int layers = json.integer("num_hidden_layers", 1, MAX_LAYERS);
+    int kvHeads = kvHeads(json, architecture, heads);
     if (heads % kvHeads != 0) {
       throw json.bad("num_key_value_heads", "a divisor of num_attention_heads, " + heads);
     }
@@ -53,15 +58,17 @@ public final class ConfigReader {
         vocabulary,
         hidden,
         json.integer("intermediate_size", 1, MAX_WIDTH),
-        json.integer("num_hidden_layers", 1, MAX_LAYERS),
+        layers,
         heads,
         kvHeads,
-        headDim(json, hidden, heads),
+        headDim(json, architecture, hidden, heads),
         (float) json.positive("rms_norm_eps", 1e-6),
         ropeTheta(json),
         ropeScaling(json),
+        windows(json, architecture, layers),
         json.flag("tie_word_embeddings", false),
-        json.integer("max_position_embeddings", 1, MAX_CONTEXT, 2048),
+        json.integer(
+            "max_position_embeddings", 1, MAX_CONTEXT, architecture.defaults().contextLength()),
         dtype(json),
         eosTokenIds(directory, json, vocabulary));
   }
@@ -85,7 +92,13 @@ public final class ConfigReader {
     }
     requireWholeRotation(json);
     if (json.has("rope_parameters")) {
-      requireWholeRotation(json.object("rope_parameters"));
+      JsonObject rope = json.object("rope_parameters");
+      requireWholeRotation(rope);
+      for (String layers : List.of("full_attention", "sliding_attention")) {
+        if (rope.has(layers)) {
+          throw rope.bad(layers, "one rotation for all layers");
+        }
+      }
     }
     if (json.has("quantization_config")) {
       throw json.bad("quantization_config", "none: weights in F32, F16 or BF16");
@@ -98,12 +111,19 @@ public final class ConfigReader {
     }
   }
 
-  private static int headDim(JsonObject json, int hidden, int heads) {
-    if (!json.has("head_dim") && hidden % heads != 0) {
+  private static int kvHeads(JsonObject json, Architecture architecture, int heads) {
+    int absent = architecture.defaults().kvHeads();
+    boolean asHeads = absent == 0 || json.isNull("num_key_value_heads");
+    return json.integer("num_key_value_heads", 1, MAX_HEADS, asHeads ? heads : absent);
+  }
+
+  private static int headDim(JsonObject json, Architecture architecture, int hidden, int heads) {
+    int absent = architecture.defaults().headDim();
+    if (absent == 0 && !json.has("head_dim") && hidden % heads != 0) {
       throw json.bad(
           "hidden_size", "a multiple of num_attention_heads, %d, or head_dim".formatted(heads));
     }
-    int headDim = json.integer("head_dim", 1, MAX_HEAD_DIM, hidden / heads);
+    int headDim = json.integer("head_dim", 1, MAX_HEAD_DIM, absent == 0 ? hidden / heads : absent);
     if (headDim % 2 != 0 || headDim > MAX_HEAD_DIM) {
       throw new EngineException(
           EngineException.Kind.BAD_MODEL,
@@ -111,6 +131,45 @@ public final class ConfigReader {
               .formatted(json.source(), headDim, MAX_HEAD_DIM));
     }
     return headDim;
+  }
+
+  private static List<Integer> windows(JsonObject json, Architecture architecture, int layers) {
+    return switch (architecture.window()) {
+      case NONE -> Collections.nCopies(layers, 0);
+      case EVERY_LAYER -> Collections.nCopies(layers, window(json));
+      case UPPER_LAYERS_IF_USED -> {
+        int window = json.flag("use_sliding_window", false) ? window(json) : 0;
+        if (json.has("layer_types")) {
+          yield typedWindows(json, layers, window);
+        }
+        int whole = json.integer("max_window_layers", 0, Integer.MAX_VALUE, 28);
+        yield IntStream.range(0, layers).mapToObj(layer -> layer < whole ? 0 : window).toList();
+      }
+    };
+  }
+
+  /** Null is no window, which is not the same as an absent field. */
+  private static int window(JsonObject json) {
+    return json.isNull("sliding_window")
+        ? 0
+        : json.integer("sliding_window", 1, MAX_CONTEXT, DEFAULT_WINDOW);
+  }
+
+  private static List<Integer> typedWindows(JsonObject json, int layers, int window) {
+    List<String> types = json.strings("layer_types");
+    if (types.size() != layers) {
+      throw json.bad("layer_types", "one for each of %d layers".formatted(layers));
+    }
+    return types.stream()
+        .map(
+            type ->
+                switch (type) {
+                  case "full_attention" -> 0;
+                  case "sliding_attention" -> window;
+                  default ->
+                      throw json.bad("layer_types", "full_attention or sliding_attention each");
+                })
+        .toList();
   }
 
   private static double ropeTheta(JsonObject json) {

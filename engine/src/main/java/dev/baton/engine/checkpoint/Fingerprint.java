@@ -73,7 +73,7 @@ public final class Fingerprint {
           case RopeScaling.Llama3(double factor, double low, double high, int original) ->
               "llama3 %s %s %s %d".formatted(factor, low, high, original);
         };
-    return "%s vocabulary=%d hidden=%d inner=%d layers=%d heads=%d/%d/%d epsilon=%s theta=%s rope=%s tied=%s"
+    return "%s vocabulary=%d hidden=%d inner=%d layers=%d heads=%d/%d/%d epsilon=%s theta=%s rope=%s windows=%s tied=%s"
         .formatted(
             config.architecture().configName(),
             config.vocabularySize(),
@@ -86,6 +86,7 @@ public final class Fingerprint {
             config.normEpsilon(),
             config.ropeTheta(),
             rope,
+            config.windows(),
             config.tiedEmbeddings());
   }
 

@@ -81,6 +81,12 @@ final class JsonObject {
     return find(name) != null;
   }
 
+  /** There, but null. */
+  boolean isNull(String name) {
+    JsonNode value = node.get(name);
+    return value != null && value.isNull();
+  }
+
   /** The object in a field. */
   JsonObject object(String name) {
     JsonNode value = require(name);

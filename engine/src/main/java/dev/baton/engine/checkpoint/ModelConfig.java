@@ -12,6 +12,7 @@ import org.jspecify.annotations.Nullable;
  * @param headDim elements of a head, even
  * @param normEpsilon added to the mean square in every norm
  * @param ropeTheta base of the rotary frequencies
+ * @param windows by layer: positions that attention sees back, the token's own counted; 0 = all
  * @param tiedEmbeddings the output layer is the embedding
  * @param contextLength most positions that the model was made for
  * @param dtype dtype that the config declares for the weights; null when it declares none
@@ -29,12 +30,14 @@ public record ModelConfig(
     float normEpsilon,
     double ropeTheta,
     RopeScaling ropeScaling,
+    List<Integer> windows,
     boolean tiedEmbeddings,
     int contextLength,
     @Nullable DType dtype,
     List<Integer> eosTokenIds) {
 
   public ModelConfig {
+    windows = List.copyOf(windows);
     eosTokenIds = List.copyOf(eosTokenIds);
   }
 }

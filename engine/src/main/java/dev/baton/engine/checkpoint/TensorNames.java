@@ -41,6 +41,31 @@ public record TensorNames(int layer) {
     return of("self_attn.o_proj");
   }
 
+  /** {@code [heads * headDim]}. */
+  public String queryBias() {
+    return bias("self_attn.q_proj");
+  }
+
+  /** {@code [kvHeads * headDim]}. */
+  public String keyBias() {
+    return bias("self_attn.k_proj");
+  }
+
+  /** {@code [kvHeads * headDim]}. */
+  public String valueBias() {
+    return bias("self_attn.v_proj");
+  }
+
+  /** {@code [headDim]}. */
+  public String queryNorm() {
+    return of("self_attn.q_norm");
+  }
+
+  /** {@code [headDim]}. */
+  public String keyNorm() {
+    return of("self_attn.k_norm");
+  }
+
   /** {@code [hidden]}. */
   public String postAttentionNorm() {
     return of("post_attention_layernorm");
@@ -63,5 +88,9 @@ public record TensorNames(int layer) {
 
   private String of(String part) {
     return "model.layers." + layer + "." + part + ".weight";
+  }
+
+  private String bias(String part) {
+    return "model.layers." + layer + "." + part + ".bias";
   }
 }

@@ -13,9 +13,6 @@ import dev.baton.engine.checkpoint.ModelConfig;
  */
 final class ForwardPass {
 
-  /** No sliding window: every position is seen. */
-  private static final int WHOLE_CONTEXT = 0;
-
   private final Ops ops;
   private final Shard shard;
   private final SharedWeights shared;
@@ -61,7 +58,7 @@ final class ForwardPass {
     for (int layer = 0; layer < weights.layers().size(); layer++) {
       LayerWeights w = weights.layers().get(layer);
       ops.rmsNorm(act.normed(), act.stream(), w.inputNorm(), epsilon, rows, hidden);
-      attend(layer, w, rows);
+      attend(layer, w.attention(), rows);
       addToStream(rows);
       ops.rmsNorm(act.normed(), act.stream(), w.postAttentionNorm(), epsilon, rows, hidden);
       feedForward(w, rows);
@@ -72,10 +69,16 @@ final class ForwardPass {
     }
   }
 
-  private void attend(int layer, LayerWeights w, int rows) {
-    ops.linear(act.query(), act.normed(), w.query(), null, rows);
-    ops.linear(act.key(), act.normed(), w.key(), null, rows);
-    ops.linear(act.value(), act.normed(), w.value(), null, rows);
+  private void attend(int layer, AttentionWeights w, int rows) {
+    ops.linear(act.query(), act.normed(), w.query(), w.queryBias(), rows);
+    ops.linear(act.key(), act.normed(), w.key(), w.keyBias(), rows);
+    ops.linear(act.value(), act.normed(), w.value(), w.valueBias(), rows);
+    if (w.queryNorm() != null) {
+      ops.rmsNorm(act.query(), act.query(), w.queryNorm(), epsilon, rows, shard.queries().size());
+    }
+    if (w.keyNorm() != null) {
+      ops.rmsNorm(act.key(), act.key(), w.keyNorm(), epsilon, rows, shard.keys().size());
+    }
     ops.ropeStore(
         act.query(),
         act.key(),
@@ -85,7 +88,8 @@ final class ForwardPass {
         cache,
         layer,
         batch);
-    ops.attention(act.attended(), act.query(), cache, layer, batch, scale, WHOLE_CONTEXT);
+    int window = shard.config().windows().get(layer);
+    ops.attention(act.attended(), act.query(), cache, layer, batch, scale, window);
     ops.linear(act.delta(), act.attended(), w.output(), null, rows);
   }
 

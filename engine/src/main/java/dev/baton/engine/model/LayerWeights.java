@@ -6,10 +6,7 @@ import dev.baton.device.Tensor;
 /** One rank's weights of one layer; norms are whole and shared by the ranks of a host device. */
 record LayerWeights(
     Tensor inputNorm,
-    LinearWeight query,
-    LinearWeight key,
-    LinearWeight value,
-    LinearWeight output,
+    AttentionWeights attention,
     Tensor postAttentionNorm,
     LinearWeight gate,
     LinearWeight up,

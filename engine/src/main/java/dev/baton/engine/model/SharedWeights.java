@@ -8,12 +8,16 @@ import java.util.List;
  *
  * @param embedding {@code [vocabulary, hidden]}
  * @param inputNorms by layer, {@code [1, hidden]} float32
- * @param postAttentionNorms likewise
+ * @param queryNorms by layer, {@code [1, headDim]} float32; empty in families without
+ * @param keyNorms likewise
+ * @param postAttentionNorms by layer, {@code [1, hidden]} float32
  * @param finalNorm {@code [1, hidden]} float32
  */
 record SharedWeights(
     Tensor embedding,
     List<Tensor> inputNorms,
+    List<Tensor> queryNorms,
+    List<Tensor> keyNorms,
     List<Tensor> postAttentionNorms,
     Tensor finalNorm,
     RotaryTable rotary) {}

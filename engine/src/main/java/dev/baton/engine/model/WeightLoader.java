@@ -28,19 +28,27 @@ import java.util.stream.IntStream;
 record WeightLoader(Device device, Checkpoint checkpoint, ModelConfig config, DType dtype) {
 
   SharedWeights shared(int positions) {
+    int hidden = config.hiddenSize();
     List<Tensor> inputNorms = new ArrayList<>();
+    List<Tensor> queryNorms = new ArrayList<>();
+    List<Tensor> keyNorms = new ArrayList<>();
     List<Tensor> postAttentionNorms = new ArrayList<>();
     for (int layer = 0; layer < config.layers(); layer++) {
       TensorNames names = new TensorNames(layer);
-      inputNorms.add(norm(names.inputNorm()));
-      postAttentionNorms.add(norm(names.postAttentionNorm()));
+      inputNorms.add(norm(names.inputNorm(), hidden));
+      postAttentionNorms.add(norm(names.postAttentionNorm(), hidden));
+      if (config.architecture().headNorms()) {
+        queryNorms.add(norm(names.queryNorm(), config.headDim()));
+        keyNorms.add(norm(names.keyNorm(), config.headDim()));
+      }
     }
-    int hidden = config.hiddenSize();
     return new SharedWeights(
         device.convert(whole(TensorNames.EMBEDDING, config.vocabularySize(), hidden), dtype),
         inputNorms,
+        queryNorms,
+        keyNorms,
         postAttentionNorms,
-        norm(TensorNames.FINAL_NORM),
+        norm(TensorNames.FINAL_NORM, hidden),
         RotaryTable.compute(device, config, positions));
   }
 
@@ -108,14 +116,27 @@ record WeightLoader(Device device, Checkpoint checkpoint, ModelConfig config, DT
     TensorNames names = new TensorNames(layer);
     return new LayerWeights(
         shared.inputNorms().get(layer),
-        rows(names.query(), shard.queries()),
-        rows(names.key(), shard.keys()),
-        rows(names.value(), shard.keys()),
-        columns(names.output(), shard.queries()),
+        attention(shard, shared, layer),
         shared.postAttentionNorms().get(layer),
         rows(names.gate(), shard.inner()),
         rows(names.up(), shard.inner()),
         columns(names.down(), shard.inner()));
+  }
+
+  private AttentionWeights attention(Shard shard, SharedWeights shared, int layer) {
+    TensorNames names = new TensorNames(layer);
+    boolean biases = config.architecture().projectionBiases();
+    boolean norms = config.architecture().headNorms();
+    return new AttentionWeights(
+        rows(names.query(), shard.queries()),
+        rows(names.key(), shard.keys()),
+        rows(names.value(), shard.keys()),
+        columns(names.output(), shard.queries()),
+        biases ? bias(names.queryBias(), shard.queries()) : null,
+        biases ? bias(names.keyBias(), shard.keys()) : null,
+        biases ? bias(names.valueBias(), shard.keys()) : null,
+        norms ? shared.queryNorms().get(layer) : null,
+        norms ? shared.keyNorms().get(layer) : null);
   }
 
   /** Bytes that {@link #shared} and {@link #shards} take, not counting padding. */
@@ -128,12 +149,21 @@ record WeightLoader(Device device, Checkpoint checkpoint, ModelConfig config, DT
           2L * shard.queries().size() + 2L * shard.keys().size() + 3L * shard.inner().size();
       matrices += config.layers() * perLayer * hidden;
     }
+    // Biases and head norms are too small to count: less than a row of each matrix.
     long norms = (2L * config.layers() + 1) * hidden;
     return matrices * dtype.bytes() + norms * Float.BYTES;
   }
 
-  private Tensor norm(String name) {
-    return device.convert(whole(name, 1, config.hiddenSize()), DType.FLOAT32);
+  private Tensor norm(String name, int width) {
+    return device.convert(whole(name, 1, width), DType.FLOAT32);
+  }
+
+  private Tensor bias(String name, Shard.Range range) {
+    CheckpointTensor tensor = checkpoint.get(name);
+    int width = tensor.shape().getFirst();
+    return device.convert(
+        new WeightSlice(tensor.data(), tensor.dtype(), 1, width, 0, 1, range.from(), range.to()),
+        DType.FLOAT32);
   }
 
   private LinearWeight rows(String name, Shard.Range range) {

@@ -118,6 +118,7 @@ class CheckpointTest {
         .with("tie_word_embeddings", true)
         .withTensor("lm_head.weight", List.of(40, 32))
         .withTensor("model.layers.0.self_attn.rotary_emb.inv_freq", List.of(4))
+        .withTensor("model.rotary_emb.inv_freq", List.of(4))
         .write(directory);
     try (Checkpoint checkpoint = Checkpoint.open(directory)) {
       ModelConfig config = ConfigReader.read(directory);

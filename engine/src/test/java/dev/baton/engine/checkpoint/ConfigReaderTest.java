@@ -8,6 +8,8 @@ import dev.baton.engine.EngineException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Collections;
+import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -49,10 +51,11 @@ class ConfigReaderTest {
                 1e-5f,
                 500000,
                 new RopeScaling.Llama3(32, 1, 4, 8192),
+                Collections.nCopies(16, 0),
                 true,
                 131072,
                 DType.BFLOAT16,
-                java.util.List.of(128001, 128008, 128009)));
+                List.of(128001, 128008, 128009)));
   }
 
   @Test
@@ -98,6 +101,41 @@ class ConfigReaderTest {
   }
 
   @Test
+  void aWindowOfMistralIsOnEveryLayerUnlessItIsNull() throws IOException {
+    TinyModel model = new TinyModel().with("architectures", "[\"MistralForCausalLM\"]");
+    assertThat(read(model.json()).windows()).containsExactly(4096, 4096);
+    assertThat(read(model.with("sliding_window", 24).json()).windows()).containsExactly(24, 24);
+    assertThat(read(model.with("sliding_window", "null").json()).windows()).containsExactly(0, 0);
+    refuses(model.with("sliding_window", 0).json(), "a whole number from 1");
+  }
+
+  @Test
+  void aWindowOfQwenIsOnUpperLayersAndOnlyWhenUsed() throws IOException {
+    for (String family : List.of("Qwen2ForCausalLM", "Qwen3ForCausalLM")) {
+      TinyModel model =
+          new TinyModel()
+              .with("architectures", "[\"%s\"]".formatted(family))
+              .with("sliding_window", 24)
+              .with("max_window_layers", 1);
+      assertThat(read(model.json()).windows()).containsExactly(0, 0);
+      model.with("use_sliding_window", true);
+      assertThat(read(model.json()).windows()).containsExactly(0, 24);
+      model.with("layer_types", "[\"sliding_attention\", \"full_attention\"]");
+      assertThat(read(model.json()).windows()).containsExactly(24, 0);
+      refuses(model.with("layer_types", "[\"full_attention\"]").json(), "one for each of 2 layers");
+      refuses(
+          model.with("layer_types", "[\"full_attention\", \"linear\"]").json(),
+          "full_attention or sliding_attention each");
+    }
+  }
+
+  @Test
+  void transformersIgnoresAWindowOfLlamaAndSoDoWe() throws IOException {
+    assertThat(read(new TinyModel().with("sliding_window", 24).json()).windows())
+        .containsExactly(0, 0);
+  }
+
+  @Test
   void prefersEndTokensOfTheGenerationConfig() throws IOException {
     Files.writeString(directory.resolve("generation_config.json"), "{\"eos_token_id\": [3, 4]}");
     assertThat(read(new TinyModel().json()).eosTokenIds()).containsExactly(3, 4);
@@ -112,7 +150,8 @@ class ConfigReaderTest {
       delimiter = '|',
       value = {
         "architectures           | [\"GPT2LMHeadModel\"]        | GPT2LMHeadModel (expected: one of"
-            + " LlamaForCausalLM)",
+            + " LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM",
+        "rope_parameters         | {\"full_attention\": {}}      | one rotation for all layers",
         "architectures           | []                           | a list of one name",
         "architectures           | null                         | architectures: missing",
         "vocab_size              | 0                            | a whole number from 1",

@@ -27,6 +27,18 @@ class GoldenTest {
     "llama3-rope, FLOAT32, 4, 16",
     "llama3-rope, BFLOAT16, 1, 256",
     "llama3-rope, BFLOAT16, 2, 1",
+    "mistral-window, FLOAT32, 1, 256",
+    "mistral-window, FLOAT32, 4, 16",
+    "mistral-window, BFLOAT16, 1, 256",
+    "mistral-window, BFLOAT16, 2, 1",
+    "qwen2, FLOAT32, 1, 256",
+    "qwen2, FLOAT32, 2, 16",
+    "qwen2, BFLOAT16, 1, 256",
+    "qwen2, BFLOAT16, 2, 1",
+    "qwen3, FLOAT32, 1, 256",
+    "qwen3, FLOAT32, 4, 16",
+    "qwen3, BFLOAT16, 1, 256",
+    "qwen3, BFLOAT16, 2, 1",
   })
   void agreesWithTransformers(String name, Precision precision, int tensorParallel, int chunk) {
     Path model = Loaded.GOLDEN.resolve(name);

@@ -7,6 +7,7 @@ import dev.baton.device.cpu.CpuDevice;
 import dev.baton.device.reference.ReferenceDevice;
 import dev.baton.engine.EngineOptions;
 import dev.baton.engine.Precision;
+import dev.baton.engine.checkpoint.ConfigReader;
 import dev.baton.engine.checkpoint.Seed;
 import dev.baton.engine.checkpoint.TinyModel;
 import java.io.IOException;
@@ -19,6 +20,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -67,10 +69,9 @@ class SameBitsTest {
       value = Precision.class,
       names = {"FLOAT32", "BFLOAT16"})
   void anyNumberOfRanksComputesTheSame(Precision precision) throws IOException {
-    for (Path model : List.of(gqa(), stories(), replicas(), odd())) {
-      int heads = model.equals(odd()) ? 2 : 8;
+    for (Path model : and(families(), gqa(), stories(), replicas(), odd())) {
       Trace first = null;
-      for (int ranks = 1; ranks <= heads; ranks *= 2) {
+      for (int ranks : degrees(model)) {
         Trace trace = alone(Loaded.options(model, precision, ranks), PROMPT);
         if (first == null) {
           first = trace;
@@ -85,10 +86,12 @@ class SameBitsTest {
       value = Precision.class,
       names = {"FLOAT32", "BFLOAT16"})
   void anyChunkSizeComputesTheSame(Precision precision) {
-    EngineOptions options = Loaded.options(gqa(), precision, 2);
-    Trace whole = alone(options, PROMPT);
-    for (int chunk : new int[] {1, 7, 16, 64}) {
-      whole.requireSame(alone(options, chunk), "chunks of " + chunk);
+    for (Path model : and(families(), gqa())) {
+      EngineOptions options = Loaded.options(model, precision, 2);
+      Trace whole = alone(options, PROMPT);
+      for (int chunk : new int[] {1, 7, 16, 64}) {
+        whole.requireSame(alone(options, chunk), model + " in chunks of " + chunk);
+      }
     }
   }
 
@@ -110,9 +113,11 @@ class SameBitsTest {
       value = Precision.class,
       names = {"FLOAT32", "BFLOAT16"})
   void companyInTheBatchChangesNothing(Precision precision) {
-    for (int ranks : new int[] {1, 4}) {
-      EngineOptions options = Loaded.options(gqa(), precision, ranks);
-      alone(options, PROMPT).requireSame(crowded(options), "with 15 others, TP " + ranks);
+    for (Path model : and(families(), gqa())) {
+      for (int ranks : List.of(1, degrees(model).getLast())) {
+        EngineOptions options = Loaded.options(model, precision, ranks);
+        alone(options, PROMPT).requireSame(crowded(options), model + ", 15 others, TP " + ranks);
+      }
     }
   }
 
@@ -140,7 +145,7 @@ class SameBitsTest {
       value = Precision.class,
       names = {"FLOAT32", "BFLOAT16"})
   void theNativeKernelsComputeWhatTheJavaReferenceComputes(Precision precision) throws IOException {
-    for (Path model : List.of(gqa(), stories(), replicas(), odd())) {
+    for (Path model : and(families(), gqa(), stories(), replicas(), odd())) {
       EngineOptions options = Loaded.options(model, precision, 2);
       alone(options, 30, ReferenceDevice.open())
           .requireSame(alone(options, 30, CpuDevice.open()), model + " against the reference");
@@ -256,6 +261,21 @@ class SameBitsTest {
       }
       return new Trace(logits, own.kv());
     }
+  }
+
+  /** One small model of each other family. */
+  private static List<Path> families() {
+    return Stream.of("mistral-window", "qwen2", "qwen3").map(Loaded.GOLDEN::resolve).toList();
+  }
+
+  private static List<Path> and(List<Path> models, Path... more) {
+    return Stream.concat(models.stream(), Stream.of(more)).toList();
+  }
+
+  /** The numbers of ranks that the model's heads allow. */
+  private static List<Integer> degrees(Path model) {
+    int heads = ConfigReader.read(model).heads();
+    return Stream.of(1, 2, 4, 8).filter(ranks -> heads % ranks == 0).toList();
   }
 
   private static Path gqa() {
