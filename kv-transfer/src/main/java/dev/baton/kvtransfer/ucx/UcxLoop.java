@@ -239,7 +239,7 @@ final class UcxLoop implements Runnable {
     try {
       UcxConnection connection =
           new UcxConnection(this, String.valueOf(request.getClientAddress()));
-      connection.opened(worker().newEndpoint(endpoint(connection).setConnectionRequest(request)));
+      connection.accepted(worker().newEndpoint(endpoint(connection).setConnectionRequest(request)));
       byEndpoint.put(connection.id(), connection);
     } catch (RuntimeException | Error e) {
       log.warn("a connection was not accepted", e);
