@@ -48,6 +48,7 @@ for tier in "${tiers[@]}"; do
 done
 add "$sources/dispatch.cpp" "$objects/dispatch.o"
 add "$sources/memory.cpp" "$objects/memory.o"
+add "$sources/team.cpp" "$objects/team.o"
 
 if [ ${#jobs[@]} -gt 0 ]; then
   printf '%s\0' "${jobs[@]}" | xargs -0 -P "$(nproc)" -I{} bash -c '{}' ||
@@ -55,6 +56,6 @@ if [ ${#jobs[@]} -gt 0 ]; then
 fi
 if [ ${#jobs[@]} -gt 0 ] || [ ! -f "$library" ]; then
   # Renamed into place, so that a build that is interrupted leaves no half library.
-  g++ -shared -Wl,--as-needed -Wl,--no-undefined -o "$library.new" "${wanted[@]}" -lm
+  g++ -shared -Wl,--as-needed -Wl,--no-undefined -o "$library.new" "${wanted[@]}" -lm -pthread
   mv "$library.new" "$library"
 fi

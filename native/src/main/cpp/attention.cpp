@@ -158,38 +158,43 @@ struct Step {
   int32_t heads;
   float scale;
   int32_t window;
+  Share share;
 };
 
-// The tokens [from, to) of one sequence.
+// The tokens [from, to) of one sequence. Up to QUERIES queries of one KV head are a unit; `unit` counts them, and every
+// parts-th belongs to the share, because later tokens see more positions than earlier ones.
 template <class T>
-static void attend_sequence(const Step& s, const T* layer, const Cache& cache, int from, int to) {
+static void attend_sequence(const Step& s, const T* layer, const Cache& cache, int from, int to, int& unit) {
   const int group = s.heads / s.kv_heads;
   for (int kv_head = 0; kv_head < s.kv_heads; kv_head++) {
     const T* head = layer + static_cast<int64_t>(kv_head) * 2 * cache.block_tokens * cache.dim;
     Query queries[QUERIES];
     int n = 0;
+    bool ours = unit++ % s.share.parts == s.share.part;
     for (int token = from; token < to; token++) {
       const int last = s.positions[token];
       const int first = s.window == 0 ? 0 : larger(0, last - s.window + 1);
       for (int g = 0; g < group; g++) {
         const int64_t column = static_cast<int64_t>(kv_head * group + g) * cache.dim;
-        queries[n++] = {s.q + token * s.q_stride + column, s.out + token * s.out_stride + column, first, last};
         if (n == QUERIES) {
-          attend_all<QUERIES>(queries, n, head, cache, s.scale);
+          attend_all<QUERIES>(queries, ours ? n : 0, head, cache, s.scale);
+          ours = unit++ % s.share.parts == s.share.part;
           n = 0;
         }
+        queries[n++] = {s.q + token * s.q_stride + column, s.out + token * s.out_stride + column, first, last};
       }
     }
-    attend_all<QUERIES>(queries, n, head, cache, s.scale);
+    attend_all<QUERIES>(queries, ours ? n : 0, head, cache, s.scale);
   }
 }
 
-void attention(float* out, int64_t out_stride, const float* q, int64_t q_stride, const uint8_t* layer, int32_t dtype,
+void attention(Share share, float* out, int64_t out_stride, const float* q, int64_t q_stride, const uint8_t* layer, int32_t dtype,
                int32_t block_tokens, int32_t kv_heads, int32_t head_dim, int32_t heads, const int32_t* positions,
                const int32_t* sequences, const int32_t* tables, int32_t table_stride, int32_t tokens, float scale,
                int32_t window) noexcept {
-  const Step step = {out, out_stride, q, q_stride, positions, kv_heads, heads, scale, window};
+  const Step step = {out, out_stride, q, q_stride, positions, kv_heads, heads, scale, window, share};
   Cache cache = {tables, static_cast<int64_t>(kv_heads) * 2 * block_tokens * head_dim, block_tokens, head_dim};
+  int unit = 0;
   for (int from = 0; from < tokens;) {
     int to = from + 1;
     while (to < tokens && sequences[to] == sequences[from]) {
@@ -197,9 +202,9 @@ void attention(float* out, int64_t out_stride, const float* q, int64_t q_stride,
     }
     cache.table = tables + static_cast<int64_t>(sequences[from]) * table_stride;
     if (dtype == BFLOAT16) {
-      attend_sequence(step, reinterpret_cast<const uint16_t*>(layer), cache, from, to);
+      attend_sequence(step, reinterpret_cast<const uint16_t*>(layer), cache, from, to, unit);
     } else {
-      attend_sequence(step, reinterpret_cast<const float*>(layer), cache, from, to);
+      attend_sequence(step, reinterpret_cast<const float*>(layer), cache, from, to, unit);
     }
     from = to;
   }

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "kernels.h"
+#include "team.h"
 
 #define BATON_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -28,15 +29,28 @@ constexpr const char* TIER_NAMES[] = {
 };
 constexpr int32_t TIER_COUNT = sizeof(TIER_NAMES) / sizeof(TIER_NAMES[0]);
 
-// A tier with only some kernels of its own (matrix units, say) would take the others from the tier below here.
-Function kernel_of(int32_t tier, int32_t kernel) noexcept {
+// What Java calls: the kernel's parameters after a team and a number of parts.
+template <auto KERNEL>
+struct Entry;
+template <class... A, void (*KERNEL)(baton::Share, A...) noexcept>
+struct Entry<KERNEL> {
+  static void call(baton::Team* team, int32_t parts, A... arguments) noexcept {
+    auto part = [&](baton::Share share) { KERNEL(share, arguments...); };
+    using Part = decltype(part);
+    baton::run_parts(
+        team, parts, [](void* context, baton::Share share) { (*static_cast<Part*>(context))(share); }, &part);
+  }
+};
+
+// A tier with only some kernels of its own (matrix units) takes the others from the tier below by a using-directive.
+Function kernel_of(int32_t wanted, int32_t kernel) noexcept {
   int32_t t = 0;
-#define BATON_ADDRESS(name, parameters) reinterpret_cast<Function>(&name),
+#define BATON_ADDRESS(name, parameters) reinterpret_cast<Function>(&Entry<&tier::name>::call),
 #define BATON_TABLE(tier_name)                              \
   {                                                         \
-    using namespace baton::tier_name;                       \
+    namespace tier = baton::tier_name;                      \
     const Function table[] = {BATON_KERNELS(BATON_ADDRESS)}; \
-    if (t++ == tier) return table[kernel];                  \
+    if (t++ == wanted) return table[kernel];                  \
   }
   BATON_TIERS(BATON_TABLE)
 #undef BATON_TABLE

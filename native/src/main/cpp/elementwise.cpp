@@ -6,9 +6,9 @@ namespace BATON_TIER {
 
 // out = x / sqrt(mean(x^2) + epsilon) * weight over each `group` of a row; out may be x. The squares are summed in sixteen
 // lanes, added by halves. Bytes: x twice (the second time from the nearest cache), out once.
-void rms_norm(float* out, int64_t out_stride, const float* x, int64_t x_stride, const float* weight, int32_t group,
+void rms_norm(Share share, float* out, int64_t out_stride, const float* x, int64_t x_stride, const float* weight, int32_t group,
               float epsilon, int32_t rows, int32_t width) noexcept {
-  for (int row = 0; row < rows; row++) {
+  for (int row = first_of(share, rows); row < end_of(share, rows); row++) {
     for (int start = 0; start < width; start += group) {
       const float* from = x + row * x_stride + start;
       float* to = out + row * out_stride + start;
@@ -28,9 +28,9 @@ void rms_norm(float* out, int64_t out_stride, const float* x, int64_t x_stride, 
 }
 
 // out = gate / (1 + exp(-gate)) * up; out may be gate. Bytes: two rows read, one written; about 20 operations an element.
-void silu_multiply(float* out, int64_t out_stride, const float* gate, int64_t gate_stride, const float* up,
+void silu_multiply(Share share, float* out, int64_t out_stride, const float* gate, int64_t gate_stride, const float* up,
                    int64_t up_stride, int32_t rows, int32_t width) noexcept {
-  for (int row = 0; row < rows; row++) {
+  for (int row = first_of(share, rows); row < end_of(share, rows); row++) {
     for (int c = 0; c < width; c += LANES) {
       const int n = smaller(LANES, width - c);
       const Lanes g = load(gate + row * gate_stride + c, n);
@@ -42,8 +42,8 @@ void silu_multiply(float* out, int64_t out_stride, const float* gate, int64_t ga
 }
 
 // x += y. Bytes: two rows read, one written.
-void add(float* x, int64_t x_stride, const float* y, int64_t y_stride, int32_t rows, int32_t width) noexcept {
-  for (int row = 0; row < rows; row++) {
+void add(Share share, float* x, int64_t x_stride, const float* y, int64_t y_stride, int32_t rows, int32_t width) noexcept {
+  for (int row = first_of(share, rows); row < end_of(share, rows); row++) {
     float* a = x + row * x_stride;
     const float* b = y + row * y_stride;
     for (int c = 0; c < width; c += LANES) {
@@ -54,9 +54,9 @@ void add(float* x, int64_t x_stride, const float* y, int64_t y_stride, int32_t r
 }
 
 template <class T>
-static void gather(float* out, int64_t out_stride, const T* table, int64_t table_stride, const int32_t* indices, int rows,
-                   int width) {
-  for (int row = 0; row < rows; row++) {
+static void gather(float* out, int64_t out_stride, const T* table, int64_t table_stride, const int32_t* indices, int first_row,
+                   int end_row, int width) {
+  for (int row = first_row; row < end_row; row++) {
     const T* from = table + indices[row] * table_stride;
     for (int c = 0; c < width; c += LANES) {
       const int n = smaller(LANES, width - c);
@@ -66,12 +66,14 @@ static void gather(float* out, int64_t out_stride, const T* table, int64_t table
 }
 
 // out[i] = table[indices[i]], widened to float32. Bytes: one row read, one written.
-void gather_rows(float* out, int64_t out_stride, const uint8_t* table, int32_t dtype, int64_t table_stride,
+void gather_rows(Share share, float* out, int64_t out_stride, const uint8_t* table, int32_t dtype, int64_t table_stride,
                  const int32_t* indices, int32_t rows, int32_t width) noexcept {
   if (dtype == BFLOAT16) {
-    gather(out, out_stride, reinterpret_cast<const uint16_t*>(table), table_stride, indices, rows, width);
+    gather(out, out_stride, reinterpret_cast<const uint16_t*>(table), table_stride, indices, first_of(share, rows),
+           end_of(share, rows), width);
   } else {
-    gather(out, out_stride, reinterpret_cast<const float*>(table), table_stride, indices, rows, width);
+    gather(out, out_stride, reinterpret_cast<const float*>(table), table_stride, indices, first_of(share, rows),
+           end_of(share, rows), width);
   }
 }
 
@@ -86,8 +88,8 @@ static inline Lanes tree(const int64_t* parts, const int64_t* strides, int row, 
 }
 
 template <int N>
-static void sum_all(const int64_t* parts, const int64_t* strides, int rows, int from, int to) {
-  for (int row = 0; row < rows; row++) {
+static void sum_all(const int64_t* parts, const int64_t* strides, int first_row, int end_row, int from, int to) {
+  for (int row = first_row; row < end_row; row++) {
     for (int c = from; c < to; c += LANES) {
       const int n = smaller(LANES, to - c);
       const Lanes total = tree<N>(parts, strides, row, c, n);
@@ -100,15 +102,15 @@ static void sum_all(const int64_t* parts, const int64_t* strides, int rows, int 
 
 // The tree sum of columns [from, to) of all ranks' parts (2, 4 or 8 addresses), put into each of them. Bytes: ranks rows
 // read, ranks rows written.
-void sum_ranks(const int64_t* parts, const int64_t* strides, int32_t ranks, int32_t rows, int32_t from,
+void sum_ranks(Share share, const int64_t* parts, const int64_t* strides, int32_t ranks, int32_t rows, int32_t from,
                int32_t to) noexcept {
   switch (ranks) {
     case 2:
-      return sum_all<2>(parts, strides, rows, from, to);
+      return sum_all<2>(parts, strides, first_of(share, rows), end_of(share, rows), from, to);
     case 4:
-      return sum_all<4>(parts, strides, rows, from, to);
+      return sum_all<4>(parts, strides, first_of(share, rows), end_of(share, rows), from, to);
     case 8:
-      return sum_all<8>(parts, strides, rows, from, to);
+      return sum_all<8>(parts, strides, first_of(share, rows), end_of(share, rows), from, to);
   }
 }
 

@@ -4,6 +4,20 @@
 
 #include <cstdint>
 
+namespace baton {
+
+// A kernel does one share of its work: units [units * part / parts, units * (part + 1) / parts), a unit being what no two
+// threads may cut: some output columns of a product, a row, a KV head of some tokens. A unit's bits do not depend on the
+// share that it is in.
+struct Share {
+  int32_t part;
+  int32_t parts;
+};
+
+}  // namespace baton
+
+// Every kernel takes a Share before the parameters below; Java gives a team and the number of parts instead (team.h).
+//
 // How Java passes a parameter: `void*` as a memory segment that is kept alive during the call (memory that is not the
 // device's own), any other pointer as a bare address, int32_t, int64_t and float as themselves.
 //
@@ -53,7 +67,8 @@ constexpr int32_t FLOAT32 = 0;
 constexpr int32_t BFLOAT16 = 1;
 constexpr int32_t FLOAT16 = 2;
 
-#define BATON_DECLARE(name, parameters) void name parameters noexcept;
+#define BATON_LIST(...) __VA_ARGS__
+#define BATON_DECLARE(name, parameters) void name(Share share, BATON_LIST parameters) noexcept;
 #define BATON_DECLARE_TIER(tier)  \
   namespace tier {                \
   BATON_KERNELS(BATON_DECLARE)    \

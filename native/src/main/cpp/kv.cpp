@@ -30,13 +30,13 @@ static void store_token(const float* key, const float* value, T* head, int block
   }
 }
 
-void rope_store(float* q, int64_t q_stride, float* k, int64_t k_stride, const float* v, int64_t v_stride,
+void rope_store(Share share, float* q, int64_t q_stride, float* k, int64_t k_stride, const float* v, int64_t v_stride,
                 const float* cosines, int64_t cosines_stride, const float* sines, int64_t sines_stride, uint8_t* layer,
                 int32_t dtype, int32_t block_tokens, int32_t kv_heads, int32_t head_dim, int32_t heads,
                 const int32_t* positions, const int32_t* sequences, const int32_t* tables, int32_t table_stride,
                 int32_t tokens) noexcept {
   const int64_t head_stride = static_cast<int64_t>(2) * block_tokens * head_dim;
-  for (int token = 0; token < tokens; token++) {
+  for (int token = first_of(share, tokens); token < end_of(share, tokens); token++) {
     const int position = positions[token];
     const float* c = cosines + position * cosines_stride;
     const float* s = sines + position * sines_stride;
@@ -99,13 +99,15 @@ static void copy(T* layer, int block_tokens, int kv_heads, int dim, const int32_
 // Keys or values of one layer: heads [head, head + heads) of the cache, positions [token_from, token_to), to or from
 // [head][token][dim] at `slab`, which may have any alignment. Bytes: each element read once and written once; bound by
 // memory for values, by one element a cycle for keys, which lie across.
-void copy_kv(uint8_t* layer, int32_t dtype, int32_t block_tokens, int32_t kv_heads, int32_t head_dim, const void* table,
+void copy_kv(Share share, uint8_t* layer, int32_t dtype, int32_t block_tokens, int32_t kv_heads, int32_t head_dim, const void* table,
              int32_t head, int32_t heads, int32_t token_from, int32_t token_to, void* slab, int32_t slab_dtype,
              int64_t slab_head_stride, int32_t values, int32_t to_slab) noexcept {
   const int32_t* blocks = static_cast<const int32_t*>(table);
+  const int first = first_of(share, heads);
+  const int end = end_of(share, heads);
   const auto with = [&](auto* cached, auto* wire) {
-    copy(cached, block_tokens, kv_heads, head_dim, blocks, head, heads, token_from, token_to, wire, slab_head_stride,
-         values != 0, to_slab != 0);
+    copy(cached, block_tokens, kv_heads, head_dim, blocks, head + first, end - first, token_from, token_to,
+         wire + first * slab_head_stride, slab_head_stride, values != 0, to_slab != 0);
   };
   uint16_t* const narrow_layer = reinterpret_cast<uint16_t*>(layer);
   float* const wide_layer = reinterpret_cast<float*>(layer);

@@ -131,24 +131,31 @@ static void all_groups(const Product& p, const W* weight, int group, int groups,
   }
 }
 
-template <class W>
-static void product(const Product& p, const W* weight, int rows) {
+// A unit of a share is G groups.
+template <int R, int G, class W>
+static void shared_groups(const Product& p, const W* weight, int rows, Share share) {
   const int groups = (p.outputs + LANES - 1) / LANES;
+  const int units = (groups + G - 1) / G;
+  all_groups<R, G>(p, weight, first_of(share, units) * G, smaller(groups, end_of(share, units) * G), rows);
+}
+
+template <class W>
+static void product(const Product& p, const W* weight, int rows, Share share) {
   if (rows == 1) {
-    all_groups<1, GROUPS_ONE>(p, weight, 0, groups, rows);
+    shared_groups<1, GROUPS_ONE>(p, weight, rows, share);
   } else if (rows > 1) {
-    all_groups<TILE_ROWS, GROUPS_MANY>(p, weight, 0, groups, rows);
+    shared_groups<TILE_ROWS, GROUPS_MANY>(p, weight, rows, share);
   }
 }
 
-void linear(float* out, int64_t out_stride, const float* x, int64_t x_stride, int32_t rows, const uint8_t* weight,
+void linear(Share share, float* out, int64_t out_stride, const float* x, int64_t x_stride, int32_t rows, const uint8_t* weight,
             int32_t dtype, const int32_t* borders, int32_t ranges, int32_t outputs, int32_t inputs,
             const float* bias) noexcept {
   const Product p = {out, out_stride, x, x_stride, borders, ranges, outputs, inputs, bias};
   if (dtype == BFLOAT16) {
-    product(p, reinterpret_cast<const uint16_t*>(weight), rows);
+    product(p, reinterpret_cast<const uint16_t*>(weight), rows, share);
   } else {
-    product(p, reinterpret_cast<const float*>(weight), rows);
+    product(p, reinterpret_cast<const float*>(weight), rows, share);
   }
 }
 

@@ -50,10 +50,10 @@ static inline void by_type(uint8_t* out, int32_t out_dtype, const void* in, int3
 }
 
 // out [rows, columns], dense, from rows that are in_stride elements apart.
-void convert(uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, int64_t in_stride, int32_t rows,
+void convert(Share share, uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, int64_t in_stride, int32_t rows,
              int32_t columns) noexcept {
   by_type(out, out_dtype, in, in_dtype, [&](auto* to, const auto* from) {
-    for (int row = 0; row < rows; row++) {
+    for (int row = first_of(share, rows); row < end_of(share, rows); row++) {
       for (int c = 0; c < columns; c++) {
         put(to + static_cast<int64_t>(row) * columns + c, get(from + row * in_stride + c));
       }
@@ -62,10 +62,11 @@ void convert(uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, 
 }
 
 // out [outputs / 16][inputs][16] (see linear.cpp) from rows of outputs; the last group's missing outputs become zeros.
-void pack_linear(uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, int64_t in_stride, int32_t outputs,
+void pack_linear(Share share, uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, int64_t in_stride, int32_t outputs,
                  int32_t inputs) noexcept {
   by_type(out, out_dtype, in, in_dtype, [&](auto* to, const auto* from) {
-    for (int group = 0; group * LANES < outputs; group++) {
+    const int groups = (outputs + LANES - 1) / LANES;
+    for (int group = first_of(share, groups); group < end_of(share, groups); group++) {
       const int n = smaller(LANES, outputs - group * LANES);
       const auto* rows = from + static_cast<int64_t>(group) * LANES * in_stride;
       auto* packed = to + static_cast<int64_t>(group) * LANES * inputs;

@@ -5,8 +5,8 @@
  * <h2>Exactness</h2>
  *
  * Every operation gives each output element by one fixed sequence of float32 roundings, which does
- * not depend on the number of rows, on the place of a row in the batch, on the block size or on the
- * number of ranks:
+ * not depend on the number of rows, on the place of a row in the batch, on the block size, on the
+ * number of ranks or on the number of threads that share a rank's work:
  *
  * <ul>
  *   <li><b>linear</b>: the inputs are cut into {@link LinearWeight#PARTIALS} ranges, range {@code

@@ -32,28 +32,46 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
 
   private final CpuKernels kernels;
   private final String reason;
+  private final String threads;
+  private final long partNanos;
 
-  private CpuDevice(CpuKernels kernels, String reason) {
+  /** Of all ranks; guarded by itself. */
+  private final List<CpuTeam> teams = new ArrayList<>();
+
+  private CpuDevice(CpuKernels kernels, String reason, String threads, long partNanos) {
     super(new HostMemory(CpuDevice::pages), CpuKvCache.class);
     this.kernels = kernels;
     this.reason = reason;
+    this.threads = threads;
+    this.partNanos = partNanos;
+    CpuTeam.threads(threads, 1, 1); // a wrong setting fails here, not at the first rank
   }
 
   /**
    * Opens the CPU: with native kernels, or as the plain Java reference where the build has none for
    * this platform or {@code BATON_ISA=reference} asks for it.
    *
+   * <p>Each rank has as many threads as its share of the processors, or as {@code BATON_THREADS}
+   * says.
+   *
    * @throws IllegalArgumentException when {@code BATON_ISA} names no tier, or one that this
-   *     processor does not run
+   *     processor does not run, or {@code BATON_THREADS} is no number from 1 to 256
    */
   public static Device open() {
     return open(System.getenv("BATON_ISA"));
   }
 
+  private static Device open(@Nullable String isa) {
+    return open(isa, System.getenv(CpuTeam.VARIABLE), CpuTeam.PART_NANOS);
+  }
+
   /**
    * @param isa the tier to take; null or empty = the fastest
+   * @param threads of each rank; null or empty = its share of the processors
+   * @param partNanos the least work that is given to a thread
    */
-  static Device open(@Nullable String isa) {
+  static Device open(@Nullable String isa, @Nullable String threads, long partNanos) {
+    String forThreads = threads == null ? "" : threads;
     String forced = isa == null ? "" : isa;
     if (forced.equals(REFERENCE) || (forced.isEmpty() && !NativeLibrary.exists())) {
       return ReferenceDevice.open();
@@ -66,11 +84,17 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
     List<String> running = runningTiers();
     if (forced.isEmpty()) {
       return new CpuDevice(
-          new CpuKernels(running.getLast()), "the fastest of " + running + " that run here");
+          new CpuKernels(running.getLast()),
+          "the fastest of " + running + " that run here",
+          forThreads,
+          partNanos);
     }
     requireRunning(forced, running);
     return new CpuDevice(
-        new CpuKernels(forced), "forced by BATON_ISA; the fastest here is " + running.getLast());
+        new CpuKernels(forced),
+        "forced by BATON_ISA; the fastest here is " + running.getLast(),
+        forThreads,
+        partNanos);
   }
 
   static void requireRunning(String forced, List<String> running) {
@@ -102,8 +126,12 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
 
   @Override
   public String description() {
-    return "cpu: %s kernels (%s), %d processors"
-        .formatted(kernels.tier(), reason, Runtime.getRuntime().availableProcessors());
+    return "cpu: %s kernels (%s), %d processors, threads per rank: %s"
+        .formatted(
+            kernels.tier(),
+            reason,
+            Runtime.getRuntime().availableProcessors(),
+            threads.isEmpty() ? "processors / ranks" : threads + " by " + CpuTeam.VARIABLE);
   }
 
   /** How the kernels name a dtype. */
@@ -181,7 +209,20 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
 
   @Override
   protected Ops openRank(RankGroup group, int rank) {
-    return new CpuOps(kernels, group, rank, memory(16L * group.ranks(), "rank"));
+    int processors = Runtime.getRuntime().availableProcessors();
+    int own = CpuTeam.threads(threads, processors, group.ranks());
+    CpuTeam team = new CpuTeam(rank, own, own * group.ranks() <= processors, partNanos);
+    synchronized (teams) {
+      teams.add(team);
+    }
+    return new CpuOps(kernels, team, group, rank, memory(16L * group.ranks(), "rank"));
+  }
+
+  @Override
+  protected void stop() {
+    synchronized (teams) {
+      teams.forEach(CpuTeam::close);
+    }
   }
 
   @Override

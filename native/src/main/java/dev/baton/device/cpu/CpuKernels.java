@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
+import dev.baton.device.OutOfDeviceMemoryException;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemoryLayout;
@@ -14,13 +15,15 @@ import java.lang.invoke.MethodHandle;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.Stream;
 
 /**
  * The C++ kernels of one tier. Names and parameters come from the library itself, which has them
  * from the table in {@code kernels.h}: pointers are passed as addresses, except {@code void*},
- * which is a memory segment that the call keeps alive. A method here whose types differ from the
- * table's fails at its first call. What the kernels compute is said in the C++ sources; arguments
- * must have been checked.
+ * which is a memory segment that the call keeps alive. Before them stand a team ({@link CpuTeam})
+ * and the parts into which it cuts the work. A method here whose types differ from the table's
+ * fails at its first call. What the kernels compute is said in the C++ sources; arguments must have
+ * been checked.
  */
 @SuppressWarnings("restricted") // the one class that calls native code
 final class CpuKernels {
@@ -40,6 +43,15 @@ final class CpuKernels {
   private static final MethodHandle MAP =
       LINKER.downcallHandle(symbol("baton_map"), FunctionDescriptor.of(ADDRESS, JAVA_LONG));
   private static final MethodHandle UNMAP = function("baton_unmap", false, ADDRESS, JAVA_LONG);
+
+  private static final MethodHandle TEAM_OPEN =
+      LINKER.downcallHandle(
+          symbol("baton_team_open"),
+          FunctionDescriptor.of(JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT));
+  private static final MethodHandle TEAM_CLOSE = function("baton_team_close", false, JAVA_LONG);
+
+  /** No team: the calling thread does all parts. */
+  private static final long NOBODY = 0;
 
   private static final MethodHandle LINEAR = kernel("linear");
   private static final MethodHandle ATTENTION = kernel("attention");
@@ -119,7 +131,33 @@ final class CpuKernels {
     }
   }
 
+  /**
+   * @param helpers threads beside the rank's own
+   * @param spin whether a wait may spin before it sleeps
+   */
+  static long openTeam(int rank, int helpers, boolean spin) {
+    try {
+      long team = (long) TEAM_OPEN.invokeExact(rank, helpers, spin ? 1 : 0);
+      if (team == 0) {
+        throw new OutOfDeviceMemoryException("team: the system refuses memory for its threads");
+      }
+      return team;
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  static void closeTeam(long team) {
+    try {
+      TEAM_CLOSE.invokeExact(team);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
   void linear(
+      long team,
+      int parts,
       long out,
       long outStride,
       long x,
@@ -134,14 +172,16 @@ final class CpuKernels {
       long bias) {
     try {
       LINEAR.invokeExact(
-          linear, out, outStride, x, xStride, rows, weight, dtype, borders, ranges, outputs, inputs,
-          bias);
+          linear, team, parts, out, outStride, x, xStride, rows, weight, dtype, borders, ranges,
+          outputs, inputs, bias);
     } catch (Throwable e) {
       throw unexpected(e);
     }
   }
 
   void attention(
+      long team,
+      int parts,
       long out,
       long outStride,
       long q,
@@ -162,6 +202,8 @@ final class CpuKernels {
     try {
       ATTENTION.invokeExact(
           attention,
+          team,
+          parts,
           out,
           outStride,
           q,
@@ -185,6 +227,8 @@ final class CpuKernels {
   }
 
   void ropeStore(
+      long team,
+      int parts,
       long q,
       long qStride,
       long k,
@@ -209,6 +253,8 @@ final class CpuKernels {
     try {
       ROPE_STORE.invokeExact(
           ropeStore,
+          team,
+          parts,
           q,
           qStride,
           k,
@@ -236,6 +282,8 @@ final class CpuKernels {
   }
 
   void rmsNorm(
+      long team,
+      int parts,
       long out,
       long outStride,
       long x,
@@ -247,13 +295,15 @@ final class CpuKernels {
       int width) {
     try {
       RMS_NORM.invokeExact(
-          rmsNorm, out, outStride, x, xStride, weight, group, epsilon, rows, width);
+          rmsNorm, team, parts, out, outStride, x, xStride, weight, group, epsilon, rows, width);
     } catch (Throwable e) {
       throw unexpected(e);
     }
   }
 
   void siluMultiply(
+      long team,
+      int parts,
       long out,
       long outStride,
       long gate,
@@ -264,21 +314,23 @@ final class CpuKernels {
       int width) {
     try {
       SILU_MULTIPLY.invokeExact(
-          siluMultiply, out, outStride, gate, gateStride, up, upStride, rows, width);
+          siluMultiply, team, parts, out, outStride, gate, gateStride, up, upStride, rows, width);
     } catch (Throwable e) {
       throw unexpected(e);
     }
   }
 
-  void add(long x, long xStride, long y, long yStride, int rows, int width) {
+  void add(long team, int parts, long x, long xStride, long y, long yStride, int rows, int width) {
     try {
-      ADD.invokeExact(add, x, xStride, y, yStride, rows, width);
+      ADD.invokeExact(add, team, parts, x, xStride, y, yStride, rows, width);
     } catch (Throwable e) {
       throw unexpected(e);
     }
   }
 
   void gatherRows(
+      long team,
+      int parts,
       long out,
       long outStride,
       long table,
@@ -289,15 +341,16 @@ final class CpuKernels {
       int width) {
     try {
       GATHER_ROWS.invokeExact(
-          gatherRows, out, outStride, table, dtype, tableStride, indices, rows, width);
+          gatherRows, team, parts, out, outStride, table, dtype, tableStride, indices, rows, width);
     } catch (Throwable e) {
       throw unexpected(e);
     }
   }
 
-  void sumRanks(long parts, long strides, int ranks, int rows, int from, int to) {
+  void sumRanks(
+      long team, int parts, long addresses, long strides, int ranks, int rows, int from, int to) {
     try {
-      SUM_RANKS.invokeExact(sumRanks, parts, strides, ranks, rows, from, to);
+      SUM_RANKS.invokeExact(sumRanks, team, parts, addresses, strides, ranks, rows, from, to);
     } catch (Throwable e) {
       throw unexpected(e);
     }
@@ -306,7 +359,7 @@ final class CpuKernels {
   void convert(
       long out, int outDtype, MemorySegment in, int inDtype, long inStride, int rows, int columns) {
     try {
-      CONVERT.invokeExact(convert, out, outDtype, in, inDtype, inStride, rows, columns);
+      CONVERT.invokeExact(convert, NOBODY, 1, out, outDtype, in, inDtype, inStride, rows, columns);
     } catch (Throwable e) {
       throw unexpected(e);
     }
@@ -321,7 +374,8 @@ final class CpuKernels {
       int outputs,
       int inputs) {
     try {
-      PACK_LINEAR.invokeExact(packLinear, out, outDtype, in, inDtype, inStride, outputs, inputs);
+      PACK_LINEAR.invokeExact(
+          packLinear, NOBODY, 1, out, outDtype, in, inDtype, inStride, outputs, inputs);
     } catch (Throwable e) {
       throw unexpected(e);
     }
@@ -346,6 +400,8 @@ final class CpuKernels {
     try {
       COPY_KV.invokeExact(
           copyKv,
+          NOBODY,
+          1,
           layer,
           dtype,
           blockTokens,
@@ -381,9 +437,12 @@ final class CpuKernels {
       throw new IllegalStateException("kernel: %s (expected: one of %s)".formatted(name, KERNELS));
     }
     String list = PARAMETERS.get(index);
+    Stream<MemoryLayout> teamAndParts = Stream.of(JAVA_LONG, JAVA_INT);
     MemoryLayout[] layouts =
-        Arrays.stream(list.substring(1, list.length() - 1).split(","))
-            .map(parameter -> layout(parameter.strip()))
+        Stream.concat(
+                teamAndParts,
+                Arrays.stream(list.substring(1, list.length() - 1).split(","))
+                    .map(parameter -> layout(parameter.strip())))
             .toArray(MemoryLayout[]::new);
     return LINKER.downcallHandle(FunctionDescriptor.ofVoid(layouts));
   }

@@ -13,20 +13,35 @@ import org.jspecify.annotations.Nullable;
 /** Hands checked arguments to the kernels. */
 final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
 
+  /**
+   * Roughly what one thread does in a nanosecond, to tell which operations are worth sharing: bytes
+   * from memory, multiplications of products and of attention, elements of rows.
+   */
+  private static final long BYTES = 12;
+
+  private static final long PRODUCTS = 40;
+  private static final long ATTENTION_PRODUCTS = 20;
+  private static final long ELEMENTS = 4;
+  private static final long GATES = 2;
+
   private final CpuKernels kernels;
+  private final CpuTeam team;
 
   /** Addresses, then strides, of all ranks' parts; int64 {@code [2, ranks]}. */
   private final MemorySegment parts;
 
-  CpuOps(CpuKernels kernels, RankGroup group, int rank, MemorySegment parts) {
+  CpuOps(CpuKernels kernels, CpuTeam team, RankGroup group, int rank, MemorySegment parts) {
     super(group, rank, CpuLinearWeight.class, CpuKvCache.class);
     this.kernels = kernels;
+    this.team = team;
     this.parts = parts;
   }
 
   @Override
   protected void gatherRows(Tensor out, Tensor table, MemorySegment indices, int rows, int width) {
     kernels.gatherRows(
+        team.address(),
+        team.parts(rows, (long) rows * width / ELEMENTS),
         out.address(),
         out.columns(),
         table.address(),
@@ -41,6 +56,8 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
   protected void rmsNormRows(
       Tensor out, Tensor x, Tensor weight, float epsilon, int rows, int width) {
     kernels.rmsNorm(
+        team.address(),
+        team.parts(rows, (long) rows * width / ELEMENTS),
         out.address(),
         out.columns(),
         x.address(),
@@ -56,6 +73,8 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
   protected void linearRows(
       Tensor out, Tensor x, CpuLinearWeight weight, @Nullable Tensor bias, int rows) {
     kernels.linear(
+        team.address(),
+        team.parts((weight.outputs() + 63L) / 64, nanos(weight, rows)),
         out.address(),
         out.columns(),
         x.address(),
@@ -84,6 +103,10 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
     KvShape shape = cache.shape();
     open(cache.memory());
     kernels.ropeStore(
+        team.address(),
+        team.parts(
+            batch.tokens(),
+            (long) batch.tokens() * (heads + 2L * shape.kvHeads()) * shape.headDim() / ELEMENTS),
         q.address(),
         q.columns(),
         k.address(),
@@ -119,7 +142,10 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
       int window) {
     KvShape shape = cache.shape();
     open(cache.memory());
+    long products = 2L * batch.tokens() * (batch.largestPosition() + 1) * heads * shape.headDim();
     kernels.attention(
+        team.address(),
+        team.parts((long) batch.tokens() * shape.kvHeads(), products / ATTENTION_PRODUCTS),
         out.address(),
         out.columns(),
         q.address(),
@@ -141,12 +167,22 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
 
   @Override
   protected void addRows(Tensor x, Tensor y, int rows, int width) {
-    kernels.add(x.address(), x.columns(), y.address(), y.columns(), rows, width);
+    kernels.add(
+        team.address(),
+        team.parts(rows, (long) rows * width / ELEMENTS),
+        x.address(),
+        x.columns(),
+        y.address(),
+        y.columns(),
+        rows,
+        width);
   }
 
   @Override
   protected void siluMultiplyRows(Tensor out, Tensor gate, Tensor up, int rows, int width) {
     kernels.siluMultiply(
+        team.address(),
+        team.parts(rows, (long) rows * width / GATES),
         out.address(),
         out.columns(),
         gate.address(),
@@ -164,7 +200,20 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
       parts.setAtIndex(JAVA_LONG, tensors.length + r, tensors[r].columns());
     }
     kernels.sumRanks(
-        parts.address(), parts.address() + 8L * tensors.length, tensors.length, rows, from, to);
+        team.address(),
+        team.parts(rows, (long) rows * (to - from) * tensors.length / ELEMENTS),
+        parts.address(),
+        parts.address() + 8L * tensors.length,
+        tensors.length,
+        rows,
+        from,
+        to);
+  }
+
+  private static long nanos(CpuLinearWeight weight, int rows) {
+    long elements = (long) weight.outputs() * weight.inputs();
+    return Math.max(
+        elements * weight.dtype().bytes() / BYTES, Math.multiplyExact(elements, rows) / PRODUCTS);
   }
 
   /** Weights and caches of a closed device must not reach a kernel. */

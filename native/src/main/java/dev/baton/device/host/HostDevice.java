@@ -69,6 +69,9 @@ public abstract class HostDevice<C extends KvCache> implements Device {
       MemorySegment slab,
       boolean toSlab);
 
+  /** Ends the device's own threads; called once, before the memory is freed. */
+  protected void stop() {}
+
   /** Memory for the subclass's own use. */
   protected final MemorySegment memory(long bytes, String what) {
     return memory.allocate(bytes, what);
@@ -153,6 +156,7 @@ public abstract class HostDevice<C extends KvCache> implements Device {
     try {
       if (!closed) {
         closed = true;
+        stop();
         memory.close();
       }
     } finally {

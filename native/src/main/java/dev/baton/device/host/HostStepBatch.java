@@ -184,7 +184,8 @@ public final class HostStepBatch implements StepBatch {
     return largestTokenId;
   }
 
-  int largestPosition() {
+  /** -1 = no tokens. */
+  public int largestPosition() {
     return largestPosition;
   }
 

@@ -21,7 +21,7 @@ import org.junit.jupiter.api.Test;
 /** No argument may reach a kernel that would let it touch memory outside its tensors. */
 class ArgumentTest {
 
-  private final Device device = CpuDevice.open("");
+  private final Device device = Tiers.open("");
   private final Ops ops = device.openRanks(1).getFirst();
   private final KvCache cache =
       device.allocateKvCache(new KvShape(2, 4, 16, 0, 2, 8, DType.FLOAT32));
@@ -165,7 +165,7 @@ class ArgumentTest {
   void whatBelongsToAnotherKindOfDeviceOrToAClosedOneIsRefused() {
     LinearWeight closed;
     Tensor gone;
-    try (Device other = CpuDevice.open("")) {
+    try (Device other = Tiers.open("")) {
       closed =
           other.packLinear(
               WeightSlice.whole(MemorySegment.ofArray(new float[8]), DType.FLOAT32, 1, 8),

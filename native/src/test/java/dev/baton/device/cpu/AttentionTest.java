@@ -194,7 +194,7 @@ class AttentionTest {
     for (int i = 0; i < 25; i++) {
       Scenario scenario = Scenario.random(trial);
       List<List<Chunk>> steps = scenario.steps(trial);
-      try (Device cpu = CpuDevice.open(tier);
+      try (Device cpu = Tiers.open(tier);
           Device reference = ReferenceDevice.open()) {
         assertSame(scenario.run(cpu, steps), scenario.run(reference, steps), scenario);
       }
@@ -207,7 +207,7 @@ class AttentionTest {
     Trial trial = Trial.named("chunks, " + tier);
     for (int i = 0; i < 15; i++) {
       Scenario scenario = Scenario.random(trial);
-      try (Device cpu = CpuDevice.open(tier)) {
+      try (Device cpu = Tiers.open(tier)) {
         List<int[]> some = scenario.run(cpu, scenario.steps(trial));
         assertSame(some, scenario.run(cpu, scenario.steps(trial)), scenario);
       }

@@ -38,15 +38,15 @@ class CpuTierTest {
         expected = "avx512";
       }
     }
-    try (Device device = CpuDevice.open("")) {
+    try (Device device = CpuDevice.open("", "", CpuTeam.PART_NANOS)) {
       assertThat(device.description()).contains("cpu: " + expected + " kernels (the fastest of [");
     }
   }
 
   @Test
   void aForcedTierIsTakenAndSaysSo() {
-    try (Device scalar = CpuDevice.open("scalar");
-        Device reference = CpuDevice.open("reference")) {
+    try (Device scalar = CpuDevice.open("scalar", "", CpuTeam.PART_NANOS);
+        Device reference = CpuDevice.open("reference", "", CpuTeam.PART_NANOS)) {
       assertThat(scalar.description()).contains("scalar kernels (forced by BATON_ISA");
       assertThat(reference.description()).contains("plain Java reference");
     }
@@ -54,7 +54,7 @@ class CpuTierTest {
 
   @Test
   void aTierThatDoesNotExistIsRefusedWithTheChoices() {
-    assertThatThrownBy(() -> CpuDevice.open("sse9"))
+    assertThatThrownBy(() -> CpuDevice.open("sse9", "", CpuTeam.PART_NANOS))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("BATON_ISA: sse9 (expected: reference or one of [scalar");
   }

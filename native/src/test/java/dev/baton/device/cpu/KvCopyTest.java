@@ -90,7 +90,7 @@ class KvCopyTest {
     for (int i = 0; i < 30; i++) {
       int headDim = trial.oneOf(6, 8, 64, 128);
       DType dtype = trial.random.nextBoolean() ? DType.FLOAT32 : DType.BFLOAT16;
-      try (Device cpu = CpuDevice.open(tier);
+      try (Device cpu = Tiers.open(tier);
           Device reference = ReferenceDevice.open()) {
         Worker source = Worker.open(trial, cpu, trial.oneOf(1, 2, 4, 8), headDim, dtype);
         Worker target =
@@ -126,7 +126,7 @@ class KvCopyTest {
     Trial trial = Trial.named("kv dtypes, " + tier);
     for (DType cached : new DType[] {DType.FLOAT32, DType.BFLOAT16}) {
       for (DType wire : new DType[] {DType.FLOAT32, DType.BFLOAT16}) {
-        try (Device cpu = CpuDevice.open(tier);
+        try (Device cpu = Tiers.open(tier);
             Device reference = ReferenceDevice.open()) {
           SlabRegion in = region(3, TOKENS, 8, wire);
           MemorySegment content = random(trial, in);
@@ -150,7 +150,7 @@ class KvCopyTest {
   @MethodSource(TIERS)
   void aRankTouchesNothingButItsOwnHeadsAndTheRegionsTokens(String tier) {
     Trial trial = Trial.named("kv borders, " + tier);
-    try (Device cpu = CpuDevice.open(tier)) {
+    try (Device cpu = Tiers.open(tier)) {
       Worker worker = Worker.open(trial, cpu, 4, 8, DType.BFLOAT16);
       SlabRegion all = region(0, TOKENS, 8, DType.BFLOAT16);
       worker.unpack(all, random(trial, all));

@@ -69,7 +69,7 @@ class LinearTest {
   private static void assertSame(String tier, Supplier<Product> products, int count) {
     for (int i = 0; i < count; i++) {
       Product product = products.get();
-      try (Device cpu = CpuDevice.open(tier);
+      try (Device cpu = Tiers.open(tier);
           Device reference = ReferenceDevice.open()) {
         Trial.assertSameBits(
             product.run(cpu, 0, product.rows),
@@ -106,7 +106,7 @@ class LinearTest {
   @MethodSource(TIERS)
   void givesARowTheSameBitsInAnyBatch(String tier) {
     Trial trial = Trial.named("batch, " + tier);
-    try (Device cpu = CpuDevice.open(tier)) {
+    try (Device cpu = Tiers.open(tier)) {
       Product product = Product.random(trial, 100, 172, 200);
       int[] all = product.run(cpu, 0, 100);
       int width = product.outputs() + 2;

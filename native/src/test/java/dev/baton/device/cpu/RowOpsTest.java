@@ -20,7 +20,7 @@ class RowOpsTest {
   private static final String TIERS = "dev.baton.device.cpu.Tiers#running";
 
   private static void assertSame(String tier, Function<Device, Tensor> run, Object what) {
-    try (Device cpu = CpuDevice.open(tier);
+    try (Device cpu = Tiers.open(tier);
         Device reference = ReferenceDevice.open()) {
       Trial.assertSameBits(
           Trial.bits(run.apply(cpu)), Trial.bits(run.apply(reference)), tier + ": " + what);
@@ -85,7 +85,7 @@ class RowOpsTest {
   @ParameterizedTest
   @MethodSource(TIERS)
   void aNotANumberInTheGateStaysOne(String tier) {
-    try (Device cpu = CpuDevice.open(tier)) {
+    try (Device cpu = Tiers.open(tier)) {
       Tensor gate = Trial.tensor(cpu, 1, 3, new float[] {Float.NaN, 1f, Trial.POISON});
       Tensor up = Trial.tensor(cpu, 1, 3, new float[] {1f, 1f, 1f});
       cpu.openRanks(1).getFirst().siluMultiply(gate, gate, up, 1, 3);

@@ -67,7 +67,7 @@ class TensorParallelTest {
       DType dtype = trial.random.nextBoolean() ? DType.FLOAT32 : DType.BFLOAT16;
       float[] x = trial.normal((long) rows * inputs, 1);
       float[] w = trial.normal((long) inputs * outputs, 1);
-      try (Device device = CpuDevice.open(isa)) {
+      try (Device device = Tiers.open(isa)) {
         WeightSlice whole =
             WeightSlice.whole(Trial.stored(w, DType.FLOAT32), DType.FLOAT32, outputs, inputs);
         LinearWeight packed = device.packLinear(whole, dtype);
@@ -110,7 +110,7 @@ class TensorParallelTest {
   @ParameterizedTest
   @MethodSource("devices")
   void allGatherPutsEveryShardInItsPlace(String isa) throws Exception {
-    try (Device device = CpuDevice.open(isa)) {
+    try (Device device = Tiers.open(isa)) {
       Tensor all = Trial.poisoned(device, 5, 8 * 7);
       onRanks(
           device.openRanks(8),
@@ -136,7 +136,7 @@ class TensorParallelTest {
   @ParameterizedTest
   @MethodSource("devices")
   void manyRoundsOnMoreRanksThanProcessorsGoThrough(String isa) throws Exception {
-    try (Device device = CpuDevice.open(isa)) {
+    try (Device device = Tiers.open(isa)) {
       onRanks(
           device.openRanks(8),
           ops -> {
@@ -154,7 +154,7 @@ class TensorParallelTest {
   @ParameterizedTest
   @MethodSource("devices")
   void anAbortWakesTheRanksThatWaitAndStopsThoseThatCome(String isa) throws Exception {
-    try (Device device = CpuDevice.open(isa)) {
+    try (Device device = Tiers.open(isa)) {
       IllegalStateException cause = new IllegalStateException("disk on fire");
       onRanks(
           device.openRanks(4),
@@ -178,7 +178,7 @@ class TensorParallelTest {
   @ParameterizedTest
   @MethodSource("devices")
   void ranksThatCallDifferentlyAllFail(String isa) {
-    try (Device device = CpuDevice.open(isa)) {
+    try (Device device = Tiers.open(isa)) {
       assertThatThrownBy(
               () ->
                   onRanks(

@@ -29,7 +29,7 @@ class WeightsTest {
   @ParameterizedTest
   @MethodSource(TIERS)
   void everyHalfPrecisionPatternConvertsAsInTheReference(String tier) {
-    try (Device cpu = CpuDevice.open(tier);
+    try (Device cpu = Tiers.open(tier);
         Device reference = ReferenceDevice.open();
         Arena arena = Arena.ofConfined()) {
       for (DType from : new DType[] {DType.FLOAT16, DType.BFLOAT16}) {
@@ -57,7 +57,7 @@ class WeightsTest {
     for (int i = 0; i < edges.length; i++) {
       values[i] = Float.intBitsToFloat(edges[i]);
     }
-    try (Device cpu = CpuDevice.open(tier);
+    try (Device cpu = Tiers.open(tier);
         Device reference = ReferenceDevice.open()) {
       WeightSlice slice =
           new WeightSlice(MemorySegment.ofArray(values), DType.FLOAT32, 200, 200, 3, 190, 5, 172);

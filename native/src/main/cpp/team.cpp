@@ -1,0 +1,225 @@
+// How a rank's work is shared by its threads.
+//
+// A job is cut into more parts than there are threads, and each thread takes the next part when it is done with one: a
+// thread that has lost its core to another process holds up one part, not half of the job, and one that wakes up late
+// finds nothing left and holds up nobody.
+//
+// `state` is the job's number (32 bits), its parts (16) and the next part to take (16), in one word, so a part can only
+// be taken from the job that is running. Whoever has taken a part may read `body` and `context`: the caller does not go
+// on before `done` has counted all parts.
+//
+// Waiting, on either side: spin for some microseconds where every thread can have a core, then sleep on a futex. There is
+// no yielding in between: on a core that is shared a yield gives away a whole time slice, while a sleeper that is woken
+// comes back at once, and a core that sleeps invites the system to move the thread that it waits for.
+#include "team.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <climits>
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+
+#define BATON_EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace baton {
+
+namespace {
+
+// Bounds the processor time that a wait burns; longer than the pauses between the kernels of a step.
+constexpr int64_t SPIN_NANOS = 20'000;
+
+constexpr int32_t MAX_HELPERS = 255;
+
+void pause() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+int64_t now() noexcept {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * INT64_C(1'000'000'000) + time.tv_nsec;
+}
+
+void futex_wait(std::atomic<uint32_t>& word, uint32_t expected) noexcept {
+  syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
+}
+
+void futex_wake(std::atomic<uint32_t>& word, int count) noexcept {
+  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0);
+}
+
+// Whether `over` became true within the time of spinning.
+template <class F>
+bool spin_until(bool allowed, const F& over) noexcept {
+  if (over()) {
+    return true;
+  }
+  if (!allowed) {
+    return false;
+  }
+  const int64_t start = now();
+  do {
+    for (int i = 0; i < 32; i++) {
+      pause();
+      if (over()) {
+        return true;
+      }
+    }
+  } while (now() - start < SPIN_NANOS);
+  return false;
+}
+
+}  // namespace
+
+struct Team {
+  alignas(64) std::atomic<uint64_t> state{0};
+  alignas(64) std::atomic<uint32_t> done{0};
+  std::atomic<uint32_t> caller_sleeps{0};
+  alignas(64) std::atomic<uint32_t> job{0};  // the job's number again, to sleep on
+  std::atomic<int32_t> sleepers{0};
+  std::atomic<bool> closing{false};
+  alignas(64) void (*body)(void*, Share) = nullptr;
+  void* context = nullptr;
+  int32_t helpers = 0;
+  int32_t started = -1;  // -1 before the first job that is shared
+  bool spin = false;
+  int32_t rank = 0;
+  pthread_t threads[MAX_HELPERS];
+};
+
+namespace {
+
+// Does parts of the job `number` until none is left to take.
+void take_parts(Team& team, uint32_t number) noexcept {
+  uint64_t state = team.state.load(std::memory_order_acquire);
+  while (state >> 32 == number) {
+    const uint32_t parts = state >> 16 & 0xffff;
+    const uint32_t next = state & 0xffff;
+    if (next >= parts) {
+      return;
+    }
+    if (!team.state.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel, std::memory_order_acquire)) {
+      continue;
+    }
+    team.body(team.context, {static_cast<int32_t>(next), static_cast<int32_t>(parts)});
+    if (team.done.fetch_add(1) + 1 == parts && team.caller_sleeps.load() != 0) {
+      futex_wake(team.done, 1);
+    }
+    state = team.state.load(std::memory_order_acquire);
+  }
+}
+
+void* help(void* argument) noexcept {
+  Team& team = *static_cast<Team*>(argument);
+  uint32_t seen = 0;
+  while (true) {
+    const auto news = [&] { return team.job.load() != seen || team.closing.load(); };
+    if (!spin_until(team.spin, news)) {
+      team.sleepers.fetch_add(1);
+      while (!news()) {
+        futex_wait(team.job, seen);
+      }
+      team.sleepers.fetch_sub(1);
+    }
+    if (team.closing.load()) {
+      return nullptr;
+    }
+    seen = team.job.load();
+    take_parts(team, seen);
+  }
+}
+
+// Fewer threads than wished for do as well.
+void start(Team& team) noexcept {
+  team.started = 0;
+  // Signals are the virtual machine's business, faults excepted.
+  sigset_t blocked;
+  sigset_t before;
+  sigfillset(&blocked);
+  const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+  for (const int fault : faults) {
+    sigdelset(&blocked, fault);
+  }
+  pthread_sigmask(SIG_SETMASK, &blocked, &before);
+  for (int32_t i = 0; i < team.helpers; i++) {
+    pthread_t& thread = team.threads[team.started];
+    if (pthread_create(&thread, nullptr, help, &team) != 0) {
+      break;
+    }
+    team.started++;
+    char name[16];
+    std::snprintf(name, sizeof name, "baton-r%u-%u", team.rank & 0xffu, (i + 1u) & 0xffu);
+    pthread_setname_np(thread, name);
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+}  // namespace
+
+void run_parts(Team* team, int32_t parts, void (*body)(void*, Share), void* context) noexcept {
+  if (team != nullptr && parts > 1 && team->started < 0) {
+    start(*team);
+  }
+  if (team == nullptr || parts <= 1 || team->started == 0) {
+    for (int32_t part = 0; part < parts; part++) {
+      body(context, {part, parts});
+    }
+    return;
+  }
+  team->body = body;
+  team->context = context;
+  team->done.store(0);
+  const uint32_t number = team->job.load() + 1;
+  team->state.store(static_cast<uint64_t>(number) << 32 | static_cast<uint64_t>(parts) << 16);
+  team->job.store(number);
+  if (team->sleepers.load() > 0) {
+    futex_wake(team->job, parts - 1);
+  }
+  take_parts(*team, number);
+  const auto over = [&] { return team->done.load() == static_cast<uint32_t>(parts); };
+  if (!spin_until(team->spin, over)) {
+    team->caller_sleeps.store(1);
+    for (uint32_t count = team->done.load(); count != static_cast<uint32_t>(parts); count = team->done.load()) {
+      futex_wait(team->done, count);
+    }
+    team->caller_sleeps.store(0);
+  }
+}
+
+}  // namespace baton
+
+// A team of the calling thread and `helpers` more, which start with the first job that is shared. Null when there is no
+// memory.
+BATON_EXPORT baton::Team* baton_team_open(int32_t rank, int32_t helpers, int32_t spin) noexcept {
+  void* memory = std::aligned_alloc(alignof(baton::Team), sizeof(baton::Team));
+  baton::Team* team = memory == nullptr ? nullptr : new (memory) baton::Team();
+  if (team != nullptr) {
+    team->rank = rank;
+    team->helpers = helpers < baton::MAX_HELPERS ? helpers : baton::MAX_HELPERS;
+    team->spin = spin != 0;
+  }
+  return team;
+}
+
+// Ends the threads; no kernel may be running.
+BATON_EXPORT void baton_team_close(baton::Team* team) noexcept {
+  team->closing.store(true);
+  team->job.fetch_add(1);
+  baton::futex_wake(team->job, INT_MAX);
+  for (int32_t i = 0; i < team->started; i++) {
+    pthread_join(team->threads[i], nullptr);
+  }
+  team->~Team();
+  std::free(team);
+}
