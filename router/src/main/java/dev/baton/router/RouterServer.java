@@ -1,8 +1,10 @@
 package dev.baton.router;
 
+import dev.baton.router.front.grpc.HealthService;
 import dev.baton.router.front.grpc.InferenceService;
 import dev.baton.router.front.rest.RestServer;
 import dev.baton.router.generation.Generator;
+import dev.baton.router.metrics.GenerationMetrics;
 import dev.baton.router.metrics.SessionMetrics;
 import dev.baton.router.metrics.WorkerMetrics;
 import dev.baton.router.registry.RegistryService;
@@ -12,6 +14,7 @@ import dev.baton.router.text.HuggingFaceTextModel;
 import dev.baton.router.text.TextModel;
 import io.grpc.Server;
 import io.grpc.netty.NettyServerBuilder;
+import io.grpc.protobuf.services.ProtoReflectionServiceV1;
 import io.prometheus.metrics.model.registry.PrometheusRegistry;
 import java.io.IOException;
 import java.net.InetSocketAddress;
@@ -37,6 +40,7 @@ public final class RouterServer implements AutoCloseable {
   private static final int GRPC_SLACK_BYTES = 1 << 20;
 
   private static final long SILENCE_CHECK_MILLIS = 50;
+  private static final long HEALTH_MILLIS = 100;
   private static final long LAST_WORDS_MILLIS = 200;
 
   private final RouterLimits limits;
@@ -109,8 +113,16 @@ public final class RouterServer implements AutoCloseable {
           SILENCE_CHECK_MILLIS,
           SILENCE_CHECK_MILLIS,
           TimeUnit.MILLISECONDS);
-      Generator generator = new Generator(directory, sessions, limits.requestTimeout().toMillis());
-      grpc = grpcServer(options, directory, generator, blocking);
+      Generator generator =
+          new Generator(
+              directory,
+              sessions,
+              limits.requestTimeout().toMillis(),
+              new GenerationMetrics(registry));
+      HealthService health = new HealthService(generator);
+      timer.scheduleWithFixedDelay(
+          health::refresh, HEALTH_MILLIS, HEALTH_MILLIS, TimeUnit.MILLISECONDS);
+      grpc = grpcServer(options, directory, generator, health, blocking);
       rest =
           RestServer.start(
               new RestServer.Settings(
@@ -153,6 +165,7 @@ public final class RouterServer implements AutoCloseable {
       RouterOptions options,
       WorkerDirectory directory,
       Generator generator,
+      HealthService health,
       ExecutorService executor)
       throws IOException {
     try {
@@ -165,6 +178,8 @@ public final class RouterServer implements AutoCloseable {
           .permitKeepAliveWithoutCalls(true)
           .addService(new RegistryService(directory))
           .addService(new InferenceService(generator))
+          .addService(health.service())
+          .addService(ProtoReflectionServiceV1.newInstance())
           .build()
           .start();
     } catch (IOException e) {

@@ -64,11 +64,6 @@ public final class FakeTextModel implements TextModel {
   }
 
   @Override
-  public int[] encodeChat(ChatInput input) {
-    return encode(renderChat(input), false);
-  }
-
-  @Override
   public TextStream stream(int[] promptTokens, List<String> stops, boolean skipSpecialTokens) {
     return new TextStream() {
       private final StringBuilder all = new StringBuilder();

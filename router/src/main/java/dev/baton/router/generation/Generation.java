@@ -19,9 +19,10 @@ public final class Generation implements SessionListener {
 
   private static final Piece NOTHING = new Piece("", List.of());
 
-  private final int promptTokens;
+  private final PreparedRequest prepared;
   private final TextStream text;
   private final GenerationListener listener;
+  private final GenerationObserver observer;
   private @Nullable Session session;
 
   // Touched by the session's serial context alone.
@@ -30,10 +31,15 @@ public final class Generation implements SessionListener {
   private int cachedTokens;
   private boolean stopped;
 
-  Generation(int promptTokens, TextStream text, GenerationListener listener) {
-    this.promptTokens = promptTokens;
+  Generation(
+      PreparedRequest prepared,
+      TextStream text,
+      GenerationListener listener,
+      GenerationObserver observer) {
+    this.prepared = prepared;
     this.text = text;
     this.listener = listener;
+    this.observer = observer;
   }
 
   /** To be called once, before anybody else knows of the generation. */
@@ -63,13 +69,16 @@ public final class Generation implements SessionListener {
     }
     if (completionTokens == 0) {
       cachedTokens = token.getCachedTokens();
+      observer.begun(model(), prepared.promptTokens().length, cachedTokens);
     }
     completionTokens++;
-    Piece piece = new Piece(text.append(token.getTokenId()), List.of(token));
+    // The token that ends the sequence is no part of the text, even if it is no special token.
+    boolean ends = token.getFinishReason() == FinishReason.STOP;
+    Piece piece = new Piece(ends ? "" : text.append(token.getTokenId()), List.of(token));
     if (text.stopped()) {
       stopped = true;
       session().stop();
-      listener.onFinished(piece, FinishReason.STOP, usage());
+      finished(piece, FinishReason.STOP);
     } else if (token.getFinishReason() != FinishReason.FINISH_REASON_UNSPECIFIED) {
       // The finish follows at once and goes out with it.
       last = piece;
@@ -81,8 +90,14 @@ public final class Generation implements SessionListener {
   @Override
   public void onFinished(FinishReason reason) {
     if (!stopped) {
-      listener.onFinished(new Piece(last.text() + text.finish(), last.tokens()), reason, usage());
+      finished(new Piece(last.text() + text.finish(), last.tokens()), reason);
     }
+  }
+
+  private void finished(Piece ending, FinishReason reason) {
+    Usage usage = usage();
+    observer.finished(model(), usage, prepared.request().sampling().getMaxTokens());
+    listener.onFinished(ending, reason, usage);
   }
 
   @Override
@@ -94,10 +109,14 @@ public final class Generation implements SessionListener {
 
   private Usage usage() {
     return Usage.newBuilder()
-        .setPromptTokens(promptTokens)
+        .setPromptTokens(prepared.promptTokens().length)
         .setCompletionTokens(completionTokens)
         .setCachedTokens(cachedTokens)
         .build();
+  }
+
+  private String model() {
+    return prepared.model().name();
   }
 
   private Session session() {

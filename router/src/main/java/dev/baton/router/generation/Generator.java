@@ -9,6 +9,7 @@ import dev.baton.router.text.TextModel;
 import dev.baton.router.text.TextModelException;
 import dev.baton.router.text.TextStream;
 import java.util.HexFormat;
+import java.util.List;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.ThreadLocalRandom;
 
@@ -24,15 +25,23 @@ public final class Generator {
   private final WorkerDirectory directory;
   private final Sessions sessions;
   private final long defaultTimeoutMillis;
+  private final GenerationObserver observer;
+  private final TokenizationCache cache;
 
   /** Tokenizing holds a carrier thread: never all processors' worth at once. */
   private final Semaphore tokenizing =
       new Semaphore(Math.max(1, Runtime.getRuntime().availableProcessors()));
 
-  public Generator(WorkerDirectory directory, Sessions sessions, long defaultTimeoutMillis) {
+  public Generator(
+      WorkerDirectory directory,
+      Sessions sessions,
+      long defaultTimeoutMillis,
+      GenerationObserver observer) {
     this.directory = directory;
     this.sessions = sessions;
     this.defaultTimeoutMillis = defaultTimeoutMillis;
+    this.observer = observer;
+    this.cache = new TokenizationCache(observer);
   }
 
   public WorkerDirectory directory() {
@@ -41,6 +50,13 @@ public final class Generator {
 
   public Sessions sessions() {
     return sessions;
+  }
+
+  /** The models of which a new session of any length could be placed now. */
+  public List<ServedModel> ready() {
+    return sessions.draining()
+        ? List.of()
+        : directory.models().stream().filter(model -> directory.pools(model).ready()).toList();
   }
 
   /**
@@ -58,8 +74,8 @@ public final class Generator {
         switch (request.prompt()) {
           case Prompt.Text(String text, boolean addSpecialTokens) ->
               tokenize(model, text, addSpecialTokens);
-          case Prompt.Tokens(int[] ids) -> checked(model, ids);
-          case Prompt.Chat(TextModel.ChatInput input) -> render(model, input);
+          case Prompt.Tokens(int[] ids) -> checked(model, "prompt", ids);
+          case Prompt.Chat chat -> tokenize(model, chat);
         };
     if (prompt.length == 0) {
       throw FailureException.invalid("prompt", "prompt: no tokens (expected: at least one)");
@@ -90,10 +106,12 @@ public final class Generator {
     GenerationRequest request = prepared.request();
     // A chat's answer begins a text of its own; a completion goes on with its prompt.
     int[] continued =
-        request.prompt() instanceof Prompt.Chat ? new int[0] : prepared.promptTokens();
+        request.prompt() instanceof Prompt.Chat chat && !chat.continueFinal()
+            ? new int[0]
+            : prepared.promptTokens();
     TextStream stream =
         prepared.model().text().stream(continued, request.stop(), request.skipSpecialTokens());
-    Generation generation = new Generation(prepared.promptTokens().length, stream, listener);
+    Generation generation = new Generation(prepared, stream, listener, observer);
     var sampling = request.sampling();
     SessionOrder order =
         new SessionOrder(
@@ -116,48 +134,90 @@ public final class Generator {
    * @throws FailureException when the text is no text or surely too long
    */
   public int[] tokenize(ServedModel model, String text, boolean addSpecialTokens) {
-    checkLength(model, text.length());
     SamplingRules.checkText("prompt", text);
-    tokenizing.acquireUninterruptibly();
-    try {
-      return model.text().encode(text, addSpecialTokens);
-    } finally {
-      tokenizing.release();
-    }
+    return encode(model, text, addSpecialTokens);
   }
 
-  private int[] render(ServedModel model, TextModel.ChatInput input) {
+  /**
+   * Token ids of a chat, as the model's template renders it.
+   *
+   * @throws FailureException when the template refuses the messages or there is none
+   */
+  public int[] tokenize(ServedModel model, Prompt.Chat chat) {
     if (!model.text().hasChatTemplate()) {
       throw FailureException.invalid(
           "messages",
           "messages: model " + model.name() + " has no chat template (expected: a prompt)");
     }
     long chars = 0;
-    for (var message : input.messages()) {
+    for (var message : chat.input().messages()) {
       if (message.get("content") instanceof String content) {
-        SamplingRules.checkText("messages", content);
         chars += content.length();
       }
     }
     checkLength(model, chars);
-    tokenizing.acquireUninterruptibly();
+    String rendered;
     try {
-      return model.text().encodeChat(input);
+      rendered = model.text().renderChat(chat.input());
     } catch (TextModelException e) {
       throw FailureException.invalid(
           "messages", "messages: refused by the chat template: " + e.getMessage());
+    }
+    SamplingRules.checkText("messages", rendered);
+    return encode(
+        model, chat.continueFinal() ? withoutEnd(rendered, chat.input()) : rendered, false);
+  }
+
+  /** The rendered chat up to the end of the last message's content, as transformers cuts it. */
+  private static String withoutEnd(String rendered, TextModel.ChatInput input) {
+    String content = String.valueOf(input.messages().getLast().get("content"));
+    int start = rendered.lastIndexOf(content.strip());
+    if (start < 0) {
+      throw FailureException.invalid(
+          "continue_final_message",
+          "continue_final_message: the chat template changes the last message's content"
+              + " (expected: a template that keeps it)");
+    }
+    String kept = content.stripLeading();
+    // Most templates trim a message; one that does not keeps the blanks at its end.
+    return rendered.startsWith(kept, start)
+        ? rendered.substring(0, start + kept.length())
+        : rendered.substring(0, start + content.strip().length());
+  }
+
+  /**
+   * The text of token ids, special tokens included.
+   *
+   * @throws FailureException when an id is none of the model's
+   */
+  public String detokenize(ServedModel model, int[] ids) {
+    return model.text().decode(checked(model, "tokens", ids), false);
+  }
+
+  private int[] encode(ServedModel model, String text, boolean addSpecialTokens) {
+    checkLength(model, text.length());
+    TokenizationCache.Key key =
+        new TokenizationCache.Key(model.identity().getFingerprint(), text, addSpecialTokens);
+    int[] known = cache.get(key);
+    if (known != null) {
+      return known;
+    }
+    tokenizing.acquireUninterruptibly();
+    try {
+      int[] ids = model.text().encode(text, addSpecialTokens);
+      cache.put(key, ids);
+      return ids;
     } finally {
       tokenizing.release();
     }
   }
 
-  private static int[] checked(ServedModel model, int[] ids) {
+  private static int[] checked(ServedModel model, String field, int[] ids) {
     int vocabulary = model.identity().getVocabularySize();
     for (int i = 0; i < ids.length; i++) {
       if (ids[i] < 0 || ids[i] >= vocabulary) {
         throw FailureException.invalid(
-            "prompt",
-            "prompt[" + i + "]: " + ids[i] + " (expected: 0 to " + (vocabulary - 1) + ")");
+            field, field + "[" + i + "]: " + ids[i] + " (expected: 0 to " + (vocabulary - 1) + ")");
       }
     }
     return ids;

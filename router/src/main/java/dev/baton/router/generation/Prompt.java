@@ -1,6 +1,7 @@
 package dev.baton.router.generation;
 
 import dev.baton.router.text.TextModel;
+import java.util.Set;
 
 /** What to continue. */
 public sealed interface Prompt {
@@ -13,5 +14,15 @@ public sealed interface Prompt {
   /** Token ids, taken as they are. */
   record Tokens(int[] ids) implements Prompt {}
 
-  record Chat(TextModel.ChatInput input) implements Prompt {}
+  /**
+   * Messages for the model's chat template.
+   *
+   * @param continueFinal the last message is begun only; the continuation goes on with its text
+   */
+  record Chat(TextModel.ChatInput input, boolean continueFinal) implements Prompt {
+
+    /** The roles that a message may have. */
+    public static final Set<String> ROLES =
+        Set.of("system", "developer", "user", "assistant", "tool");
+  }
 }

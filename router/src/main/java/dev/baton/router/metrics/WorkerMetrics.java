@@ -35,6 +35,7 @@ public final class WorkerMetrics {
       PrometheusRegistry registry, WorkerDirectory directory, Sessions sessions) {
     WorkerMetrics metrics = new WorkerMetrics(directory, sessions);
     metrics.registerBlocks(registry);
+    metrics.registerCacheConfig(registry);
     metrics.registerPools(registry);
     metrics.registerLoad(registry);
     metrics.registerHandOffs(registry);
@@ -78,6 +79,28 @@ public final class WorkerMetrics {
                                             status.getLedger().getSlabBytes(),
                                             worker.id(),
                                             role(worker)))))
+        .register(registry);
+  }
+
+  /** What autoscalers and gateways read to know how large the caches are. */
+  private void registerCacheConfig(PrometheusRegistry registry) {
+    GaugeWithCallback.builder()
+        .name("vllm:cache_config_info")
+        .help("Block size in tokens and number of blocks of a decode worker's KV cache; always 1.")
+        .labelNames("model_name", "engine", "worker", "block_size", "num_gpu_blocks")
+        .callback(
+            gauge ->
+                directory.workers().stream()
+                    .filter(Worker::decodes)
+                    .forEach(
+                        worker ->
+                            gauge.call(
+                                1,
+                                worker.model().name(),
+                                ENGINE,
+                                worker.id(),
+                                Integer.toString(worker.registration().getBlockTokens()),
+                                Long.toString(worker.registration().getBlockCapacity()))))
         .register(registry);
   }
 

@@ -5,9 +5,11 @@ import dev.baton.router.template.TemplateException;
 import java.time.Clock;
 import java.time.ZonedDateTime;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
@@ -20,10 +22,14 @@ final class ChatTemplates {
 
   private static final String DEFAULT = "default";
   private static final String TOOL_USE = "tool_use";
+  private static final String DEVELOPER = "developer";
 
   private final Map<String, Template> templates = new LinkedHashMap<>();
   private final Map<String, Object> specialTokens;
   private final Clock clock;
+
+  /** Templates that name the role developer; to the others it is told as system. */
+  private final Set<Template> knowDeveloper = new HashSet<>();
 
   private ChatTemplates(Map<String, Object> specialTokens, Clock clock) {
     this.specialTokens = specialTokens;
@@ -61,7 +67,11 @@ final class ChatTemplates {
   private void add(String file, String name, String source) {
     String label = name.equals(DEFAULT) ? "chat_template" : "chat_template '" + name + "'";
     try {
-      templates.put(name, Template.parse(label, source));
+      Template template = Template.parse(label, source);
+      templates.put(name, template);
+      if (source.contains(DEVELOPER)) {
+        knowDeveloper.add(template);
+      }
     } catch (TemplateException e) {
       throw new TextModelException(file + ": " + e.getMessage(), e);
     }
@@ -84,7 +94,11 @@ final class ChatTemplates {
     Map<String, @Nullable Object> variables = new HashMap<>(specialTokens);
     variables.put("documents", null);
     variables.putAll(input.extra());
-    variables.put("messages", input.messages());
+    variables.put(
+        "messages",
+        knowDeveloper.contains(template)
+            ? input.messages()
+            : input.messages().stream().map(ChatTemplates::asSystem).toList());
     variables.put("tools", input.tools());
     variables.put("add_generation_prompt", input.addGenerationPrompt());
     try {
@@ -94,5 +108,14 @@ final class ChatTemplates {
     } catch (IllegalArgumentException e) {
       throw new TextModelException("chat_template: " + e.getMessage(), e);
     }
+  }
+
+  private static Map<String, @Nullable Object> asSystem(Map<String, @Nullable Object> message) {
+    if (!DEVELOPER.equals(message.get("role"))) {
+      return message;
+    }
+    Map<String, @Nullable Object> system = new HashMap<>(message);
+    system.put("role", "system");
+    return system;
   }
 }

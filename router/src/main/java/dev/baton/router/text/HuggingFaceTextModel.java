@@ -3,13 +3,11 @@ package dev.baton.router.text;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Clock;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import tools.jackson.core.JacksonException;
-import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
@@ -21,8 +19,6 @@ import tools.jackson.databind.json.JsonMapper;
  * write (" ." becomes "."), and no server does it.
  */
 public final class HuggingFaceTextModel implements TextModel {
-
-  private static final List<String> GENERATION_DEFAULTS = List.of("temperature", "top_k", "top_p");
 
   private final TextEncoder encoder;
   private final Vocabulary vocabulary;
@@ -63,7 +59,7 @@ public final class HuggingFaceTextModel implements TextModel {
       Vocabulary vocabulary = Vocabulary.parse(directory.mapper(), tokenizerJson);
       TokenDecoder decoder = TokenDecoder.of(vocabulary.decoder());
       ChatTemplates templates = ChatTemplates.read(directory, Clock.systemDefaultZone());
-      Map<String, Double> defaults = generationDefaults(directory);
+      Map<String, Double> defaults = GenerationDefaults.read(directory);
       return new HuggingFaceTextModel(encoder.join(), vocabulary, decoder, templates, defaults);
     } catch (JacksonException e) {
       encoder.thenAccept(TextEncoder::close);
@@ -79,20 +75,6 @@ public final class HuggingFaceTextModel implements TextModel {
   private static Throwable cause(CompletionException e) {
     Throwable cause = e.getCause();
     return cause == null ? e : cause;
-  }
-
-  private static Map<String, Double> generationDefaults(ModelDirectory directory) {
-    Map<String, Double> defaults = new LinkedHashMap<>();
-    JsonNode config = directory.json("generation_config.json").orElse(null);
-    if (config != null) {
-      for (String name : GENERATION_DEFAULTS) {
-        JsonNode value = config.path(name);
-        if (value.isNumber()) {
-          defaults.put(name, value.asDouble());
-        }
-      }
-    }
-    return Map.copyOf(defaults);
   }
 
   @Override
@@ -134,11 +116,6 @@ public final class HuggingFaceTextModel implements TextModel {
   @Override
   public boolean hasChatTemplate() {
     return chatTemplates.present();
-  }
-
-  @Override
-  public int[] encodeChat(ChatInput input) {
-    return encode(renderChat(input), false);
   }
 
   @Override

@@ -30,14 +30,12 @@ public interface TextModel extends AutoCloseable {
 
   /**
    * Renders the model's chat template; throws TextModelException when the model has none or the
-   * template refuses the messages.
+   * template refuses the messages. The text is to be encoded without adding special tokens: the
+   * template writes them.
    */
   String renderChat(ChatInput input);
 
   boolean hasChatTemplate();
-
-  /** Token ids of a rendered chat: special tokens in the text are recognized and none are added. */
-  int[] encodeChat(ChatInput input);
 
   /**
    * A new detokenizer for one continuation. Its text is the decode of the continuation's tokens

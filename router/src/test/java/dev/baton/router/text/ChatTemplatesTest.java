@@ -33,7 +33,7 @@ final class ChatTemplatesTest {
     try (TextModel model = HuggingFaceTextModelTest.load("sentencepiece")) {
       assertThat(model.hasChatTemplate()).isTrue();
       assertThat(model.renderChat(input(null, Map.of()))).isEqualTo("<s>Hello");
-      int[] ids = model.encodeChat(input(null, Map.of()));
+      int[] ids = model.encode(model.renderChat(input(null, Map.of())), false);
       assertThat(ids[0]).isEqualTo(1);
       assertThat(Arrays.stream(ids).filter(id -> id == 1).count()).isEqualTo(1);
     }
@@ -102,7 +102,7 @@ final class ChatTemplatesTest {
   void refusalOfTheTemplateReachesTheCaller() throws IOException {
     write("chat_template.jinja", "{{ raise_exception('roles must alternate') }}");
     try (TextModel model = load()) {
-      assertThatThrownBy(() -> model.encodeChat(input(null, Map.of())))
+      assertThatThrownBy(() -> model.renderChat(input(null, Map.of())))
           .isInstanceOf(TextModelException.class)
           .hasMessage("chat_template line 1: roles must alternate");
     }

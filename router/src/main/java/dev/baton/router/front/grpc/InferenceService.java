@@ -95,7 +95,7 @@ public final class InferenceService extends InferenceGrpc.InferenceImplBase {
           case TOKEN_IDS ->
               new Prompt.Tokens(
                   request.getTokenIds().getIdsList().stream().mapToInt(id -> id).toArray());
-          case CHAT -> new Prompt.Chat(chat(request.getChat().getMessagesList()));
+          case CHAT -> new Prompt.Chat(chat(request.getChat().getMessagesList()), false);
           case PROMPT_NOT_SET ->
               throw FailureException.invalid(
                   "prompt", "prompt: unset (expected: text, token_ids or chat)");
@@ -120,6 +120,13 @@ public final class InferenceService extends InferenceGrpc.InferenceImplBase {
     }
     List<Map<String, @Nullable Object>> maps = new ArrayList<>();
     for (ChatMessage message : messages) {
+      if (!Prompt.Chat.ROLES.contains(message.getRole())) {
+        throw FailureException.invalid(
+            "chat",
+            "chat: role \""
+                + message.getRole()
+                + "\" (expected: system, developer, user, assistant or tool)");
+      }
       Map<String, @Nullable Object> map = new HashMap<>();
       map.put("role", message.getRole());
       map.put("content", message.getContent());

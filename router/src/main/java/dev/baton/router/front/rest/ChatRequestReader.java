@@ -15,19 +15,16 @@ import tools.jackson.databind.JsonNode;
 /** Reads the body of POST /v1/chat/completions. */
 final class ChatRequestReader {
 
-  private static final Set<String> ROLES =
-      Set.of("system", "developer", "user", "assistant", "tool");
-
   private static final List<String> NOT_DONE =
       List.of(
-          "tools",
           "functions",
           "audio",
           "prediction",
           "web_search_options",
           "echo",
           "documents",
-          "continue_final_message");
+          "chat_template",
+          "add_special_tokens");
 
   private static final int MAX_MESSAGES = 4096;
 
@@ -35,8 +32,7 @@ final class ChatRequestReader {
 
   static RestRequest read(JsonFields body, String requestId) {
     CommonParameters.refuseUnsupported(body, NOT_DONE);
-    refuseToolChoice(body, "tool_choice");
-    refuseToolChoice(body, "function_call");
+    refuseTools(body);
     if (!body.strings("modalities").stream().allMatch("text"::equals)) {
       throw CommonParameters.unsupported("modalities", "not only text (expected: [\"text\"])");
     }
@@ -56,12 +52,7 @@ final class ChatRequestReader {
         new GenerationRequest(
             requestId,
             body.string("model").orElse(""),
-            new Prompt.Chat(
-                new TextModel.ChatInput(
-                    messages(body),
-                    null,
-                    body.bool("add_generation_prompt", true),
-                    templateVariables(body))),
+            chat(body),
             sampling.build(),
             maxTokensField,
             0,
@@ -77,6 +68,27 @@ final class ChatRequestReader {
         CommonParameters.includeUsage(body),
         body.bool("return_token_ids", false),
         false);
+  }
+
+  /** The messages and how they are to be rendered. */
+  static Prompt.Chat chat(JsonFields body) {
+    boolean continueFinal = body.bool("continue_final_message", false);
+    boolean generationPrompt = body.bool("add_generation_prompt", !continueFinal);
+    if (continueFinal && generationPrompt) {
+      throw JsonFields.invalid(
+          "continue_final_message",
+          "true with add_generation_prompt",
+          "one of the two, the other false");
+    }
+    Map<String, @Nullable Object> variables = new HashMap<>();
+    body.object("chat_template_kwargs")
+        .ifPresent(
+            given ->
+                given
+                    .properties()
+                    .forEach(entry -> variables.put(entry.getKey(), plain(entry.getValue()))));
+    return new Prompt.Chat(
+        new TextModel.ChatInput(messages(body), null, generationPrompt, variables), continueFinal);
   }
 
   private static List<Map<String, @Nullable Object>> messages(JsonFields body) {
@@ -97,22 +109,53 @@ final class ChatRequestReader {
 
   private static Map<String, @Nullable Object> message(JsonFields message) {
     String role = message.string("role").orElse("");
-    if (!ROLES.contains(role)) {
+    if (!Prompt.Chat.ROLES.contains(role)) {
       throw JsonFields.invalid(
           message.name("role"), '"' + role + '"', "system, developer, user, assistant or tool");
     }
-    for (String field : List.of("tool_calls", "function_call", "audio")) {
+    for (String field : List.of("function_call", "audio")) {
       if (message.has(field)) {
         throw CommonParameters.unsupported(
             message.name(field), "not done by this server (expected: absent)");
       }
     }
     Map<String, @Nullable Object> map = new HashMap<>();
-    // Templates know the older name.
-    map.put("role", role.equals("developer") ? "system" : role);
-    map.put("content", content(message));
-    message.string("name").ifPresent(name -> map.put("name", name));
-    message.string("tool_call_id").ifPresent(id -> map.put("tool_call_id", id));
+    map.put("role", role);
+    List<JsonFields> calls = message.objects("tool_calls");
+    boolean called = false;
+    if (calls != null && !calls.isEmpty()) {
+      called = true;
+      if (!role.equals("assistant")) {
+        throw JsonFields.invalid(message.name("tool_calls"), "of role " + role, "role assistant");
+      }
+      map.put("tool_calls", calls.stream().map(ChatRequestReader::toolCall).toList());
+    }
+    // An assistant that only called tools said nothing.
+    map.put("content", called && !message.has("content") ? "" : content(message));
+    for (String field : List.of("name", "tool_call_id", "reasoning_content")) {
+      message.string(field).ifPresent(value -> map.put(field, value));
+    }
+    return map;
+  }
+
+  /**
+   * A call of an earlier turn. Templates write its arguments themselves, so they get them parsed.
+   */
+  private static Map<String, @Nullable Object> toolCall(JsonFields call) {
+    JsonFields function =
+        call.object("function")
+            .orElseThrow(() -> JsonFields.invalid(call.name("function"), "absent", "an object"));
+    Map<String, @Nullable Object> called = new HashMap<>();
+    called.put(
+        "name",
+        function
+            .string("name")
+            .orElseThrow(() -> JsonFields.invalid(function.name("name"), "absent", "a string")));
+    called.put("arguments", plain(function.jsonObject("arguments")));
+    Map<String, @Nullable Object> map = new HashMap<>();
+    call.string("id").ifPresent(id -> map.put("id", id));
+    map.put("type", call.string("type").orElse("function"));
+    map.put("function", called);
     return map;
   }
 
@@ -143,17 +186,6 @@ final class ChatRequestReader {
     return String.join("\n", parts);
   }
 
-  private static Map<String, @Nullable Object> templateVariables(JsonFields body) {
-    Map<String, @Nullable Object> variables = new HashMap<>();
-    body.object("chat_template_kwargs")
-        .ifPresent(
-            given ->
-                given
-                    .properties()
-                    .forEach(entry -> variables.put(entry.getKey(), plain(entry.getValue()))));
-    return variables;
-  }
-
   private static @Nullable Object plain(JsonNode node) {
     if (node.isArray()) {
       List<@Nullable Object> list = new ArrayList<>();
@@ -174,11 +206,21 @@ final class ChatRequestReader {
     return node.isNull() ? null : node.asString();
   }
 
-  private static void refuseToolChoice(JsonFields body, String field) {
-    JsonNode choice = body.node(field).orElse(null);
-    if (choice != null
-        && !(choice.isString() && Set.of("none", "auto").contains(choice.stringValue()))) {
-      throw CommonParameters.unsupported(field, "not done by this server (expected: absent)");
+  /** Tools that shall not be called are no reason to refuse; what a model calls is not parsed. */
+  private static void refuseTools(JsonFields body) {
+    JsonNode choice = body.node("tool_choice").orElse(null);
+    boolean none = choice != null && choice.isString() && choice.stringValue().equals("none");
+    List<JsonFields> tools = body.objects("tools");
+    if (tools != null && !tools.isEmpty() && !none) {
+      throw CommonParameters.unsupported(
+          "tools", "not done by this server (expected: absent, or tool_choice \"none\")");
+    }
+    for (String field : List.of("tool_choice", "function_call")) {
+      JsonNode asked = body.node(field).orElse(null);
+      if (asked != null
+          && !(asked.isString() && Set.of("none", "auto").contains(asked.stringValue()))) {
+        throw CommonParameters.unsupported(field, "not done by this server (expected: absent)");
+      }
     }
   }
 }

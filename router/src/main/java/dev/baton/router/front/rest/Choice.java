@@ -5,6 +5,7 @@ import dev.baton.proto.inference.v1.Usage;
 import dev.baton.proto.worker.v1.SampledToken;
 import dev.baton.router.generation.Piece;
 import dev.baton.router.generation.PreparedRequest;
+import dev.baton.router.text.TextStream;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -28,12 +29,28 @@ final class Choice {
   /** A choice object was written already. */
   boolean begun;
 
-  /** Where the next token's text begins in the choice's text, for log probabilities. */
-  int textOffset;
+  private @Nullable TextStream offsets;
+  private int nextOffset;
 
   Choice(int index, PreparedRequest prepared) {
     this.index = index;
     this.prepared = prepared;
+  }
+
+  /**
+   * Where the next token's text begins in the choice's text, in Unicode characters; to be called
+   * for each token in order. The tokens of one character begin where it begins.
+   */
+  int offset(int tokenId) {
+    if (offsets == null) {
+      offsets =
+          prepared.model().text().stream(
+              prepared.promptTokens(), List.of(), prepared.request().skipSpecialTokens());
+    }
+    int offset = nextOffset;
+    String added = offsets.append(tokenId);
+    nextOffset += added.codePointCount(0, added.length());
+    return offset;
   }
 
   void keep(Piece piece) {

@@ -36,7 +36,10 @@ final class CommonParameters {
           "structured_outputs",
           "logits_processors",
           "bad_words",
-          "allowed_token_ids");
+          "allowed_token_ids",
+          "prompt_embeds",
+          "include_stop_str_in_output",
+          "return_tokens_as_token_ids");
 
   private record NeutralNumber(String name, double neutral) {}
 

@@ -75,15 +75,13 @@ final class CompletionFormat extends ReplyFormat {
     ArrayNode offsets = node.putArray("text_offset");
     for (SampledToken token : tokens) {
       TokenLogprob chosen = chosen(token);
-      String name = text.token(chosen.getTokenId()).text();
-      names.add(name);
+      names.add(text.token(chosen.getTokenId()).text());
       values.add(finite(chosen.getLogprob()));
       ObjectNode top = tops.addObject();
       for (TokenLogprob other : token.getLogprobs().getTopList()) {
         top.put(text.token(other.getTokenId()).text(), finite(other.getLogprob()));
       }
-      offsets.add(choice.textOffset);
-      choice.textOffset += name.length();
+      offsets.add(choice.offset(chosen.getTokenId()));
     }
     return node;
   }

@@ -61,13 +61,9 @@ final class JsonFields {
     try {
       root = MAPPER.readTree(body);
     } catch (StreamConstraintsException e) {
-      throw FailureException.invalid(
-          "",
-          "body: nested deeper than "
-              + MAX_DEPTH
-              + " levels, or a number of more than "
-              + MAX_NUMBER
-              + " characters (expected: less)");
+      // Its message names Jackson's own settings from here on.
+      String reason = e.getOriginalMessage().split(", from `", 2)[0];
+      throw FailureException.invalid("", "body: " + reason + ") (expected: no more)");
     } catch (JacksonException e) {
       var at = e.getLocation();
       throw FailureException.invalid(
@@ -77,7 +73,8 @@ final class JsonFields {
               + ", column "
               + (at == null ? 0 : at.getColumnNr())
               + ": "
-              + e.getOriginalMessage()
+              // What follows advises to change Jackson's settings.
+              + e.getOriginalMessage().split(": enable `", 2)[0]
               + " (expected: a JSON object)");
     }
     if (!root.isObject()) {
@@ -186,6 +183,25 @@ final class JsonFields {
     return objects;
   }
 
+  /** An object that is given as such or as a string of JSON; an absent or empty one is empty. */
+  JsonNode jsonObject(String field) {
+    JsonNode node = node(field).orElse(null);
+    if (node == null || (node.isString() && node.stringValue().isBlank())) {
+      return MAPPER.createObjectNode();
+    }
+    if (node.isString()) {
+      try {
+        node = MAPPER.readTree(node.stringValue());
+      } catch (JacksonException e) {
+        throw invalid(name(field), "malformed JSON", "a JSON object in a string");
+      }
+    }
+    if (!node.isObject()) {
+      throw wrong(field, node, "a JSON object in a string");
+    }
+    return node;
+  }
+
   /** All fields. */
   Set<Map.Entry<String, JsonNode>> properties() {
     return object.properties();
@@ -219,7 +235,8 @@ final class JsonFields {
     if (node.isContainer()) {
       return kind(node);
     }
-    String text = node.isString() ? '"' + node.stringValue() + '"' : node.asString();
+    String text =
+        node.isString() ? '"' + node.stringValue() + '"' : node.isNull() ? "null" : node.asString();
     return text.length() <= MAX_SHOWN ? text : text.substring(0, MAX_SHOWN) + "...";
   }
 
@@ -250,9 +267,7 @@ final class JsonFields {
   }
 
   private static String range(long least, long most) {
-    return most >= Integer.MAX_VALUE && least > Integer.MIN_VALUE
-        ? ">= " + least
-        : least + " to " + most;
+    return least + " to " + most;
   }
 
   private static JsonFields object(String name, JsonNode node) {

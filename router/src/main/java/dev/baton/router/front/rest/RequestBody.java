@@ -47,8 +47,15 @@ final class RequestBody {
     request.handler(reading::take);
     request.endHandler(end -> reading.end());
     request.exceptionHandler(cause -> vertx.cancelTimer(reading.timer));
+    String encoding = request.getHeader("content-encoding");
     if (declared(request) > maxBytes) {
       reading.refuse();
+    } else if (encoding != null && !encoding.equalsIgnoreCase("identity")) {
+      reading.refuse(
+          Failures.of(
+              ErrorCode.UNSUPPORTED_PARAMETER,
+              "content-encoding: " + encoding + " (expected: identity, a body as it is)",
+              "content-encoding"));
     } else if ("100-continue".equalsIgnoreCase(request.getHeader("expect"))) {
       request.response().writeContinue();
     }
@@ -88,12 +95,16 @@ final class RequestBody {
   }
 
   private void refuse() {
-    refused = true;
-    vertx.cancelTimer(timer);
-    answer(
+    refuse(
         Failures.of(
             ErrorCode.PAYLOAD_TOO_LARGE,
             "body: larger than " + maxBytes + " bytes (expected: <= " + maxBytes + ")"));
+  }
+
+  private void refuse(Failure failure) {
+    refused = true;
+    vertx.cancelTimer(timer);
+    answer(failure);
     vertx.setTimer(LINGER_MILLIS, id -> exchange.request().connection().close());
   }
 

@@ -3,10 +3,7 @@ package dev.baton.router.front.rest;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.router.failure.FailureException;
 import dev.baton.router.failure.Failures;
-import dev.baton.router.generation.GenerationRequest;
 import dev.baton.router.generation.Generator;
-import dev.baton.router.generation.PreparedRequest;
-import dev.baton.router.registry.ServedModel;
 import io.prometheus.metrics.model.registry.PrometheusRegistry;
 import io.vertx.core.AbstractVerticle;
 import io.vertx.core.Promise;
@@ -17,9 +14,9 @@ import io.vertx.core.http.HttpServerOptions;
 import io.vertx.core.http.HttpServerRequest;
 import io.vertx.ext.web.Router;
 import io.vertx.ext.web.RoutingContext;
-import java.util.ArrayList;
-import java.util.List;
+import java.util.HashSet;
 import java.util.Objects;
+import java.util.Set;
 import java.util.concurrent.ExecutorService;
 import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;
@@ -42,6 +39,10 @@ final class RestFront extends AbstractVerticle {
   private final ExecutorService blocking;
   private final Connections connections;
   private final SystemRoutes system;
+
+  /** Paths that take POST alone. */
+  private final Set<String> posts = new HashSet<>();
+
   private @Nullable HttpServer server;
 
   RestFront(
@@ -95,10 +96,17 @@ final class RestFront extends AbstractVerticle {
 
   private Router routes() {
     Router router = Router.router(vertx);
-    completion(router, "/v1/chat/completions", this::chat);
-    completion(router, "/v1/completions", this::complete);
+    CompletionRoutes completions = new CompletionRoutes(vertx, settings, generator);
+    post(router, "/v1/chat/completions", completions::chat);
+    post(router, "/v1/completions", completions::complete);
+    TokenizerRoutes tokenizer = new TokenizerRoutes(generator);
+    post(router, "/tokenize", tokenizer::tokenize);
+    post(router, "/detokenize", tokenizer::detokenize);
     get(router, "/v1/models", (exchange, rest) -> system.models(exchange));
     get(router, "/v1/models/*", system::model);
+    // What vLLM answers on, and SageMaker asks for.
+    get(router, "/health", (exchange, rest) -> system.ready(exchange));
+    get(router, "/ping", (exchange, rest) -> system.ready(exchange));
     get(router, "/health/live", (exchange, rest) -> system.live(exchange));
     get(router, "/health/ready", (exchange, rest) -> system.ready(exchange));
     get(router, "/metrics", (exchange, rest) -> system.metrics(exchange));
@@ -112,14 +120,21 @@ final class RestFront extends AbstractVerticle {
                         ErrorCode.ROUTE_NOT_FOUND, "no such path: " + shown(routing.request()))));
     router.errorHandler(
         405,
-        routing ->
-            exchange(routing)
-                .fail(
-                    Failures.of(
-                        ErrorCode.METHOD_NOT_ALLOWED,
-                        routing.request().method()
-                            + " is not allowed on "
-                            + shown(routing.request()))));
+        routing -> {
+          HttpServerRequest request = routing.request();
+          String allowed = posts.contains(routing.normalizedPath()) ? "POST" : "GET, HEAD";
+          request.response().putHeader("allow", allowed);
+          exchange(routing)
+              .fail(
+                  Failures.of(
+                      ErrorCode.METHOD_NOT_ALLOWED,
+                      request.method()
+                          + " is not allowed on "
+                          + shown(request)
+                          + " (expected: "
+                          + allowed
+                          + ")"));
+        });
     router.errorHandler(
         500,
         routing -> {
@@ -137,7 +152,9 @@ final class RestFront extends AbstractVerticle {
   private void get(Router router, String path, BiConsumer<Exchange, String> handler) {
     String prefix = path.endsWith("*") ? path.substring(0, path.length() - 1) : path;
     router
-        .route(HttpMethod.GET, path)
+        .route(path)
+        .method(HttpMethod.GET)
+        .method(HttpMethod.HEAD)
         .handler(
             routing -> {
               String full = routing.normalizedPath();
@@ -147,21 +164,13 @@ final class RestFront extends AbstractVerticle {
             });
   }
 
-  /** Reads one kind of body into a request. */
-  private interface Reader {
-    RestRequest read(JsonFields body, String requestId);
+  /** Answers to a JSON body; called on a virtual thread. */
+  private interface Answer {
+    void to(Exchange exchange, JsonFields body);
   }
 
-  private RestRequest chat(JsonFields body, String requestId) {
-    return ChatRequestReader.read(body, requestId);
-  }
-
-  private RestRequest complete(JsonFields body, String requestId) {
-    return CompletionRequestReader.read(body, requestId, settings.maxChoices());
-  }
-
-  private void completion(Router router, String path, Reader reader) {
-    boolean chat = path.contains("chat");
+  private void post(Router router, String path, Answer answer) {
+    posts.add(path);
     router
         .route(HttpMethod.POST, path)
         .handler(
@@ -172,40 +181,13 @@ final class RestFront extends AbstractVerticle {
                   exchange,
                   settings.maxBodyBytes(),
                   settings.idleMillis(),
-                  body -> blocking.execute(() -> prepare(exchange, body, reader, chat)));
+                  body -> blocking.execute(() -> answer(exchange, body, answer)));
             });
   }
 
-  /** Parses, checks and tokenizes; on a virtual thread. */
-  private void prepare(Exchange exchange, Buffer body, Reader reader, boolean chat) {
+  private static void answer(Exchange exchange, Buffer body, Answer answer) {
     try {
-      RestRequest request = reader.read(JsonFields.parse(body.getBytes()), exchange.requestId());
-      if ((long) request.prompts().size() * request.n() > settings.maxChoices()) {
-        throw JsonFields.invalid(
-            "n",
-            request.n() + " for " + request.prompts().size() + " prompts",
-            "at most " + settings.maxChoices() + " choices in all");
-      }
-      List<PreparedRequest> prompts = new ArrayList<>();
-      for (GenerationRequest prompt : request.prompts()) {
-        prompts.add(generator.prepare(prompt));
-      }
-      ServedModel model = prompts.getFirst().model();
-      long created = System.currentTimeMillis() / 1000;
-      String fingerprint = "fp_" + shortened(model.identity().getFingerprint());
-      ReplyFormat format =
-          chat
-              ? new ChatFormat(request, exchange.requestId(), model.name(), fingerprint, created)
-              : new CompletionFormat(
-                  request, exchange.requestId(), model.name(), fingerprint, created);
-      exchange.run(
-          () -> {
-            Reply reply =
-                request.stream()
-                    ? new StreamedReply(exchange, format, prompts, vertx, settings.idleMillis())
-                    : new WholeReply(exchange, format, prompts);
-            reply.start(generator);
-          });
+      answer.to(exchange, JsonFields.parse(body.getBytes()));
     } catch (FailureException e) {
       exchange.run(() -> exchange.fail(e.failure()));
     } catch (RuntimeException e) {
@@ -239,9 +221,5 @@ final class RestFront extends AbstractVerticle {
   private static String shown(HttpServerRequest request) {
     String path = String.valueOf(request.path());
     return path.length() <= 100 ? path : path.substring(0, 100) + "...";
-  }
-
-  private static String shortened(String fingerprint) {
-    return fingerprint.length() <= 12 ? fingerprint : fingerprint.substring(0, 12);
   }
 }

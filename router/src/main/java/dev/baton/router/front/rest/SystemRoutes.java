@@ -46,7 +46,9 @@ final class SystemRoutes {
 
   void model(Exchange exchange, String encodedName) {
     try {
-      String name = URLDecoder.decode(encodedName, StandardCharsets.UTF_8);
+      String name =
+          // In a path, plus is itself.
+          URLDecoder.decode(encodedName.replace("+", "%2B"), StandardCharsets.UTF_8);
       ServedModel model =
           generator.directory().models().stream()
               .filter(served -> served.name().equals(name))
@@ -69,10 +71,7 @@ final class SystemRoutes {
   }
 
   void ready(Exchange exchange) {
-    List<ServedModel> ready =
-        generator.directory().models().stream()
-            .filter(model -> generator.directory().pools(model).ready())
-            .toList();
+    List<ServedModel> ready = generator.ready();
     if (generator.sessions().draining()) {
       exchange.fail(Failures.of(ErrorCode.DRAINING, "the router is shutting down"));
     } else if (ready.isEmpty()) {
@@ -128,6 +127,8 @@ final class SystemRoutes {
         .put("object", "model")
         .put("created", model.createdSeconds())
         .put("owned_by", "baton")
+        .put("root", model.name())
+        .putNull("parent")
         .put("max_model_len", model.contextLength());
   }
 }
