@@ -103,10 +103,7 @@ public final class Worker {
 
   /** Blocks that a new session could have, free or evictable; all of them until a status tells. */
   public synchronized long availableBlocks() {
-    WorkerStatus status = load.status();
-    return status == null
-        ? registration.getBlockCapacity()
-        : status.getLedger().getFree() + status.getLedger().getCached();
+    return load.availableBlocks(registration.getBlockCapacity());
   }
 
   /** Sessions that were ever sent here. */
@@ -136,6 +133,16 @@ public final class Worker {
     load.report(status);
     heardNanos = nowNanos;
     silent = false;
+  }
+
+  /** When the worker was last heard of, as {@link System#nanoTime}. */
+  synchronized long heardNanos() {
+    return heardNanos;
+  }
+
+  /** This router was not listening for so long; that silence is not the worker's. */
+  synchronized void excuse(long nanos, long nowNanos) {
+    heardNanos = Math.min(nowNanos, heardNanos + nanos);
   }
 
   /** Notes the silence up to now and returns how long it lasts. */

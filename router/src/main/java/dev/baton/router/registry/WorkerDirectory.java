@@ -39,6 +39,9 @@ import org.slf4j.LoggerFactory;
  * sessions fail: a pause of a busy machine shall not cost running sessions, yet a client hears of a
  * hung worker within two seconds.
  *
+ * <p>A router that was stopped itself, by a busy machine or a debugger, finds everybody silent when
+ * it goes on. So time in which nobody looked for silence does not count as such.
+ *
  * <p>Workers of one name must agree on everything that decides tokens. A name whose workers are all
  * gone may come back with another model.
  */
@@ -75,6 +78,7 @@ public final class WorkerDirectory implements AutoCloseable {
   private final Map<String, Worker> workers = new TreeMap<>();
   private final Map<String, ServedModel> models = new HashMap<>();
   private final Set<String> expectsPrefill = new HashSet<>();
+  private long checkedNanos;
 
   /**
    * @param nanoTime a clock for silence, as {@link System#nanoTime}
@@ -83,6 +87,7 @@ public final class WorkerDirectory implements AutoCloseable {
     this.surroundings = surroundings;
     this.clock = clock;
     this.nanoTime = nanoTime;
+    this.checkedNanos = nanoTime.getAsLong();
   }
 
   /** Has the listener run, on any thread, whenever a refused session may fit now. */
@@ -91,15 +96,16 @@ public final class WorkerDirectory implements AutoCloseable {
   }
 
   /**
-   * Takes a worker in. One of the same id is replaced.
+   * Takes a worker in. The same worker that registers again replaces itself.
    *
    * @throws FailureException when the worker cannot serve here; the message names what differs
    */
   public Worker register(Registration registration) {
-    checkComplete(registration);
+    RegistrationRules.check(registration);
     Worker worker;
     registering.lock();
     try {
+      requireFreeId(registration);
       ServedModel model = modelFor(registration);
       worker =
           new Worker(
@@ -166,7 +172,11 @@ public final class WorkerDirectory implements AutoCloseable {
   public void checkSilence() {
     long now = nanoTime.getAsLong();
     long interval = STATUS_INTERVAL.toNanos();
+    long paused = sinceLastCheck(now) - interval;
     for (Worker worker : workers()) {
+      if (paused > 0) {
+        worker.excuse(paused, now);
+      }
       long silence = worker.silence(now, SUSPECT_INTERVALS * interval);
       if (silence > LOST_INTERVALS * interval && remove(worker)) {
         LOG.warn("worker {} is lost: silent for {} ms", worker, silence / 1_000_000);
@@ -174,6 +184,17 @@ public final class WorkerDirectory implements AutoCloseable {
         capacityChanged();
       }
     }
+  }
+
+  /** How long the worker, known or forgotten, has said nothing. */
+  public Duration silence(Worker worker) {
+    return Duration.ofNanos(nanoTime.getAsLong() - worker.heardNanos());
+  }
+
+  private synchronized long sinceLastCheck(long now) {
+    long since = now - checkedNanos;
+    checkedNanos = now;
+    return since;
   }
 
   /** All workers known now, by id. */
@@ -272,31 +293,16 @@ public final class WorkerDirectory implements AutoCloseable {
     capacityListeners.forEach(Runnable::run);
   }
 
-  private static void checkComplete(Registration registration) {
-    require(!registration.getWorkerId().isEmpty(), "worker_id: empty (expected: a unique name)");
-    require(
-        registration.getRole() != Role.ROLE_UNSPECIFIED
-            && registration.getRole() != Role.UNRECOGNIZED,
-        "role: unset (expected: PREFILL, DECODE or BOTH)");
-    require(
-        !registration.getModel().getName().isEmpty(),
-        "model.name: empty (expected: a served name)");
-    require(
-        registration.getModel().getContextLength() > 0,
-        "model.context_length: "
-            + registration.getModel().getContextLength()
-            + " (expected: >= 1)");
-    require(
-        registration.getBlockTokens() > 0,
-        "block_tokens: " + registration.getBlockTokens() + " (expected: >= 1)");
-    require(
-        registration.getGrpcAddress().matches(".+:\\d{1,5}"),
-        "grpc_address: \"" + registration.getGrpcAddress() + "\" (expected: host:port)");
-  }
-
-  private static void require(boolean holds, String message) {
-    if (!holds) {
-      throw FailureException.invalid(message.substring(0, message.indexOf(':')), message);
+  /** Another process that calls itself like a living worker must not take its place. */
+  private synchronized void requireFreeId(Registration registration) {
+    Worker known = workers.get(registration.getWorkerId());
+    if (known != null
+        && known.open()
+        && !known.registration().getGrpcAddress().equals(registration.getGrpcAddress())) {
+      throw FailureException.invalid(
+          "worker_id",
+          "worker_id: %s is that of the worker at %s (expected: a unique name)"
+              .formatted(known.id(), known.registration().getGrpcAddress()));
     }
   }
 

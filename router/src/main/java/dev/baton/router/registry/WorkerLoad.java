@@ -14,6 +14,9 @@ import org.jspecify.annotations.Nullable;
  */
 final class WorkerLoad {
 
+  /** More than any worker can mean; keeps sums of hostile counts from turning negative. */
+  private static final long MOST = 1L << 40;
+
   private final long[] tokens = new long[2];
   private final long[] sessions = new long[2];
   private int generation;
@@ -53,6 +56,14 @@ final class WorkerLoad {
     }
   }
 
+  /** Blocks that a new session could have, free or evictable; {@code capacity} until told. */
+  long availableBlocks(long capacity) {
+    return status == null
+        ? capacity
+        : Math.clamp(status.getLedger().getFree(), 0, MOST)
+            + Math.clamp(status.getLedger().getCached(), 0, MOST);
+  }
+
   /** Sessions of this router on the worker now. */
   int openSessions() {
     return openSessions;
@@ -60,13 +71,16 @@ final class WorkerLoad {
 
   /** Prompt tokens before a session that would be sent now. */
   long queuedPromptTokens() {
-    return (status == null ? 0 : status.getQueuedPromptTokens()) + tokens[0] + tokens[1];
+    long reported = status == null ? 0 : Math.clamp(status.getQueuedPromptTokens(), 0, MOST);
+    return reported + tokens[0] + tokens[1];
   }
 
   /** Sessions beside a session that would be sent now. */
   long sessions() {
     long reported =
-        status == null ? 0 : (long) status.getRunningSessions() + status.getWaitingSessions();
+        status == null
+            ? 0
+            : Math.max(0L, status.getRunningSessions()) + Math.max(0L, status.getWaitingSessions());
     return Math.max(openSessions, reported + sessions[0] + sessions[1]);
   }
 }

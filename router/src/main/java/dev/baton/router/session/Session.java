@@ -41,10 +41,14 @@ public final class Session implements AdmissionQueue.Waiter {
   private static final int PREFILL_PREFETCH = 8;
 
   /**
-   * Time for a decode worker to show that a hand-off was complete before its exporter was lost.
-   * With the silence after which a worker counts as lost it stays under two seconds.
+   * From the last word of a prefill worker that was lost after its first token: time for the decode
+   * worker to say that it goes on without. Its word waits for the end of the step that it runs. A
+   * client still hears of a killed or hung prefill worker within two seconds.
    */
-  private static final long GRACE_MILLIS = 300;
+  private static final long GRACE_MILLIS = 1800;
+
+  /** Least time for that, however long the prefill worker was silent before it counted as lost. */
+  private static final long LEAST_GRACE_MILLIS = 300;
 
   /** Time for the calls of a finished session to end by themselves. */
   private static final long CALL_END_MILLIS = 2000;
@@ -181,7 +185,9 @@ public final class Session implements AdmissionQueue.Waiter {
         sessions.after(CALL_END_MILLIS, () -> context.execute(ending::cancel));
       }
       case SessionEffect.StartGrace(int epoch) ->
-          sessions.after(GRACE_MILLIS, () -> context.execute(() -> run(machine.graceOver(epoch))));
+          sessions.after(
+              graceMillis(Objects.requireNonNull(ofEpoch(epoch).prefill)),
+              () -> context.execute(() -> run(machine.graceOver(epoch))));
       case SessionEffect.Deliver(SampledToken token) -> deliver(token);
       case SessionEffect.Finish(FinishReason reason) -> {
         ended(reason, null);
@@ -196,6 +202,11 @@ public final class Session implements AdmissionQueue.Waiter {
         }
       }
     }
+  }
+
+  private long graceMillis(Worker prefill) {
+    return Math.max(
+        LEAST_GRACE_MILLIS, GRACE_MILLIS - sessions.directory().silence(prefill).toMillis());
   }
 
   private Placer.Placement place(java.util.Set<String> avoided) {

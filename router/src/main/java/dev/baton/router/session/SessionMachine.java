@@ -91,6 +91,9 @@ final class SessionMachine {
   private final Deque<SampledToken> held = new ArrayDeque<>();
   private @Nullable SessionFinished heldFinish;
 
+  /** The decode worker goes on without the prefill worker. */
+  private boolean settled;
+
   /** Why the prefill stream ended early after token 0; the decode worker may be fine without. */
   private @Nullable Failure prefillEnd;
 
@@ -172,7 +175,9 @@ final class SessionMachine {
         heldFinish = event.getFinished();
         deliverHeld();
       }
-      case FAILURE -> lostOn(decodeWorker, event.getFailure());
+      case KV_SETTLED -> settled = true;
+      case FAILURE ->
+          lostOn(blamed(event.getFailure(), decodeWorker, prefillWorker), event.getFailure());
       case EVENT_NOT_SET -> broken("event: unset (expected: one that this router knows)");
     }
     return drain();
@@ -205,7 +210,7 @@ final class SessionMachine {
           // The decode worker knows better: it may compute the prompt itself.
           prefillDone = true;
         } else {
-          prefillLost(event.getFailure());
+          prefillLost(blamed(event.getFailure(), prefillWorker, decodeWorker), event.getFailure());
         }
       }
       case EVENT_NOT_SET -> broken("event: unset (expected: one that this router knows)");
@@ -217,6 +222,7 @@ final class SessionMachine {
   List<SessionEffect> prefillClosed(int ofEpoch, @Nullable Failure cause) {
     if (current(ofEpoch) && !prefillDone) {
       prefillLost(
+          prefillWorker,
           cause != null
               ? cause
               : Failures.of(
@@ -228,7 +234,7 @@ final class SessionMachine {
 
   /** The time after a lost prefill stream is over in which the decode worker could show a token. */
   List<SessionEffect> graceOver(int ofEpoch) {
-    if (current(ofEpoch) && prefillEnd != null && nextDecoded == SILENT) {
+    if (current(ofEpoch) && prefillEnd != null && awaitsDecode()) {
       fail(prefillEnd);
     }
     return drain();
@@ -354,14 +360,25 @@ final class SessionMachine {
     }
   }
 
-  private void prefillLost(Failure failure) {
+  /** The worker that a failure speaks of: one that says "worker lost" means the other. */
+  private static @Nullable String blamed(
+      Failure failure, @Nullable String by, @Nullable String peer) {
+    return failure.getCode() == ErrorCode.WORKER_LOST && peer != null ? peer : by;
+  }
+
+  private void prefillLost(@Nullable String worker, Failure failure) {
     if (delivered == 0) {
-      lostOn(java.util.Objects.requireNonNull(prefillWorker), failure);
-    } else if (nextDecoded == SILENT && prefillEnd == null) {
+      lostOn(worker, failure);
+    } else if (awaitsDecode() && prefillEnd == null) {
       // The hand-off may be complete, with only its last word to us lost: the decode worker knows.
       prefillEnd = failure;
       effects.add(new StartGrace(epoch));
     }
+  }
+
+  /** The decode worker has not said yet that it goes on. */
+  private boolean awaitsDecode() {
+    return nextDecoded == SILENT && !settled;
   }
 
   /** A worker broke the protocol: its answers cannot be trusted. */
@@ -372,18 +389,18 @@ final class SessionMachine {
   }
 
   /** The attempt has failed on a worker: tries another while the client has seen nothing. */
-  private void lostOn(String worker, Failure failure) {
+  private void lostOn(@Nullable String worker, Failure failure) {
     boolean refused = state == State.RESERVING && isRefusal(failure);
     if (delivered > 0 || (!refused && (retries == MAX_RETRIES || !isWorthRetrying(failure)))) {
       fail(failure);
       return;
     }
-    if (refused) {
+    if (refused && worker != null) {
       refusedWorkers.add(worker);
       overloadSeen |= failure.getCode() == ErrorCode.OVERLOADED;
     } else {
       retries++;
-      if (failure.getCode() != ErrorCode.HANDOFF_FAILED) {
+      if (worker != null && failure.getCode() != ErrorCode.HANDOFF_FAILED) {
         // A hand-off has two sides and a wire between them: nobody is to blame for sure.
         failedWorkers.add(worker);
       }
@@ -392,6 +409,7 @@ final class SessionMachine {
     held.clear();
     heldFinish = null;
     prefillEnd = null;
+    settled = false;
     prefillDone = false;
     prefillSpoke = false;
     place(failure);

@@ -6,6 +6,7 @@ import dev.baton.router.failure.Failures;
 import io.grpc.Status;
 import io.grpc.stub.ClientCallStreamObserver;
 import io.grpc.stub.ClientResponseObserver;
+import java.io.IOException;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
@@ -65,6 +66,10 @@ final class WorkerCall<Q, E> implements ClientResponseObserver<Q, E> {
         switch (status.getCode()) {
           // A worker that goes down cancels what it still serves.
           case UNAVAILABLE, CANCELLED -> ErrorCode.WORKER_LOST;
+          // How gRPC reports a connection that breaks after its channel was told to shut down. A
+          // cause comes from this side, never over the wire.
+          case UNKNOWN ->
+              status.getCause() instanceof IOException ? ErrorCode.WORKER_LOST : ErrorCode.INTERNAL;
           case RESOURCE_EXHAUSTED -> ErrorCode.OVERLOADED;
           case DEADLINE_EXCEEDED -> ErrorCode.DEADLINE_EXCEEDED;
           case INVALID_ARGUMENT -> ErrorCode.INVALID_REQUEST;

@@ -62,20 +62,61 @@ final class WorkerDirectoryTest {
   @Test
   void silentWorkerLeavesThePoolsFirstAndIsForgottenThen() {
     Worker worker = directory.register(registration("d", Role.DECODE).build());
-    nanos.addAndGet(749 * MILLI);
-    directory.checkSilence();
+    pass(749);
     assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
-    nanos.addAndGet(2 * MILLI);
-    directory.checkSilence();
+    pass(2);
     assertThat(directory.pools(worker.model()).decode()).isEmpty();
     assertThat(worker.channel().isShutdown()).isFalse();
     assertThat(directory.report(worker, WorkerStatus.getDefaultInstance())).isTrue();
     assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
-    nanos.addAndGet(1501 * MILLI);
-    directory.checkSilence();
+    pass(1501);
     assertThat(directory.workers()).isEmpty();
     assertThat(worker.channel().isShutdown()).isTrue();
     assertThat(directory.report(worker, WorkerStatus.getDefaultInstance())).isFalse();
+  }
+
+  @Test
+  void routerThatStoodStillItselfTakesNobodyForSilent() {
+    Worker worker = directory.register(registration("d", Role.DECODE).build());
+    pass(100);
+    nanos.addAndGet(10_000 * MILLI);
+    directory.checkSilence();
+    assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
+    pass(1400);
+    assertThat(directory.workers()).isEmpty();
+  }
+
+  @Test
+  void hostileNumbersDoNotTurnASumNegative() {
+    Worker worker = directory.register(registration("d", Role.DECODE).build());
+    WorkerStatus.Builder status =
+        WorkerStatus.newBuilder()
+            .setQueuedPromptTokens(Long.MAX_VALUE)
+            .setRunningSessions(Integer.MIN_VALUE)
+            .setWaitingSessions(-1);
+    status.getLedgerBuilder().setFree(Long.MAX_VALUE).setCached(Long.MAX_VALUE);
+    directory.report(worker, status.build());
+    try (Worker.Charge _ = worker.charge(1000)) {
+      assertThat(worker.queuedPromptTokens()).isPositive();
+      assertThat(worker.sessions()).isEqualTo(1);
+      assertThat(worker.availableBlocks()).isPositive();
+    }
+    status.setQueuedPromptTokens(-5).getLedgerBuilder().setFree(-1).setCached(Long.MIN_VALUE);
+    directory.report(worker, status.build());
+    assertThat(worker.queuedPromptTokens()).isZero();
+    assertThat(worker.availableBlocks()).isZero();
+  }
+
+  @Test
+  void nameOfALivingWorkerCannotBeTakenByAnother() {
+    Worker worker = directory.register(registration("d", Role.DECODE).build());
+    Registration other = registration("d", Role.DECODE).setGrpcAddress("127.0.0.1:2").build();
+    assertThatThrownBy(() -> directory.register(other))
+        .hasMessageContaining("worker_id: d is that of the worker at 127.0.0.1:1");
+    assertThat(directory.workers()).containsExactly(worker);
+    assertThat(worker.channel().isShutdown()).isFalse();
+    pass(800);
+    assertThat(directory.register(other).registration()).isEqualTo(other);
   }
 
   @Test
@@ -159,6 +200,14 @@ final class WorkerDirectoryTest {
     second.close();
     assertThat(worker.queuedPromptTokens()).isEqualTo(50);
     assertThat(worker.sessions()).isEqualTo(1);
+  }
+
+  /** Lets time pass while the directory looks for silence, as it does in a running router. */
+  private void pass(int millis) {
+    for (int i = 0; i < millis; i++) {
+      nanos.addAndGet(MILLI);
+      directory.checkSilence();
+    }
   }
 
   private static Registration.Builder registration(String id, Role role) {

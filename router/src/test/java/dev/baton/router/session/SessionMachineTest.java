@@ -8,6 +8,7 @@ import dev.baton.proto.inference.v1.FinishReason;
 import dev.baton.proto.worker.v1.DecodeEvent;
 import dev.baton.proto.worker.v1.HandedOff;
 import dev.baton.proto.worker.v1.HandoffTicket;
+import dev.baton.proto.worker.v1.KvSettled;
 import dev.baton.proto.worker.v1.PrefillEvent;
 import dev.baton.proto.worker.v1.SampledToken;
 import dev.baton.proto.worker.v1.SessionFinished;
@@ -205,6 +206,56 @@ final class SessionMachineTest {
   }
 
   @Test
+  void decodeWorkerThatSaysItGoesOnAloneNeedsNoGrace() {
+    runSplit();
+    machine.prefill(1, first(7));
+    assertThat(machine.decode(1, settled(true))).isEmpty();
+    assertThat(machine.prefillClosed(1, LOST)).isEmpty();
+    assertThat(machine.graceOver(1)).isEmpty();
+    assertThat(machine.decode(1, decoded(1, 8))).containsExactly(new Deliver(token(1, 8)));
+  }
+
+  @Test
+  void wordOfTheDecodeWorkerWithinTheGraceSavesTheSession() {
+    runSplit();
+    machine.prefill(1, first(7));
+    machine.prefillClosed(1, LOST);
+    assertThat(machine.decode(1, settled(false))).isEmpty();
+    assertThat(machine.graceOver(1)).isEmpty();
+    assertThat(machine.decode(1, decoded(1, 8))).containsExactly(new Deliver(token(1, 8)));
+  }
+
+  @Test
+  void prefillWorkerLostBeforeItsTokenIsReplacedEvenIfTheDecodeWorkerGoesOn() {
+    runSplit();
+    machine.decode(1, settled(true));
+    assertThat(machine.prefillClosed(1, LOST))
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("p"), LOST));
+  }
+
+  @Test
+  void workerThatTellsOfALostPeerIsNotTheOneToAvoid() {
+    runSplit();
+    assertThat(machine.prefill(1, PrefillEvent.newBuilder().setFailure(LOST).build()))
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST));
+    machine.placed(2, "d2", "p");
+    machine.decode(2, reserved());
+    assertThat(machine.decode(2, failure(LOST)))
+        .containsExactly(new CloseCalls(2), new Place(3, Set.of("d", "p"), LOST));
+  }
+
+  @Test
+  void decodeWorkerLostBeforeAnyTokenIsReplacedUnderANewEpoch() {
+    runSplit();
+    assertThat(machine.decodeClosed(1, LOST))
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST));
+    machine.placed(2, "d2", "p");
+    assertThat(machine.decode(1, decoded(1, 9))).isEmpty();
+    assertThat(machine.decode(2, reserved()))
+        .containsExactly(new Admitted(), new OpenPrefill(2, TICKET));
+  }
+
+  @Test
   void failedHandOffAfterTheFirstTokenIsLeftToTheDecodeWorker() {
     runSplit();
     machine.prefill(1, first(7));
@@ -312,6 +363,12 @@ final class SessionMachineTest {
 
   private static DecodeEvent decoded(int index, int id) {
     return DecodeEvent.newBuilder().setToken(token(index, id)).build();
+  }
+
+  private static DecodeEvent settled(boolean recomputed) {
+    return DecodeEvent.newBuilder()
+        .setKvSettled(KvSettled.newBuilder().setRecomputed(recomputed))
+        .build();
   }
 
   private static DecodeEvent finished(FinishReason reason, int tokens) {
