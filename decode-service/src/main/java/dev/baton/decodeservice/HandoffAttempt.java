@@ -13,6 +13,7 @@ import dev.baton.kvtransfer.Manifest;
 import dev.baton.kvtransfer.Ticket;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.DecodeEvent;
+import dev.baton.proto.worker.v1.KvSettled;
 import dev.baton.worker.WorkerContext;
 import dev.baton.worker.session.Alarms;
 import dev.baton.worker.session.Attempt;
@@ -41,9 +42,10 @@ import org.slf4j.LoggerFactory;
  *   <li>{@code FREE}: nobody; only the stream may still be open.
  * </ul>
  *
- * <p>KV that stayed corrupt after all resends is not used: the session is computed here instead.
- * Its stream leaves the first token out all the same. The router has that from the prefill worker,
- * the very token that is computed here; or it has not, and tries again under a new epoch.
+ * <p>KV that stayed corrupt after all resends is not used, and KV whose exporter is gone does not
+ * come: the session is computed here instead. Its stream leaves the first token out all the same.
+ * The router has that from the prefill worker, the very token that is computed here; or it has not,
+ * and tries again under a new epoch.
  */
 final class HandoffAttempt implements Attempt {
 
@@ -151,9 +153,18 @@ final class HandoffAttempt implements Attempt {
     }
     try {
       engine.start(session.id(), manifest.firstToken());
+      settled(false);
     } catch (EngineException e) {
       fail(Failures.of(e));
     }
+  }
+
+  /** Tells the router that the prefill worker is needed no more. */
+  private void settled(boolean recomputed) {
+    session.send(
+        DecodeEvent.newBuilder()
+            .setKvSettled(KvSettled.newBuilder().setRecomputed(recomputed))
+            .build());
   }
 
   /** What of the manifest speaks of another context than this session's; null when nothing. */
@@ -196,14 +207,14 @@ final class HandoffAttempt implements Attempt {
       return;
     }
     switch (cause.kind()) {
-      case CORRUPT -> recompute(cause);
+      case CORRUPT, PEER_LOST, TIMEOUT -> recompute(cause);
       case PEER_ABORTED -> {
         engine.release(session.id());
         Failure failure = Failures.of(cause);
         lastWord =
             alarms.after(EXPORTER_SPEAKS_FIRST, () -> loop.post(() -> session.stop(failure)));
       }
-      case CANCELLED, PEER_LOST, TIMEOUT, INTERNAL -> fail(Failures.of(cause));
+      case CANCELLED, INTERNAL -> fail(Failures.of(cause));
     }
   }
 
@@ -213,6 +224,7 @@ final class HandoffAttempt implements Attempt {
     state = State.DECODING;
     try {
       engine.generate(generation, tokens());
+      settled(true);
     } catch (EngineException e) {
       fail(Failures.of(e));
     }

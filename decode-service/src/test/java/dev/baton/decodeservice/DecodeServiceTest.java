@@ -93,15 +93,29 @@ class DecodeServiceTest {
     List<DecodeEvent> events = decode.await();
     assertThat(tokens(events, 1)).isEqualTo(Sample.expected(spec).subList(1, 9));
     assertThat(events.getLast().getFinished().getGeneratedTokens()).isEqualTo(9);
+    assertThat(settled(events)).containsExactly(true);
   }
 
   @Test
-  void aLostPrefillWorkerFailsTheSession() throws Exception {
+  void whatALostPrefillWorkerDidNotHandOffIsComputedHereInstead() throws Exception {
     SessionSpec spec = Sample.session("a", 20, 9);
     Events<DecodeRequest, DecodeEvent> decode = pair.decode(spec, true);
     decode.next();
     importerSide.losePeers();
-    assertThat(failure(decode).getCode()).isEqualTo(ErrorCode.WORKER_LOST);
+    List<DecodeEvent> events = decode.await();
+    assertThat(events.get(1).hasKvSettled()).as("after the reservation").isTrue();
+    assertThat(settled(events)).containsExactly(true);
+    assertThat(tokens(events, 1)).isEqualTo(Sample.expected(spec).subList(1, 9));
+  }
+
+  @Test
+  void saysThatTheHandOffIsOverBeforeTheFirstToken() throws Exception {
+    SessionSpec spec = Sample.session("a", 20, 9);
+    Events<DecodeRequest, DecodeEvent> decode = pair.decode(spec, true);
+    pair.prefill(spec, decode.next());
+    List<DecodeEvent> events = decode.await();
+    assertThat(events.get(1).hasKvSettled()).as("after the reservation").isTrue();
+    assertThat(settled(events)).containsExactly(false);
   }
 
   @Test
@@ -132,6 +146,7 @@ class DecodeServiceTest {
     SessionSpec spec = Sample.session("a", 20, 900);
     Events<DecodeRequest, DecodeEvent> decode = pair.decode(spec, true);
     pair.prefill(spec, decode.next());
+    assertThat(decode.next().hasKvSettled()).isTrue();
     assertThat(decode.next().hasToken()).isTrue();
     decode.cancel();
     decodeWorker.awaitClosedLedger(Duration.ofSeconds(1));
@@ -233,5 +248,12 @@ class DecodeServiceTest {
         Duration.ofSeconds(5), "admitted", () -> decodeWorker.worker().sessions() == 1);
     decodeWorker.worker().drainAndClose(Duration.ofMillis(50));
     assertThat(failure(decode).getCode()).isEqualTo(ErrorCode.DRAINING);
+  }
+
+  private static List<Boolean> settled(List<DecodeEvent> events) {
+    return events.stream()
+        .filter(DecodeEvent::hasKvSettled)
+        .map(event -> event.getKvSettled().getRecomputed())
+        .toList();
   }
 }
