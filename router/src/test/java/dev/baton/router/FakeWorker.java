@@ -65,6 +65,9 @@ public final class FakeWorker implements AutoCloseable {
   /** Prefill calls are taken and never answered. */
   volatile boolean hangs;
 
+  /** Why the next sessions end with their last token. */
+  volatile FinishReason lastReason = FinishReason.LENGTH;
+
   private final Server server;
   private final ManagedChannel router;
   private final StreamObserver<WorkerReport> reports;
@@ -157,13 +160,13 @@ public final class FakeWorker implements AutoCloseable {
             .build());
   }
 
-  private static SampledToken token(SessionSpec session, int index) {
+  private SampledToken token(SessionSpec session, int index) {
     SampledToken.Builder token =
         SampledToken.newBuilder()
             .setIndex(index)
             .setTokenId('a' + (int) Math.floorMod(session.getSampling().getSeed() + index, 26L));
     if (index == session.getSampling().getMaxTokens() - 1) {
-      token.setFinishReason(FinishReason.LENGTH);
+      token.setFinishReason(lastReason);
     }
     if (session.getSampling().hasLogprobs()) {
       token.setLogprobs(
@@ -209,9 +212,7 @@ public final class FakeWorker implements AutoCloseable {
       events.onNext(
           DecodeEvent.newBuilder()
               .setFinished(
-                  SessionFinished.newBuilder()
-                      .setReason(FinishReason.LENGTH)
-                      .setGeneratedTokens(tokens))
+                  SessionFinished.newBuilder().setReason(lastReason).setGeneratedTokens(tokens))
               .build());
       events.onCompleted();
     }

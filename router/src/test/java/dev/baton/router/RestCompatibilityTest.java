@@ -2,6 +2,7 @@ package dev.baton.router;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.baton.proto.inference.v1.FinishReason;
 import java.io.IOException;
 import java.net.http.HttpResponse;
 import java.util.List;
@@ -196,6 +197,18 @@ final class RestCompatibilityTest {
             "{'messages':[{'role':'user','content':'a\\ud800'}],'max_tokens':1}");
     assertThat(response.statusCode()).isEqualTo(400);
     assertThat(response.body()).contains("lone surrogate");
+  }
+
+  @Test
+  void tokenThatEndsTheSequenceIsNoPartOfTheText() {
+    router.worker.lastReason = FinishReason.STOP;
+    JsonNode reply =
+        router.ok(
+            "/v1/completions", "{'prompt':'x','max_tokens':3,'seed':0,'return_token_ids':true}");
+    assertThat(reply.at("/choices/0/text").stringValue()).isEqualTo("ab");
+    assertThat(reply.at("/choices/0/finish_reason").stringValue()).isEqualTo("stop");
+    assertThat(reply.at("/choices/0/token_ids").size()).isEqualTo(3);
+    assertThat(reply.at("/usage/completion_tokens").intValue()).isEqualTo(3);
   }
 
   @Test

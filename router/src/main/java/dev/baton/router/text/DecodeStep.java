@@ -1,15 +1,12 @@
 package dev.baton.router.text;
 
-import java.io.ByteArrayOutputStream;
-import java.nio.ByteBuffer;
-import java.nio.charset.CharacterCodingException;
-import java.nio.charset.StandardCharsets;
 import java.util.function.Consumer;
 
 /**
  * One step of a running decoder: takes token strings and passes on text, as soon as no later token
  * can change it. Stateful, for one text, single-threaded. Each does what the step of the same name
- * does in the Rust tokenizers library, where it sees all tokens at once.
+ * does in the Rust tokenizers library, where it sees all tokens at once; {@link ByteFallback} says
+ * where it differs.
  */
 sealed interface DecodeStep {
 
@@ -30,12 +27,13 @@ sealed interface DecodeStep {
   }
 
   /**
-   * Turns runs of tokens such as {@code <0xE2>} into text. A run that is not UTF-8 as a whole
-   * becomes one U+FFFD a byte, even for characters that were whole in it; so a run is held back
-   * until it ends.
+   * Turns tokens such as {@code <0xE2>} into text, a character as soon as it is whole: scripts
+   * without tokens of their own come as bytes alone, and would else come all at the end. The Rust
+   * library, which sees the end, makes every byte of a run of bytes U+FFFD when any of it is no
+   * UTF-8; here the rest of the run stays text, as in sentencepiece.
    */
   final class ByteFallback implements DecodeStep {
-    private final ByteArrayOutputStream run = new ByteArrayOutputStream();
+    private final Utf8 utf8 = new Utf8();
 
     /** The byte that a token such as {@code <0xE2>} stands for, or -1. */
     static int byteOf(String token) {
@@ -50,28 +48,25 @@ sealed interface DecodeStep {
     @Override
     public void take(String piece, Consumer<String> next) {
       int value = byteOf(piece);
-      if (value >= 0) {
-        run.write(value);
-      } else {
+      if (value < 0) {
         end(next);
         next.accept(piece);
+        return;
+      }
+      StringBuilder text = new StringBuilder();
+      utf8.take((byte) value, text);
+      if (!text.isEmpty()) {
+        next.accept(text.toString());
       }
     }
 
     @Override
     public void end(Consumer<String> next) {
-      if (run.size() == 0) {
-        return;
+      StringBuilder text = new StringBuilder();
+      utf8.end(text);
+      if (!text.isEmpty()) {
+        next.accept(text.toString());
       }
-      byte[] bytes = run.toByteArray();
-      run.reset();
-      String text;
-      try {
-        text = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString();
-      } catch (CharacterCodingException e) {
-        text = "\uFFFD".repeat(bytes.length);
-      }
-      next.accept(text);
     }
   }
 

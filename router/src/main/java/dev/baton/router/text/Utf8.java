@@ -1,9 +1,9 @@
 package dev.baton.router.text;
 
 /**
- * Bytes to text, a byte at a time, for byte-level tokens. What is not UTF-8 becomes U+FFFD, one for
- * each maximal part of a valid sequence (Unicode 3.9, table 3-7), as in Rust's lossy decoding; the
- * JDK's decoder gives fewer for encoded surrogates.
+ * Bytes to text, a byte at a time, for byte-level tokens and byte tokens. What is not UTF-8 becomes
+ * U+FFFD, one for each maximal part of a valid sequence (Unicode 3.9, table 3-7), as in Rust's
+ * lossy decoding; the JDK's decoder gives fewer for encoded surrogates.
  */
 final class Utf8 {
 

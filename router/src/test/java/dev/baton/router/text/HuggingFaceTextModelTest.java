@@ -63,6 +63,10 @@ final class HuggingFaceTextModelTest {
         int[] ids = random.ints(random.nextInt(40), 0, bound).toArray();
         boolean skip = random.nextBoolean();
         String expected = rust.decode(handle, Arrays.stream(ids).asLongStream().toArray(), skip);
+        if (name.equals("sentencepiece") && expected.contains("\uFFFD")) {
+          // It drops whole runs of bytes for one that is no text; the next test holds ours.
+          continue;
+        }
         assertThat(stream(model, new int[0], ids, skip))
             .as("seed %d, round %d, skip %s, ids %s", seed, round, skip, Arrays.toString(ids))
             .isEqualTo(expected);
@@ -89,6 +93,28 @@ final class HuggingFaceTextModelTest {
         joined.append(piece);
       }
       assertThat(joined.append(stream.finish())).hasToString(text);
+    }
+  }
+
+  @Test
+  void byteTokensBecomeTextCharacterByCharacterWhateverFollows() {
+    try (TextModel model = load("sentencepiece")) {
+      TextStream stream = model.stream(new int[0], List.of("\u0e02"), true);
+      StringBuilder joined = new StringBuilder();
+      // Thai, two characters of three bytes, then half of one.
+      for (byte b : "\u0e01\u0e04\u0e02".getBytes(StandardCharsets.UTF_8)) {
+        if (joined.length() < 2) {
+          joined.append(stream.append(3 + (b & 0xFF)));
+        }
+      }
+      assertThat(joined).hasToString("\u0e01\u0e04");
+      assertThat(stream.append(3 + 0xE0)).isEmpty();
+      assertThat(stream.append(3 + 'x')).isEqualTo("\uFFFDx");
+      for (byte b : "\u0e02".getBytes(StandardCharsets.UTF_8)) {
+        assertThat(stream.stopped()).isFalse();
+        assertThat(stream.append(3 + (b & 0xFF))).isEmpty();
+      }
+      assertThat(stream.stopped()).isTrue();
     }
   }
 
@@ -197,11 +223,12 @@ final class HuggingFaceTextModelTest {
         .isInstanceOf(TextModelException.class)
         .hasMessageContaining("generation_config.json");
     Files.writeString(
-        empty.resolve("generation_config.json"), "{\"temperature\": 0.6, \"top_k\": 20}");
+        empty.resolve("generation_config.json"),
+        "{\"temperature\": 0.6, \"top_k\": -1, \"top_p\": 7, \"repetition_penalty\": 1.05}");
     try (TextModel model = HuggingFaceTextModel.load(empty)) {
       assertThat(model.generationDefaults())
           .containsEntry("temperature", 0.6)
-          .containsEntry("top_k", 20.0)
+          .containsEntry("top_k", 0.0)
           .hasSize(2);
     }
   }
