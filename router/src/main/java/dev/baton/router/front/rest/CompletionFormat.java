@@ -5,6 +5,9 @@ import dev.baton.proto.inference.v1.TokenLogprob;
 import dev.baton.proto.worker.v1.SampledToken;
 import dev.baton.router.generation.Prompt;
 import dev.baton.router.text.TextModel;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.HexFormat;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.node.ArrayNode;
@@ -75,14 +78,31 @@ final class CompletionFormat extends ReplyFormat {
     ArrayNode offsets = node.putArray("text_offset");
     for (SampledToken token : tokens) {
       TokenLogprob chosen = chosen(token);
-      names.add(text.token(chosen.getTokenId()).text());
+      names.add(name(text, chosen.getTokenId()));
       values.add(finite(chosen.getLogprob()));
       ObjectNode top = tops.addObject();
       for (TokenLogprob other : token.getLogprobs().getTopList()) {
-        top.put(text.token(other.getTokenId()).text(), finite(other.getLogprob()));
+        // Of two tokens of one text the likelier, which comes first.
+        top.putIfAbsent(
+            name(text, other.getTokenId()), NODES.numberNode(finite(other.getLogprob())));
       }
       offsets.add(choice.offset(chosen.getTokenId()));
     }
     return node;
+  }
+
+  /**
+   * The token's text; one that is part of a character only is named by its bytes, as OpenAI does.
+   */
+  private static String name(TextModel text, int tokenId) {
+    TextModel.TokenText token = text.token(tokenId);
+    if (Arrays.equals(token.text().getBytes(StandardCharsets.UTF_8), token.bytes())) {
+      return token.text();
+    }
+    StringBuilder name = new StringBuilder("bytes:");
+    for (byte value : token.bytes()) {
+      name.append("\\x").append(HexFormat.of().toHexDigits(value));
+    }
+    return name.toString();
   }
 }
