@@ -46,6 +46,8 @@ struct Share {
                        const int32_t* indices, int32_t rows, int32_t width))                                           \
   KERNEL(sum_ranks, (const int64_t* parts, const int64_t* strides, int32_t ranks, int32_t rows, int32_t from,          \
                      int32_t to))                                                                                      \
+  KERNEL(combine_rows, (float* out, int64_t out_stride, const float* x, int64_t x_stride, const int32_t* slots,        \
+                        const float* weights, int32_t choices, int32_t rows, int32_t width))                           \
   KERNEL(convert, (uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, int64_t in_stride, int32_t rows, \
                    int32_t columns))                                                                                   \
   KERNEL(pack_linear, (uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, int64_t in_stride,           \

@@ -42,6 +42,9 @@ public interface Device extends AutoCloseable {
 
   StepBatch allocateStepBatch(int maxTokens, int maxSequences, int maxBlocks);
 
+  /** One rank's routing of up to {@code maxRows} rows to {@code chosen} of {@code experts}. */
+  Routing allocateRouting(int maxRows, int experts, int chosen);
+
   /**
    * The ops of {@code ranks} (1, 2, 4 or 8) ranks that meet in collectives. Each is then used by
    * one thread of its own.

@@ -1,5 +1,6 @@
 package dev.baton.device;
 
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -73,6 +74,37 @@ public interface Ops {
 
   /** {@code out = gate / (1 + exp(-gate)) * up}; {@code out} may be {@code gate}. */
   void siluMultiply(Tensor out, Tensor gate, Tensor up, int rows, int width);
+
+  /**
+   * Chooses {@code routing.chosen()} experts for each row by their scores: larger ones first, among
+   * equals the lower number. Their weights are the softmax of the scores, over the chosen alone
+   * when {@code normalize}, else over all experts.
+   *
+   * @param scores {@code [rows, experts]} float32
+   */
+  void route(Routing routing, Tensor scores, int rows, boolean normalize);
+
+  /**
+   * Copies each routed row of {@code x} to the slots of its experts: {@code out[rows * chosen,
+   * width]}.
+   */
+  void gatherRouted(Tensor out, Tensor x, Routing routing, int width);
+
+  /**
+   * Multiplies every slot by the weight of its expert, as {@link #linear} does.
+   *
+   * @param out {@code [rows * chosen, outputs]}
+   * @param x {@code [rows * chosen, inputs]}
+   * @param experts all of one shape, by number
+   */
+  void linearRouted(Tensor out, Tensor x, List<LinearWeight> experts, Routing routing);
+
+  /**
+   * {@code out[row] = sum of weight * x[slot]} over the row's experts in order of choice; out
+   * {@code [rows, width]}, x {@code [rows * chosen, width]}. For row-parallel experts {@code x}
+   * must have been completed by {@link #allReduce}, or the sum would depend on the number of ranks.
+   */
+  void combineRouted(Tensor out, Tensor x, Routing routing, int width);
 
   /**
    * Copies the rows of {@code x} that need logits to the first {@code batch.logitRows()} rows of

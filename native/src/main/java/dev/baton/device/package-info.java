@@ -25,8 +25,12 @@
  *       {@code fma(sum, correction, weight)}, lanes added by halves at the end; results times the
  *       correction once a tile, then values by fma in order of position; at last times {@code 1 /
  *       sum}. Positions that the query does not see add nothing and their slots may hold anything.
- *   <li><b>exp</b>: one polynomial of ours, the same operations in every tier and in the Java
- *       reference ({@code Canonical.exp}).
+ *   <li><b>routing</b>: experts by falling score, equal ones by rising number; weights {@code
+ *       exp(score - largest) / sum}, exp being StrictMath's rounded to float32, summed in order of
+ *       choice or, over all experts, of number; the experts' results are added in order of choice,
+ *       the first as a product, the others by fma, after each has been summed over the ranks.
+ *   <li><b>exp</b>, elsewhere: one polynomial of ours, the same operations in every tier and in the
+ *       Java reference ({@code Canonical.exp}).
  *   <li><b>bfloat16</b> stores round to nearest even; what is read is widened, exactly, and summed
  *       in float32.
  * </ul>

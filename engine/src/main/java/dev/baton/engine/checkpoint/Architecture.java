@@ -15,13 +15,18 @@ import java.util.stream.Stream;
  */
 public enum Architecture {
   /** Llama 2 and 3.x: grouped-query attention, gated SiLU, no biases. */
-  LLAMA("LlamaForCausalLM", new Defaults(0, 0, 2048), Window.NONE),
+  LLAMA("LlamaForCausalLM", new Defaults(0, 0, 2048, 1e-6, 1e4), Window.NONE),
   /** Mistral 7B and its kin: Llama with a sliding window, until version 0.2 took it away. */
-  MISTRAL("MistralForCausalLM", new Defaults(8, 0, 131_072), Window.EVERY_LAYER),
+  MISTRAL("MistralForCausalLM", new Defaults(8, 0, 131_072, 1e-6, 1e4), Window.EVERY_LAYER),
   /** Qwen 2 and 2.5: biases on query, key and value; a window on the upper layers at most. */
-  QWEN2("Qwen2ForCausalLM", new Defaults(32, 0, 32_768), Window.UPPER_LAYERS_IF_USED),
+  QWEN2("Qwen2ForCausalLM", new Defaults(32, 0, 32_768, 1e-6, 1e4), Window.UPPER_LAYERS_IF_USED),
   /** Qwen 3: no biases, a norm over each query and key head. */
-  QWEN3("Qwen3ForCausalLM", new Defaults(32, 128, 32_768), Window.UPPER_LAYERS_IF_USED);
+  QWEN3("Qwen3ForCausalLM", new Defaults(32, 128, 32_768, 1e-6, 1e4), Window.UPPER_LAYERS_IF_USED),
+  /** Mixtral: Mistral with a mixture of experts in every layer. */
+  MIXTRAL("MixtralForCausalLM", new Defaults(8, 0, 131_072, 1e-5, 1e6), Window.EVERY_LAYER),
+  /** Qwen 3 with a mixture of many small experts in most layers. */
+  QWEN3_MOE(
+      "Qwen3MoeForCausalLM", new Defaults(4, 0, 32_768, 1e-6, 1e4), Window.EVERY_LAYER_IF_USED);
 
   private final String configName;
   private final Defaults defaults;
@@ -38,13 +43,18 @@ public enum Architecture {
    *
    * @param kvHeads 0 = as many as query heads
    * @param headDim 0 = hidden size by heads
+   * @param normEpsilon of every norm
+   * @param ropeTheta base of the rotary frequencies
    */
-  record Defaults(int kvHeads, int headDim, int contextLength) {}
+  record Defaults(
+      int kvHeads, int headDim, int contextLength, double normEpsilon, double ropeTheta) {}
 
   /** Which layers have the sliding window that {@code sliding_window} of config.json gives. */
   enum Window {
     NONE,
     EVERY_LAYER,
+    /** Only with {@code use_sliding_window}. */
+    EVERY_LAYER_IF_USED,
     /** Only with {@code use_sliding_window}, from layer {@code max_window_layers} upwards. */
     UPPER_LAYERS_IF_USED
   }
@@ -60,7 +70,7 @@ public enum Architecture {
 
   /** Each query and key head is normed before its rotation. */
   public boolean headNorms() {
-    return this == QWEN3;
+    return this == QWEN3 || this == QWEN3_MOE;
   }
 
   Window window() {
@@ -119,11 +129,27 @@ public enum Architecture {
         shapes.put(names.keyNorm(), List.of(config.headDim()));
       }
       shapes.put(names.postAttentionNorm(), List.of(hidden));
-      shapes.put(names.gate(), List.of(inner, hidden));
-      shapes.put(names.up(), List.of(inner, hidden));
-      shapes.put(names.down(), List.of(hidden, inner));
+      Mixture mixture = config.mixtureIn(layer);
+      if (mixture == null) {
+        shapes.put(names.gate(), List.of(inner, hidden));
+        shapes.put(names.up(), List.of(inner, hidden));
+        shapes.put(names.down(), List.of(hidden, inner));
+      } else {
+        putExperts(shapes, layer, mixture, hidden);
+      }
     }
     return shapes;
+  }
+
+  private void putExperts(
+      Map<String, List<Integer>> shapes, int layer, Mixture mixture, int hidden) {
+    shapes.put(new TensorNames(layer).router(this), List.of(mixture.experts(), hidden));
+    for (int expert = 0; expert < mixture.experts(); expert++) {
+      TensorNames.Expert names = new TensorNames(layer).expert(this, expert);
+      shapes.put(names.gate(), List.of(mixture.innerSize(), hidden));
+      shapes.put(names.up(), List.of(mixture.innerSize(), hidden));
+      shapes.put(names.down(), List.of(hidden, mixture.innerSize()));
+    }
   }
 
   /**

@@ -1,11 +1,14 @@
 package dev.baton.engine.checkpoint;
 
+import static java.util.stream.Collectors.toSet;
+
 import dev.baton.device.DType;
 import dev.baton.engine.EngineException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Collections;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
@@ -25,6 +28,8 @@ public final class ConfigReader {
   private static final int MAX_HEAD_DIM = 512;
 
   private static final int MAX_CONTEXT = 1 << 27;
+
+  private static final int MAX_EXPERTS = 1 << 12;
 
   private static final int DEFAULT_WINDOW = 4096;
 
@@ -62,10 +67,11 @@ public final class ConfigReader {
         heads,
         kvHeads,
         headDim(json, architecture, hidden, heads),
-        (float) json.positive("rms_norm_eps", 1e-6),
-        ropeTheta(json),
+        (float) json.positive("rms_norm_eps", architecture.defaults().normEpsilon()),
+        ropeTheta(json, architecture),
         ropeScaling(json),
         windows(json, architecture, layers),
+        mixture(json, architecture, layers),
         json.flag("tie_word_embeddings", false),
         json.integer(
             "max_position_embeddings", 1, MAX_CONTEXT, architecture.defaults().contextLength()),
@@ -137,6 +143,8 @@ public final class ConfigReader {
     return switch (architecture.window()) {
       case NONE -> Collections.nCopies(layers, 0);
       case EVERY_LAYER -> Collections.nCopies(layers, window(json));
+      case EVERY_LAYER_IF_USED ->
+          Collections.nCopies(layers, json.flag("use_sliding_window", false) ? window(json) : 0);
       case UPPER_LAYERS_IF_USED -> {
         int window = json.flag("use_sliding_window", false) ? window(json) : 0;
         if (json.has("layer_types")) {
@@ -172,11 +180,49 @@ public final class ConfigReader {
         .toList();
   }
 
-  private static double ropeTheta(JsonObject json) {
+  private static @Nullable Mixture mixture(JsonObject json, Architecture architecture, int layers) {
+    return switch (architecture) {
+      case LLAMA, MISTRAL, QWEN2, QWEN3 -> null;
+      case MIXTRAL -> {
+        int experts = json.integer("num_local_experts", 1, MAX_EXPERTS);
+        Set<Integer> all = IntStream.range(0, layers).boxed().collect(toSet());
+        int inner = json.integer("intermediate_size", 1, MAX_WIDTH);
+        yield new Mixture(experts, chosen(json, experts), inner, true, all);
+      }
+      case QWEN3_MOE -> qwenMixture(json, layers);
+    };
+  }
+
+  private static @Nullable Mixture qwenMixture(JsonObject json, int layers) {
+    // Transformers 5 writes the field by its general name.
+    String count = json.has("num_experts") ? "num_experts" : "num_local_experts";
+    int experts = json.integer(count, 1, MAX_EXPERTS);
+    int step = json.integer("decoder_sparse_step", 1, MAX_LAYERS, 1);
+    List<Integer> dense = json.integers("mlp_only_layers", 0, MAX_LAYERS);
+    Set<Integer> sparse =
+        IntStream.range(0, layers)
+            .filter(layer -> (layer + 1) % step == 0 && !dense.contains(layer))
+            .boxed()
+            .collect(toSet());
+    return sparse.isEmpty()
+        ? null
+        : new Mixture(
+            experts,
+            chosen(json, experts),
+            json.integer("moe_intermediate_size", 1, MAX_WIDTH),
+            json.flag("norm_topk_prob", false),
+            sparse);
+  }
+
+  private static int chosen(JsonObject json, int experts) {
+    return json.integer("num_experts_per_tok", 1, experts);
+  }
+
+  private static double ropeTheta(JsonObject json, Architecture architecture) {
     if (json.has("rope_parameters") && json.object("rope_parameters").has("rope_theta")) {
       return json.object("rope_parameters").positive("rope_theta");
     }
-    return json.positive("rope_theta", 10_000);
+    return json.positive("rope_theta", architecture.defaults().ropeTheta());
   }
 
   private static RopeScaling ropeScaling(JsonObject json) {

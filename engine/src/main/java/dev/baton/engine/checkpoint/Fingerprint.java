@@ -12,6 +12,8 @@ import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
+import java.util.TreeSet;
+import org.jspecify.annotations.Nullable;
 
 /**
  * SHA-256 over everything that decides which KV a token sequence gives: the numerics of this
@@ -73,7 +75,7 @@ public final class Fingerprint {
           case RopeScaling.Llama3(double factor, double low, double high, int original) ->
               "llama3 %s %s %s %d".formatted(factor, low, high, original);
         };
-    return "%s vocabulary=%d hidden=%d inner=%d layers=%d heads=%d/%d/%d epsilon=%s theta=%s rope=%s windows=%s tied=%s"
+    return "%s vocabulary=%d hidden=%d inner=%d layers=%d heads=%d/%d/%d epsilon=%s theta=%s rope=%s windows=%s mixture=%s tied=%s"
         .formatted(
             config.architecture().configName(),
             config.vocabularySize(),
@@ -87,7 +89,20 @@ public final class Fingerprint {
             config.ropeTheta(),
             rope,
             config.windows(),
+            mixture(config.mixture()),
             config.tiedEmbeddings());
+  }
+
+  private static String mixture(@Nullable Mixture mixture) {
+    return mixture == null
+        ? "none"
+        : "%d/%d inner=%d normalized=%s layers=%s"
+            .formatted(
+                mixture.chosen(),
+                mixture.experts(),
+                mixture.innerSize(),
+                mixture.normalized(),
+                new TreeSet<>(mixture.layers()));
   }
 
   private void tensor(CheckpointTensor tensor) {

@@ -86,6 +86,31 @@ public record TensorNames(int layer) {
     return of("mlp.down_proj");
   }
 
+  /** {@code [experts, hidden]}. */
+  public String router(Architecture architecture) {
+    return of(mixture(architecture) + ".gate");
+  }
+
+  public Expert expert(Architecture architecture, int expert) {
+    String prefix = mixture(architecture) + ".experts." + expert + ".";
+    return architecture == Architecture.MIXTRAL
+        ? new Expert(of(prefix + "w1"), of(prefix + "w3"), of(prefix + "w2"))
+        : new Expert(of(prefix + "gate_proj"), of(prefix + "up_proj"), of(prefix + "down_proj"));
+  }
+
+  /**
+   * The tensors of one expert.
+   *
+   * @param gate {@code [intermediate, hidden]}
+   * @param up likewise
+   * @param down {@code [hidden, intermediate]}
+   */
+  public record Expert(String gate, String up, String down) {}
+
+  private static String mixture(Architecture architecture) {
+    return architecture == Architecture.MIXTRAL ? "block_sparse_moe" : "mlp";
+  }
+
   private String of(String part) {
     return "model.layers." + layer + "." + part + ".weight";
   }

@@ -3,6 +3,7 @@ package dev.baton.engine.model;
 import dev.baton.device.DType;
 import dev.baton.device.Device;
 import dev.baton.device.Tensor;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One rank's working memory, allocated once for the largest step; all float32, one row a token.
@@ -16,6 +17,7 @@ import dev.baton.device.Tensor;
  * @param delta what a block adds to the stream {@code [tokens, hidden]}
  * @param gate {@code [tokens, intermediate]} of the rank
  * @param up likewise
+ * @param mixture null for a model without one
  * @param last rows of the stream that need logits {@code [logitRows, hidden]}
  * @param logits {@code [logitRows, vocabulary]} of the rank
  */
@@ -29,6 +31,7 @@ record Activations(
     Tensor delta,
     Tensor gate,
     Tensor up,
+    @Nullable MixtureActivations mixture,
     Tensor last,
     Tensor logits) {
 
@@ -44,6 +47,7 @@ record Activations(
         device.allocate(DType.FLOAT32, tokens, hidden),
         device.allocate(DType.FLOAT32, tokens, shard.inner().size()),
         device.allocate(DType.FLOAT32, tokens, shard.inner().size()),
+        MixtureActivations.allocate(device, shard, tokens),
         device.allocate(DType.FLOAT32, logitRows, hidden),
         device.allocate(DType.FLOAT32, logitRows, shard.vocabulary().size()));
   }
@@ -56,6 +60,7 @@ record Activations(
             + 2L * shard.queries().size()
             + 2L * shard.keys().size()
             + 2L * shard.inner().size();
-    return (tokens * perToken + logitRows * (hidden + shard.vocabulary().size())) * Float.BYTES;
+    return MixtureActivations.bytes(shard, tokens)
+        + (tokens * perToken + logitRows * (hidden + shard.vocabulary().size())) * Float.BYTES;
   }
 }

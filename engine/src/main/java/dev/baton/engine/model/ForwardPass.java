@@ -1,9 +1,12 @@
 package dev.baton.engine.model;
 
+import static java.util.Objects.requireNonNull;
+
 import dev.baton.device.KvCache;
 import dev.baton.device.Ops;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
+import dev.baton.engine.checkpoint.Mixture;
 import dev.baton.engine.checkpoint.ModelConfig;
 
 /**
@@ -59,10 +62,13 @@ final class ForwardPass {
       LayerWeights w = weights.layers().get(layer);
       ops.rmsNorm(act.normed(), act.stream(), w.inputNorm(), epsilon, rows, hidden);
       attend(layer, w.attention(), rows);
-      addToStream(rows);
+      ops.add(act.stream(), act.delta(), rows, hidden);
       ops.rmsNorm(act.normed(), act.stream(), w.postAttentionNorm(), epsilon, rows, hidden);
-      feedForward(w, rows);
-      addToStream(rows);
+      switch (w.feedForward()) {
+        case FeedForwardWeights.Dense dense -> feedForward(dense, rows);
+        case FeedForwardWeights.Experts experts -> mixture(experts, rows);
+      }
+      ops.add(act.stream(), act.delta(), rows, hidden);
     }
     if (batch.logitRows() > 0) {
       outputLayer(batch.logitRows());
@@ -91,18 +97,35 @@ final class ForwardPass {
     int window = shard.config().windows().get(layer);
     ops.attention(act.attended(), act.query(), cache, layer, batch, scale, window);
     ops.linear(act.delta(), act.attended(), w.output(), null, rows);
+    ops.allReduce(act.delta(), rows, hidden);
   }
 
-  private void feedForward(LayerWeights w, int rows) {
+  private void feedForward(FeedForwardWeights.Dense w, int rows) {
     ops.linear(act.gate(), act.normed(), w.gate(), null, rows);
     ops.linear(act.up(), act.normed(), w.up(), null, rows);
     ops.siluMultiply(act.gate(), act.gate(), act.up(), rows, shard.inner().size());
     ops.linear(act.delta(), act.gate(), w.down(), null, rows);
+    ops.allReduce(act.delta(), rows, hidden);
   }
 
-  private void addToStream(int rows) {
-    ops.allReduce(act.delta(), rows, hidden);
-    ops.add(act.stream(), act.delta(), rows, hidden);
+  /**
+   * Every rank routes alike, from the same scores. Each expert's result is summed over the ranks
+   * before a token's experts are added up: the other order would move fewer bytes, but its sums
+   * would depend on the number of ranks.
+   */
+  private void mixture(FeedForwardWeights.Experts w, int rows) {
+    MixtureActivations own = requireNonNull(act.mixture());
+    Mixture mixture = requireNonNull(shard.config().mixture());
+    int slots = rows * mixture.chosen();
+    ops.linear(own.scores(), act.normed(), w.router(), null, rows);
+    ops.route(own.routing(), own.scores(), rows, mixture.normalized());
+    ops.gatherRouted(own.slots(), act.normed(), own.routing(), hidden);
+    ops.linearRouted(own.gate(), own.slots(), w.gates(), own.routing());
+    ops.linearRouted(own.up(), own.slots(), w.ups(), own.routing());
+    ops.siluMultiply(own.gate(), own.gate(), own.up(), slots, shard.expertInner().size());
+    ops.linearRouted(own.slots(), own.gate(), w.downs(), own.routing());
+    ops.allReduce(own.slots(), slots, hidden);
+    ops.combineRouted(act.delta(), own.slots(), own.routing(), hidden);
   }
 
   private void outputLayer(int rows) {

@@ -1,6 +1,5 @@
 package dev.baton.engine.model;
 
-import dev.baton.device.LinearWeight;
 import dev.baton.device.Tensor;
 
 /** One rank's weights of one layer; norms are whole and shared by the ranks of a host device. */
@@ -8,6 +7,4 @@ record LayerWeights(
     Tensor inputNorm,
     AttentionWeights attention,
     Tensor postAttentionNorm,
-    LinearWeight gate,
-    LinearWeight up,
-    LinearWeight down) {}
+    FeedForwardWeights feedForward) {}

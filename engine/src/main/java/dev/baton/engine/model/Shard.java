@@ -2,6 +2,7 @@ package dev.baton.engine.model;
 
 import dev.baton.device.LinearWeight;
 import dev.baton.engine.EngineException;
+import dev.baton.engine.checkpoint.Mixture;
 import dev.baton.engine.checkpoint.ModelConfig;
 
 /**
@@ -23,13 +24,15 @@ record Shard(ModelConfig config, int rank, int ranks) {
     if (config.kvHeads() % ranks != 0 && ranks % config.kvHeads() != 0) {
       throw refused(ranks, "a divisor or a multiple of num_key_value_heads, " + config.kvHeads());
     }
-    int narrowest = Math.min(config.intermediateSize(), config.vocabularySize());
-    if (ranks > 1 && narrowest < LinearWeight.PARTIALS) {
-      throw refused(
-          ranks,
-          "1, for intermediate_size %d and vocab_size %d"
-              .formatted(config.intermediateSize(), config.vocabularySize()));
+    if (ranks > 1 && narrowest(config) < LinearWeight.PARTIALS) {
+      throw refused(ranks, "1, for a width of %d".formatted(narrowest(config)));
     }
+  }
+
+  private static int narrowest(ModelConfig config) {
+    int narrowest = Math.min(config.intermediateSize(), config.vocabularySize());
+    Mixture mixture = config.mixture();
+    return mixture == null ? narrowest : Math.min(narrowest, mixture.innerSize());
   }
 
   private static EngineException refused(int ranks, String expected) {
@@ -65,8 +68,14 @@ record Shard(ModelConfig config, int rank, int ranks) {
     return new Range(from, from + kvHeads() * config.headDim());
   }
 
+  /** Of feed-forward parts that are no mixture. */
   Range inner() {
-    return even(config.intermediateSize());
+    return even(config.denseSize());
+  }
+
+  /** Of each expert of a mixture. */
+  Range expertInner() {
+    return even(config.mixture() == null ? 0 : config.mixture().innerSize());
   }
 
   Range vocabulary() {

@@ -6,8 +6,10 @@ import dev.baton.device.LinearWeight;
 import dev.baton.device.Tensor;
 import dev.baton.device.WeightSlice;
 import dev.baton.engine.EngineException;
+import dev.baton.engine.checkpoint.Architecture;
 import dev.baton.engine.checkpoint.Checkpoint;
 import dev.baton.engine.checkpoint.CheckpointTensor;
+import dev.baton.engine.checkpoint.Mixture;
 import dev.baton.engine.checkpoint.ModelConfig;
 import dev.baton.engine.checkpoint.TensorNames;
 import java.util.ArrayList;
@@ -113,14 +115,11 @@ record WeightLoader(Device device, Checkpoint checkpoint, ModelConfig config, DT
   }
 
   private LayerWeights layer(Shard shard, SharedWeights shared, int layer) {
-    TensorNames names = new TensorNames(layer);
     return new LayerWeights(
         shared.inputNorms().get(layer),
         attention(shard, shared, layer),
         shared.postAttentionNorms().get(layer),
-        rows(names.gate(), shard.inner()),
-        rows(names.up(), shard.inner()),
-        columns(names.down(), shard.inner()));
+        feedForward(shard, layer));
   }
 
   private AttentionWeights attention(Shard shard, SharedWeights shared, int layer) {
@@ -139,15 +138,43 @@ record WeightLoader(Device device, Checkpoint checkpoint, ModelConfig config, DT
         norms ? shared.keyNorms().get(layer) : null);
   }
 
+  private FeedForwardWeights feedForward(Shard shard, int layer) {
+    TensorNames names = new TensorNames(layer);
+    Mixture mixture = config.mixtureIn(layer);
+    if (mixture == null) {
+      return new FeedForwardWeights.Dense(
+          rows(names.gate(), shard.inner()),
+          rows(names.up(), shard.inner()),
+          columns(names.down(), shard.inner()));
+    }
+    Architecture architecture = config.architecture();
+    List<LinearWeight> gates = new ArrayList<>();
+    List<LinearWeight> ups = new ArrayList<>();
+    List<LinearWeight> downs = new ArrayList<>();
+    for (int each = 0; each < mixture.experts(); each++) {
+      TensorNames.Expert expert = names.expert(architecture, each);
+      gates.add(rows(expert.gate(), shard.expertInner()));
+      ups.add(rows(expert.up(), shard.expertInner()));
+      downs.add(columns(expert.down(), shard.expertInner()));
+    }
+    Shard.Range all = new Shard.Range(0, mixture.experts());
+    return new FeedForwardWeights.Experts(rows(names.router(architecture), all), gates, ups, downs);
+  }
+
   /** Bytes that {@link #shared} and {@link #shards} take, not counting padding. */
   static long bytes(ModelConfig config, int ranks, DType dtype) {
     long hidden = config.hiddenSize();
     long matrices = 2L * config.vocabularySize() * hidden;
     for (int rank = 0; rank < ranks; rank++) {
       Shard shard = new Shard(config, rank, ranks);
-      long perLayer =
-          2L * shard.queries().size() + 2L * shard.keys().size() + 3L * shard.inner().size();
-      matrices += config.layers() * perLayer * hidden;
+      for (int layer = 0; layer < config.layers(); layer++) {
+        matrices += (2L * shard.queries().size() + 2L * shard.keys().size()) * hidden;
+        Mixture mixture = config.mixtureIn(layer);
+        matrices +=
+            mixture == null
+                ? 3L * shard.inner().size() * hidden
+                : mixture.experts() * (3L * shard.expertInner().size() + 1) * hidden;
+      }
     }
     // Biases and head norms are too small to count: less than a row of each matrix.
     long norms = (2L * config.layers() + 1) * hidden;

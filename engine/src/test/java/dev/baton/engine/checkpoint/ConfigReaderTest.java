@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.Collections;
 import java.util.List;
 import java.util.Random;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -52,6 +53,7 @@ class ConfigReaderTest {
                 500000,
                 new RopeScaling.Llama3(32, 1, 4, 8192),
                 Collections.nCopies(16, 0),
+                null,
                 true,
                 131072,
                 DType.BFLOAT16,
@@ -130,6 +132,55 @@ class ConfigReaderTest {
   }
 
   @Test
+  void everyLayerOfMixtralIsAMixtureOfItsOwnInnerSize() throws IOException {
+    ModelConfig config = read(mixtral().json());
+    assertThat(config.mixture()).isEqualTo(new Mixture(6, 2, 44, true, Set.of(0, 1)));
+    assertThat(config.denseSize()).isZero();
+    assertThat(config.normEpsilon()).isEqualTo(1e-5f);
+    assertThat(config.ropeTheta()).isEqualTo(1e6);
+    assertThat(config.windows()).containsExactly(4096, 4096);
+    refuses(mixtral().with("num_experts_per_tok", 7).json(), "a whole number from 1 to 6");
+    refuses(mixtral().with("num_local_experts", "null").json(), "num_local_experts: missing");
+  }
+
+  @Test
+  void someLayersOfQwenMayHaveNoMixture() throws IOException {
+    TinyModel model = qwenMixture();
+    assertThat(read(model.json()).mixture())
+        .isEqualTo(new Mixture(6, 2, 10, false, Set.of(0, 1, 2, 3)));
+    assertThat(read(model.json()).windows()).containsOnly(0);
+    model.with("norm_topk_prob", true).with("decoder_sparse_step", 2);
+    assertThat(read(model.json()).mixture()).isEqualTo(new Mixture(6, 2, 10, true, Set.of(1, 3)));
+    ModelConfig config = read(model.with("mlp_only_layers", "[3]").json());
+    assertThat(config.mixtureIn(3)).isNull();
+    assertThat(config.mixtureIn(1)).isNotNull();
+    assertThat(config.denseSize()).isEqualTo(44);
+    assertThat(read(model.with("mlp_only_layers", "[1, 3]").json()).mixture()).isNull();
+  }
+
+  @Test
+  void readsTheNumberOfQwensExpertsUnderItsNewNameToo() throws IOException {
+    String old = qwenMixture().json();
+    assertThat(read(old.replace("num_experts\"", "num_local_experts\""))).isEqualTo(read(old));
+  }
+
+  private static TinyModel mixtral() {
+    return new TinyModel()
+        .with("architectures", "[\"MixtralForCausalLM\"]")
+        .with("num_local_experts", 6)
+        .with("num_experts_per_tok", 2);
+  }
+
+  private static TinyModel qwenMixture() {
+    return new TinyModel()
+        .with("architectures", "[\"Qwen3MoeForCausalLM\"]")
+        .with("num_hidden_layers", 4)
+        .with("num_experts", 6)
+        .with("num_experts_per_tok", 2)
+        .with("moe_intermediate_size", 10);
+  }
+
+  @Test
   void transformersIgnoresAWindowOfLlamaAndSoDoWe() throws IOException {
     assertThat(read(new TinyModel().with("sliding_window", 24).json()).windows())
         .containsExactly(0, 0);
@@ -150,7 +201,8 @@ class ConfigReaderTest {
       delimiter = '|',
       value = {
         "architectures           | [\"GPT2LMHeadModel\"]        | GPT2LMHeadModel (expected: one of"
-            + " LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM",
+            + " LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM,"
+            + " MixtralForCausalLM, Qwen3MoeForCausalLM",
         "rope_parameters         | {\"full_attention\": {}}      | one rotation for all layers",
         "architectures           | []                           | a list of one name",
         "architectures           | null                         | architectures: missing",

@@ -6,6 +6,7 @@ import dev.baton.device.KvCache;
 import dev.baton.device.KvShape;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Ops;
+import dev.baton.device.Routing;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
@@ -73,6 +74,11 @@ final class FailingDevice implements Device {
   @Override
   public StepBatch allocateStepBatch(int maxTokens, int maxSequences, int maxBlocks) {
     return device.allocateStepBatch(maxTokens, maxSequences, maxBlocks);
+  }
+
+  @Override
+  public Routing allocateRouting(int maxRows, int experts, int chosen) {
+    return device.allocateRouting(maxRows, experts, chosen);
   }
 
   @Override

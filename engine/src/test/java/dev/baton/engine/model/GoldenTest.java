@@ -17,6 +17,12 @@ class GoldenTest {
   /** A smaller margin may go either way in bfloat16. */
   private static final double CLOSE_CALL = 2e-2;
 
+  /**
+   * Rounding KV to bfloat16 may change which expert is a token's last: in transformers as here, by
+   * 0.104 in the third case of qwen3-moe.
+   */
+  private static final double OTHER_EXPERT = 0.15;
+
   @ParameterizedTest(name = "{0} in {1}, TP {2}, chunks of {3}")
   @CsvSource({
     "llama-gqa, FLOAT32, 1, 256",
@@ -39,21 +45,36 @@ class GoldenTest {
     "qwen3, FLOAT32, 4, 16",
     "qwen3, BFLOAT16, 1, 256",
     "qwen3, BFLOAT16, 2, 1",
+    "mixtral, FLOAT32, 1, 256",
+    "mixtral, FLOAT32, 4, 16",
+    "mixtral, BFLOAT16, 1, 256",
+    "mixtral, BFLOAT16, 2, 1",
+    "qwen3-moe, FLOAT32, 1, 256",
+    "qwen3-moe, FLOAT32, 4, 16",
+    "qwen3-moe, BFLOAT16, 1, 256",
+    "qwen3-moe, BFLOAT16, 2, 1",
   })
   void agreesWithTransformers(String name, Precision precision, int tensorParallel, int chunk) {
     Path model = Loaded.GOLDEN.resolve(name);
     JsonNode golden = JsonMapper.shared().readTree(model.resolve("golden.json"));
     try (Loaded loaded = new Loaded(Loaded.options(model, precision, tensorParallel))) {
       for (JsonNode answer : golden.get("cases")) {
-        compare(loaded, answer, precision, chunk);
+        compare(loaded, answer, precision, tolerance(name, precision), chunk);
       }
     }
   }
 
-  private static void compare(Loaded loaded, JsonNode answer, Precision precision, int chunk) {
+  private static double tolerance(String name, Precision precision) {
+    if (precision == Precision.FLOAT32) {
+      return 1e-3;
+    }
+    return name.equals("qwen3-moe") ? OTHER_EXPERT : 5e-2;
+  }
+
+  private static void compare(
+      Loaded loaded, JsonNode answer, Precision precision, double tolerance, int chunk) {
     int[] prompt = ints(answer.get("prompt"));
     int[] greedy = ints(answer.get("greedy"));
-    double tolerance = precision == Precision.FLOAT32 ? 1e-3 : 5e-2;
     Loaded.Sequence sequence = loaded.new Sequence(prompt.length + greedy.length);
     float[] logits = sequence.prefill(prompt, chunk);
     for (int step = 0; step < greedy.length; step++) {

@@ -69,7 +69,7 @@ class SameBitsTest {
       value = Precision.class,
       names = {"FLOAT32", "BFLOAT16"})
   void anyNumberOfRanksComputesTheSame(Precision precision) throws IOException {
-    for (Path model : and(families(), gqa(), stories(), replicas(), odd())) {
+    for (Path model : and(families(), gqa(), stories(), replicas(), odd(), mixed())) {
       Trace first = null;
       for (int ranks : degrees(model)) {
         Trace trace = alone(Loaded.options(model, precision, ranks), PROMPT);
@@ -145,7 +145,7 @@ class SameBitsTest {
       value = Precision.class,
       names = {"FLOAT32", "BFLOAT16"})
   void theNativeKernelsComputeWhatTheJavaReferenceComputes(Precision precision) throws IOException {
-    for (Path model : and(families(), gqa(), stories(), replicas(), odd())) {
+    for (Path model : and(families(), gqa(), stories(), replicas(), odd(), mixed())) {
       EngineOptions options = Loaded.options(model, precision, 2);
       alone(options, 30, ReferenceDevice.open())
           .requireSame(alone(options, 30, CpuDevice.open()), model + " against the reference");
@@ -265,7 +265,9 @@ class SameBitsTest {
 
   /** One small model of each other family. */
   private static List<Path> families() {
-    return Stream.of("mistral-window", "qwen2", "qwen3").map(Loaded.GOLDEN::resolve).toList();
+    return Stream.of("mistral-window", "qwen2", "qwen3", "mixtral", "qwen3-moe")
+        .map(Loaded.GOLDEN::resolve)
+        .toList();
   }
 
   private static List<Path> and(List<Path> models, Path... more) {
@@ -295,6 +297,23 @@ class SameBitsTest {
         .with("intermediate_size", 61)
         .with("max_position_embeddings", 256)
         .write(directory.resolve("replicas"));
+  }
+
+  /** Dense layers between mixtures, and inner widths that 8 does not divide. */
+  private static Path mixed() throws IOException {
+    return new TinyModel()
+        .with("architectures", "[\"Qwen3MoeForCausalLM\"]")
+        .with("vocab_size", 512)
+        .with("num_hidden_layers", 3)
+        .with("num_attention_heads", 8)
+        .with("num_key_value_heads", 2)
+        .with("intermediate_size", 61)
+        .with("num_experts", 11)
+        .with("num_experts_per_tok", 4)
+        .with("moe_intermediate_size", 29)
+        .with("mlp_only_layers", "[1]")
+        .with("max_position_embeddings", 256)
+        .write(directory.resolve("mixed"));
   }
 
   /** Nothing is a multiple of anything: 6 heads of 10, 3 KV heads of their own, 41 tokens. */

@@ -60,7 +60,7 @@ class ShardTest {
     "6, 2, 64, 4, 'tensorParallel: 4 (expected: a divisor of num_attention_heads, 6)'",
     "12, 3, 64, 2, 'tensorParallel: 2 (expected: a divisor or a multiple of num_key_value_heads,"
         + " 3)'",
-    "8, 8, 7, 2, 'tensorParallel: 2 (expected: 1, for intermediate_size 7'",
+    "8, 8, 7, 2, 'tensorParallel: 2 (expected: 1, for a width of 7'",
   })
   void refusesACutThatTheModelDoesNotAllow(
       int heads, int kvHeads, int inner, int ranks, String reason) throws IOException {

@@ -61,6 +61,7 @@ final class CpuKernels {
   private static final MethodHandle ADD = kernel("add");
   private static final MethodHandle GATHER_ROWS = kernel("gather_rows");
   private static final MethodHandle SUM_RANKS = kernel("sum_ranks");
+  private static final MethodHandle COMBINE_ROWS = kernel("combine_rows");
   private static final MethodHandle CONVERT = kernel("convert");
   private static final MethodHandle PACK_LINEAR = kernel("pack_linear");
   private static final MethodHandle COPY_KV = kernel("copy_kv");
@@ -74,6 +75,7 @@ final class CpuKernels {
   private final MemorySegment add;
   private final MemorySegment gatherRows;
   private final MemorySegment sumRanks;
+  private final MemorySegment combineRows;
   private final MemorySegment convert;
   private final MemorySegment packLinear;
   private final MemorySegment copyKv;
@@ -91,6 +93,7 @@ final class CpuKernels {
     add = address("add");
     gatherRows = address("gather_rows");
     sumRanks = address("sum_ranks");
+    combineRows = address("combine_rows");
     convert = address("convert");
     packLinear = address("pack_linear");
     copyKv = address("copy_kv");
@@ -351,6 +354,37 @@ final class CpuKernels {
       long team, int parts, long addresses, long strides, int ranks, int rows, int from, int to) {
     try {
       SUM_RANKS.invokeExact(sumRanks, team, parts, addresses, strides, ranks, rows, from, to);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void combineRows(
+      long team,
+      int parts,
+      long out,
+      long outStride,
+      long x,
+      long xStride,
+      long slots,
+      long weights,
+      int choices,
+      int rows,
+      int width) {
+    try {
+      COMBINE_ROWS.invokeExact(
+          combineRows,
+          team,
+          parts,
+          out,
+          outStride,
+          x,
+          xStride,
+          slots,
+          weights,
+          choices,
+          rows,
+          width);
     } catch (Throwable e) {
       throw unexpected(e);
     }

@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import dev.baton.device.KvShape;
 import dev.baton.device.Tensor;
 import dev.baton.device.host.HostOps;
+import dev.baton.device.host.HostRouting;
 import dev.baton.device.host.HostStepBatch;
 import dev.baton.device.host.RankGroup;
 import java.lang.foreign.MemorySegment;
@@ -190,6 +191,22 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
         up.address(),
         up.columns(),
         rows,
+        width);
+  }
+
+  @Override
+  protected void combineRows(Tensor out, Tensor x, HostRouting routing, int width) {
+    kernels.combineRows(
+        team.address(),
+        team.parts(routing.rows(), (long) routing.rows() * routing.chosen() * width / ELEMENTS),
+        out.address(),
+        out.columns(),
+        x.address(),
+        x.columns(),
+        open(routing.slots()).address(),
+        routing.weights().address(),
+        routing.chosen(),
+        routing.rows(),
         width);
   }
 

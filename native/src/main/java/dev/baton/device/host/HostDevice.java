@@ -10,6 +10,7 @@ import dev.baton.device.KvCache;
 import dev.baton.device.KvShape;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Ops;
+import dev.baton.device.Routing;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
@@ -126,6 +127,11 @@ public abstract class HostDevice<C extends KvCache> implements Device {
   @Override
   public final StepBatch allocateStepBatch(int maxTokens, int maxSequences, int maxBlocks) {
     return new HostStepBatch(memory, maxTokens, maxSequences, maxBlocks);
+  }
+
+  @Override
+  public final Routing allocateRouting(int maxRows, int experts, int chosen) {
+    return new HostRouting(memory, maxRows, experts, chosen);
   }
 
   @Override

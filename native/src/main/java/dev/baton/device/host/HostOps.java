@@ -7,9 +7,11 @@ import dev.baton.device.KvCache;
 import dev.baton.device.KvShape;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Ops;
+import dev.baton.device.Routing;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -71,6 +73,9 @@ public abstract class HostOps<W extends LinearWeight, C extends KvCache> impleme
   protected abstract void addRows(Tensor x, Tensor y, int rows, int width);
 
   protected abstract void siluMultiplyRows(Tensor out, Tensor gate, Tensor up, int rows, int width);
+
+  /** {@code out[row] = sum of weights[row, j] * x[slots[row, j]]}, all bounds checked. */
+  protected abstract void combineRows(Tensor out, Tensor x, HostRouting routing, int width);
 
   /** Puts the tree sum of all {@code parts} in columns [from, to) into each of them. */
   protected abstract void sumRanks(Tensor[] parts, int rows, int from, int to);
@@ -188,6 +193,63 @@ public abstract class HostOps<W extends LinearWeight, C extends KvCache> impleme
     require("gate", gate, rows, width);
     require("up", up, rows, width);
     siluMultiplyRows(out, gate, up, rows, width);
+  }
+
+  @Override
+  public final void route(Routing routing, Tensor scores, int rows, boolean normalize) {
+    HostRouting own = own("routing", HostRouting.class, routing);
+    if (rows < 0 || rows > own.maxRows()) {
+      throw new IllegalArgumentException(
+          "rows: %d (expected: 0 to %d, the routing's)".formatted(rows, own.maxRows()));
+    }
+    require("scores", scores, rows, own.experts());
+    own.route(scores, rows, normalize);
+  }
+
+  @Override
+  public final void gatherRouted(Tensor out, Tensor x, Routing routing, int width) {
+    HostRouting own = own("routing", HostRouting.class, routing);
+    require("x", x, own.rows(), width);
+    require("out", out, own.rows() * own.chosen(), width);
+    requireApart("out", out, "x", x);
+    gatherRows(out, x, own.rowOfSlot(), own.rows() * own.chosen(), width);
+  }
+
+  @Override
+  public final void linearRouted(
+      Tensor out, Tensor x, List<LinearWeight> experts, Routing routing) {
+    HostRouting own = own("routing", HostRouting.class, routing);
+    if (experts.size() != own.experts()) {
+      throw new IllegalArgumentException(
+          "experts: %d weights (expected: %d, the routing's)"
+              .formatted(experts.size(), own.experts()));
+    }
+    requireApart("out", out, "x", x);
+    for (int expert = 0; expert < experts.size(); expert++) {
+      W packed = own("expert", weightType, experts.get(expert));
+      int from = own.begin(expert);
+      int to = own.begin(expert + 1);
+      if (from < to) {
+        require("out", out, to, packed.outputs());
+        require("x", x, to, packed.inputs());
+        linearRows(rows(out, from, to), rows(x, from, to), packed, null, to - from);
+      }
+    }
+  }
+
+  private static Tensor rows(Tensor tensor, int from, int to) {
+    long bytes = tensor.columns() * tensor.dtype().bytes();
+    MemorySegment rows = tensor.segment().asSlice(from * bytes, (to - from) * bytes);
+    return new Tensor(tensor.dtype(), to - from, tensor.columns(), rows);
+  }
+
+  @Override
+  public final void combineRouted(Tensor out, Tensor x, Routing routing, int width) {
+    HostRouting own = own("routing", HostRouting.class, routing);
+    require("x", x, own.rows() * own.chosen(), width);
+    require("out", out, own.rows(), width);
+    requireApart("out", out, "x", x);
+    combineRows(out, x, own, width);
   }
 
   @Override

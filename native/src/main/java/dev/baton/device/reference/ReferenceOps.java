@@ -10,6 +10,7 @@ import dev.baton.device.DType;
 import dev.baton.device.KvShape;
 import dev.baton.device.Tensor;
 import dev.baton.device.host.HostOps;
+import dev.baton.device.host.HostRouting;
 import dev.baton.device.host.HostStepBatch;
 import dev.baton.device.host.RankGroup;
 import java.lang.foreign.MemorySegment;
@@ -239,6 +240,22 @@ final class ReferenceOps extends HostOps<ReferenceLinearWeight, ReferenceKvCache
         a[c] = a[c] / (1f + Canonical.exp(-a[c])) * b[c];
       }
       write(out, i, a, width);
+    }
+  }
+
+  @Override
+  protected void combineRows(Tensor out, Tensor x, HostRouting routing, int width) {
+    int chosen = routing.chosen();
+    for (int i = 0; i < routing.rows(); i++) {
+      float[] sums = new float[width];
+      for (int j = 0; j < chosen; j++) {
+        float weight = routing.weights().getAtIndex(JAVA_FLOAT, i * chosen + j);
+        float[] row = read(x, routing.slots().getAtIndex(JAVA_INT, i * chosen + j), width);
+        for (int c = 0; c < width; c++) {
+          sums[c] = j == 0 ? weight * row[c] : Math.fma(weight, row[c], sums[c]);
+        }
+      }
+      write(out, i, sums, width);
     }
   }
 
