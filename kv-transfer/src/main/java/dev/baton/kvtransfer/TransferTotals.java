@@ -1,6 +1,11 @@
 package dev.baton.kvtransfer;
 
-/** Counters since the start, and slab memory in use now. */
+/**
+ * Counters since the start, and slab memory in use now.
+ *
+ * @param slabBytesQuarantined part of those in use: slabs that a peer which stood still never gave
+ *     back, and that are not used again
+ */
 public record TransferTotals(
     long exported,
     long exportedBytes,
@@ -13,4 +18,5 @@ public record TransferTotals(
     long nanos,
     int openExports,
     int openImports,
-    long slabBytesInUse) {}
+    long slabBytesInUse,
+    long slabBytesQuarantined) {}

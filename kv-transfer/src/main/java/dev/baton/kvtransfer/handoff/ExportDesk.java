@@ -30,6 +30,7 @@ final class ExportDesk {
   private final LongSupplier clock;
   private final HandoffCounters counters;
   private final SlabPool pool;
+  private final Leftovers leftovers;
   private final SlabQueue queue;
   private int packings;
 
@@ -38,8 +39,14 @@ final class ExportDesk {
    * @param loop the transport's thread, in order
    */
   ExportDesk(
-      SlabPool pool, Executor packer, Executor loop, LongSupplier clock, HandoffCounters counters) {
+      SlabPool pool,
+      Leftovers leftovers,
+      Executor packer,
+      Executor loop,
+      LongSupplier clock,
+      HandoffCounters counters) {
     this.pool = pool;
+    this.leftovers = leftovers;
     this.packer = packer;
     this.loop = loop;
     this.clock = clock;
@@ -100,6 +107,7 @@ final class ExportDesk {
 
   void completed(ExportSession session, HandoffStats stats) {
     sessions.remove(session.machine().route().transfer());
+    leftovers.add(session, session.connection(), nanos());
     counters.exported(stats);
     log.info(
         "exported {} to {}: {}",
@@ -110,6 +118,7 @@ final class ExportDesk {
 
   void failed(ExportSession session, HandoffException cause) {
     sessions.remove(session.machine().route().transfer());
+    leftovers.add(session, session.connection(), nanos());
     counters.aborted.increment();
     log.warn(
         "export failed to {}: {}: {}",

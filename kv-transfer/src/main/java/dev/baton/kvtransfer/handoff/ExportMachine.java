@@ -207,6 +207,9 @@ final class ExportMachine {
       case Message.SlabAck m -> acknowledged(m);
       case Message.SlabNack m -> resend(m);
       case Message.Done _ -> done();
+      // Nobody expects this hand-off: the answer to a hello, and to one that came twice and late.
+      case Message.Abort m when m.kind() == Kind.PEER_LOST && state != State.CONNECTING ->
+          List.of();
       case Message.Abort m ->
           end(Kind.PEER_ABORTED, "importer: %s: %s".formatted(m.kind(), m.text()), null);
       case Message.Hello _, Message.Slab _, Message.Finish _ -> List.of();

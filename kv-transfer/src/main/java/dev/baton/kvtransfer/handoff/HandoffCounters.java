@@ -34,7 +34,8 @@ final class HandoffCounters {
     nanos.add(stats.nanos());
   }
 
-  TransferTotals totals(int openExports, int openImports, long slabBytesInUse) {
+  TransferTotals totals(
+      int openExports, int openImports, long slabBytesInUse, long slabBytesQuarantined) {
     return new TransferTotals(
         exported.sum(),
         exportedBytes.sum(),
@@ -47,6 +48,7 @@ final class HandoffCounters {
         nanos.sum(),
         openExports,
         openImports,
-        slabBytesInUse);
+        slabBytesInUse,
+        slabBytesQuarantined);
   }
 }

@@ -27,6 +27,7 @@ import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.function.Consumer;
 import java.util.function.LongSupplier;
@@ -49,6 +50,9 @@ public final class HandoffService implements KvTransfer {
   /** Refused messages after which a connection that never showed a secret is closed. */
   private static final int STRIKES = 16;
 
+  /** Connections at a time that have not shown a secret; more are closed at once. */
+  private static final int STRANGERS = 256;
+
   private static final long CLOSE_SECONDS = 5;
 
   private final TransferOptions options;
@@ -57,11 +61,15 @@ public final class HandoffService implements KvTransfer {
   private final LongSupplier clock;
   private final SecureRandom random = new SecureRandom();
   private final HandoffCounters counters = new HandoffCounters();
+  private final Leftovers leftovers = new Leftovers();
   private final ExportDesk exports;
   private final ImportDesk imports;
 
   /** Connections that we made, or that have shown a secret. */
   private final Set<Connection> known = Collections.newSetFromMap(new IdentityHashMap<>());
+
+  /** Connections that have come and not shown a secret yet, and when they came. */
+  private final Map<Connection, Long> strangers = new ConcurrentHashMap<>();
 
   private final Map<Connection, Integer> strikes = new IdentityHashMap<>();
   private final Object gate = new Object();
@@ -81,6 +89,7 @@ public final class HandoffService implements KvTransfer {
     this.exports =
         new ExportDesk(
             new SlabPool(options.slabBytes(), options.exportSlabs()),
+            leftovers,
             workers.packer(),
             transport::execute,
             clock,
@@ -88,6 +97,7 @@ public final class HandoffService implements KvTransfer {
     this.imports =
         new ImportDesk(
             new SlabPool(options.slabBytes(), options.importSlabs()),
+            leftovers,
             workers.unpacker(),
             transport::execute,
             clock,
@@ -201,7 +211,10 @@ public final class HandoffService implements KvTransfer {
   @Override
   public TransferTotals totals() {
     return counters.totals(
-        exports.open(), imports.open(), exports.pool().bytesInUse() + imports.pool().bytesInUse());
+        exports.open(),
+        imports.open(),
+        exports.pool().bytesInUse() + imports.pool().bytesInUse(),
+        (long) leftovers.quarantined() * options.slabBytes());
   }
 
   /** Messages refused since the start: garbage, strangers', late ones. Any thread. */
@@ -237,7 +250,7 @@ public final class HandoffService implements KvTransfer {
 
   /** Looks at the deadlines. Any thread. */
   void tick() {
-    if (exports.open() + imports.open() > 0) {
+    if (exports.open() + imports.open() > 0 || !leftovers.isEmpty() || !strangers.isEmpty()) {
       transport.execute(this::checkDeadlines);
     }
   }
@@ -252,6 +265,17 @@ public final class HandoffService implements KvTransfer {
       }
     }
     imports.all().forEach(open -> open.apply(open.machine().tick()));
+    leftovers.check(clock.getAsLong());
+    strangers.forEach(this::closeIfLate);
+  }
+
+  /** A peer that has a ticket says so at once. */
+  private void closeIfLate(Connection stranger, long since) {
+    if (clock.getAsLong() - since >= 2 * options.connectTimeout().toNanos()) {
+      log.warn("closing the connection of {}: it has shown no ticket", stranger.peer());
+      strangers.remove(stranger);
+      stranger.close();
+    }
   }
 
   private boolean inUse(Connection connection) {
@@ -283,8 +307,8 @@ public final class HandoffService implements KvTransfer {
             case Message.Welcome _, Message.SlabAck _, Message.SlabNack _, Message.Done _ ->
                 payload == null && toExport(from, message);
             case Message.Finish _ -> payload == null && toImport(from, message);
-            case Message.Abort _ ->
-                payload == null && (toExport(from, message) || toImport(from, message));
+            case Message.Abort m ->
+                payload == null && (toExport(from, m) || toImport(from, m) || early(from, m));
           };
       if (!taken) {
         if (payload != null) {
@@ -295,8 +319,19 @@ public final class HandoffService implements KvTransfer {
     }
 
     @Override
+    public void onAccepted(Connection connection) {
+      if (strangers.size() < STRANGERS) {
+        strangers.put(connection, clock.getAsLong());
+      } else {
+        log.warn("closing the connection of {}: too many have shown no ticket", connection.peer());
+        connection.close();
+      }
+    }
+
+    @Override
     public void onLost(Connection connection, String cause) {
       known.remove(connection);
+      strangers.remove(connection);
       strikes.remove(connection);
       for (ExportSession open : exports.all()) {
         if (open.connection() == connection) {
@@ -318,11 +353,12 @@ public final class HandoffService implements KvTransfer {
       ImportSession open = imports.get(m.route().transfer());
       if (open != null && open.machine().admits(m) && open.hello(from, m)) {
         known.add(from);
+        strangers.remove(from);
         strikes.remove(from);
         return true;
       }
       Message no =
-          new Message.Abort(m.route(), HandoffException.Kind.CANCELLED, "no such hand-off");
+          new Message.Abort(m.route(), HandoffException.Kind.PEER_LOST, "no such hand-off");
       from.send(MessageCodec.encode(no), null, _ -> {});
       return false;
     }
@@ -343,6 +379,15 @@ public final class HandoffService implements KvTransfer {
       }
       open.apply(open.machine().message(message));
       return true;
+    }
+
+    /** An abort that has overtaken its hello; refused all the same, for who sends it is unknown. */
+    private boolean early(Connection from, Message.Abort m) {
+      ImportSession open = imports.get(m.route().transfer());
+      if (open != null && open.connection() == null && m.route().equals(open.machine().route())) {
+        open.abortedEarly(from, m);
+      }
+      return false;
     }
 
     private boolean toExport(Connection from, Message message) {

@@ -28,6 +28,7 @@ final class ImportDesk {
   private final LongSupplier clock;
   private final HandoffCounters counters;
   private final SlabPool pool;
+  private final Leftovers leftovers;
   private final SlabQueue queue;
 
   /**
@@ -36,11 +37,13 @@ final class ImportDesk {
    */
   ImportDesk(
       SlabPool pool,
+      Leftovers leftovers,
       Executor unpacker,
       Executor loop,
       LongSupplier clock,
       HandoffCounters counters) {
     this.pool = pool;
+    this.leftovers = leftovers;
     this.unpacker = unpacker;
     this.loop = loop;
     this.clock = clock;
@@ -94,6 +97,7 @@ final class ImportDesk {
 
   void completed(ImportSession session, HandoffStats stats) {
     sessions.remove(session.machine().route().transfer());
+    leftovers.add(session, session.connection(), nanos());
     counters.imported(stats);
     log.info(
         "imported {} from {}: {}", session.machine().route(), peer(session), HandoffLine.of(stats));
@@ -101,6 +105,7 @@ final class ImportDesk {
 
   void failed(ImportSession session, HandoffException cause) {
     sessions.remove(session.machine().route().transfer());
+    leftovers.add(session, session.connection(), nanos());
     counters.aborted.increment();
     log.warn("import failed from {}: {}: {}", peer(session), cause.kind(), cause.getMessage());
   }

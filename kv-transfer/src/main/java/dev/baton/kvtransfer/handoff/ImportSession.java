@@ -35,6 +35,8 @@ final class ImportSession implements SlabQueue.User {
   private final ImportDesk desk;
   private final Deque<Announced> announced = new ArrayDeque<>();
   private @Nullable Connection connection;
+  private @Nullable Connection abortedBy;
+  private Message.@Nullable Abort aborted;
   private @Nullable IncomingPayload arriving;
   private int slabsHeld;
   private long firstNanos;
@@ -65,7 +67,22 @@ final class ImportSession implements SlabQueue.User {
     }
     connection = from;
     apply(machine.hello(message));
+    Message.Abort overtaken = aborted;
+    if (abortedBy == from && overtaken != null) {
+      apply(machine.message(overtaken));
+    }
     return true;
+  }
+
+  /**
+   * An abort of a connection that has not shown the secret. It counts only if the secret follows on
+   * the same connection: messages may overtake each other.
+   */
+  void abortedEarly(Connection from, Message.Abort message) {
+    if (abortedBy == null) {
+      abortedBy = from;
+      aborted = message;
+    }
   }
 
   void slab(Message.Slab message, IncomingPayload payload) {

@@ -5,6 +5,9 @@ import org.jspecify.annotations.Nullable;
 /** Takes what arrives. Called on the transport's thread; must not block. */
 public interface TransportListener {
 
+  /** A peer has connected; comes before anything else of the connection. */
+  default void onAccepted(Connection connection) {}
+
   /**
    * A message; nothing about it has been checked.
    *

@@ -241,6 +241,7 @@ final class UcxLoop implements Runnable {
           new UcxConnection(this, String.valueOf(request.getClientAddress()));
       connection.accepted(worker().newEndpoint(endpoint(connection).setConnectionRequest(request)));
       byEndpoint.put(connection.id(), connection);
+      later(() -> tellAccepted(connection));
     } catch (RuntimeException | Error e) {
       log.warn("a connection was not accepted", e);
     }
@@ -301,6 +302,13 @@ final class UcxLoop implements Runnable {
       log.warn("the endpoint of {} did not close", connection.peer(), e);
     }
     tellLost(connection, cause);
+  }
+
+  private void tellAccepted(UcxConnection connection) {
+    TransportListener taker = listener;
+    if (taker != null && connection.isOpen()) {
+      taker.onAccepted(connection);
+    }
   }
 
   private void tellLost(UcxConnection connection, String cause) {

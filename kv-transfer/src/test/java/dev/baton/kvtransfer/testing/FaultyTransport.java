@@ -62,6 +62,11 @@ public final class FaultyTransport implements Transport {
     inner.start(
         new TransportListener() {
           @Override
+          public void onAccepted(Connection connection) {
+            listener.onAccepted(wrapper(connection));
+          }
+
+          @Override
           public void onMessage(Connection from, byte[] header, @Nullable IncomingPayload payload) {
             listener.onMessage(wrapper(from), header, payload);
           }

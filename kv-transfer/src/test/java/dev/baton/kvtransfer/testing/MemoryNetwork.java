@@ -138,8 +138,15 @@ public final class MemoryNetwork {
         Wire back = new Wire(there);
         here.other = back;
         back.other = here;
+        there.execute(() -> there.accepted(back));
       }
       return here;
+    }
+
+    private void accepted(Wire wire) {
+      if (wire.open && listener != null) {
+        listener.onAccepted(wire);
+      }
     }
 
     /** Loses all connections, as a killed process does. */

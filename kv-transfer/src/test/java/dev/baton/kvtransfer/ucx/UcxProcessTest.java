@@ -2,6 +2,7 @@ package dev.baton.kvtransfer.ucx;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.baton.kvtransfer.Export;
 import dev.baton.kvtransfer.HandoffException.Kind;
 import dev.baton.kvtransfer.KvSink;
 import dev.baton.kvtransfer.KvTransfer;
@@ -12,6 +13,7 @@ import dev.baton.kvtransfer.TransferOptions;
 import dev.baton.kvtransfer.testing.KvStore;
 import dev.baton.kvtransfer.testing.Outcome;
 import dev.baton.kvtransfer.testing.UcxPresent;
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -117,6 +119,65 @@ class UcxProcessTest {
         .export(ticket(start(List.of("import"))), "s", 0, PeerProcess.GEOMETRY, again, next)
         .finish(new Manifest(PeerProcess.TOKENS, 7, 1, 0));
     next.success(30);
+  }
+
+  @Test
+  void slabsThatAStoppedImporterNeverFetchesComeBack() throws Exception {
+    KvStore from = PeerProcess.store();
+    CountDownLatch some = new CountDownLatch(2);
+    Process peer = start(List.of("import"));
+    Outcome exported = new Outcome(from);
+    Ticket ticket = ticket(peer);
+    Export export =
+        transfer.export(
+            ticket,
+            "s",
+            0,
+            PeerProcess.GEOMETRY,
+            (range, slab) -> {
+              from.pack(range, slab);
+              if (some.getCount() == 1) {
+                signal(peer, "STOP");
+              }
+              some.countDown();
+            },
+            exported);
+    export.computed(PeerProcess.TOKENS);
+    assertThat(some.await(20, TimeUnit.SECONDS)).isTrue();
+    export.abort("the client is gone");
+    assertThat(exported.failure(LOSS_MILLIS).kind()).isEqualTo(Kind.CANCELLED);
+    awaitFreeSlabs();
+    assertThat(transfer.totals().slabBytesQuarantined()).isZero();
+    signal(peer, "CONT");
+  }
+
+  @Test
+  void importIsOverSoonAfterACancelThoughItsExporterIsStopped() throws Exception {
+    CountDownLatch some = new CountDownLatch(1);
+    KvStore to = new KvStore(PeerProcess.GEOMETRY, PeerProcess.TOKENS);
+    Outcome imported = new Outcome(to);
+    KvSink sink =
+        (range, slab) -> {
+          to.unpack(range, slab);
+          some.countDown();
+        };
+    Ticket ticket = transfer.expect(PeerProcess.spec(), sink, imported);
+    Process peer = export("export-half", ticket);
+    assertThat(some.await(20, TimeUnit.SECONDS)).isTrue();
+    signal(peer, "STOP");
+    transfer.cancelImport(ticket.transfer());
+    assertThat(imported.failure(LOSS_MILLIS).kind()).isEqualTo(Kind.CANCELLED);
+    assertThat(to.touchedAfterSeal()).isZero();
+    awaitFreeSlabs();
+    signal(peer, "CONT");
+  }
+
+  private static void signal(Process process, String name) {
+    try {
+      new ProcessBuilder("kill", "-" + name, Long.toString(process.pid())).start().waitFor();
+    } catch (IOException | InterruptedException e) {
+      throw new IllegalStateException(e);
+    }
   }
 
   @Test
