@@ -4,6 +4,7 @@ import dev.baton.engine.Engine;
 import dev.baton.engine.ModelInfo;
 import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.KvTransferFactory;
+import dev.baton.kvtransfer.TransferTotals;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.ModelIdentity;
@@ -37,6 +38,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -74,6 +76,7 @@ public final class Worker implements AutoCloseable {
   private final StepLoop loop;
   private final Sessions sessions;
   private final RegistryLink registry;
+  private final AtomicBoolean starved = new AtomicBoolean();
   private final AtomicLong statuses = new AtomicLong();
   private final CompletableFuture<String> fatal = new CompletableFuture<>();
   private @Nullable Server server;
@@ -205,11 +208,25 @@ public final class Worker implements AutoCloseable {
 
   /** The status that the router would get now. */
   public WorkerStatus status() {
-    return Statuses.write(
-        statuses.incrementAndGet(),
-        sessions.draining(),
-        engine.status(),
-        transfer.map(KvTransfer::totals));
+    Optional<TransferTotals> totals = transfer.map(KvTransfer::totals);
+    totals.ifPresent(this::checkSlabs);
+    return Statuses.write(statuses.incrementAndGet(), sessions.draining(), engine.status(), totals);
+  }
+
+  /** A worker that has lost half its slabs for good starves its hand-offs: it must start anew. */
+  private void checkSlabs(TransferTotals totals) {
+    long all =
+        options
+            .transfer()
+            .map(o -> (long) o.slabBytes() * (o.exportSlabs() + o.importSlabs()))
+            .orElse(0L);
+    if (2 * totals.slabBytesQuarantined() > all && starved.compareAndSet(false, true)) {
+      fail(
+          Failures.of(
+              ErrorCode.INTERNAL,
+              "worker %s: %d bytes of slabs are quarantined (expected: at most half of %d)"
+                  .formatted(id, totals.slabBytesQuarantined(), all)));
+    }
   }
 
   /**

@@ -109,6 +109,11 @@ public final class WorkerMetrics {
         "Bytes of slabs in use.",
         totals,
         TransferTotals::slabBytesInUse);
+    gauge(
+        "baton_handoff_slab_bytes_quarantined",
+        "Bytes of slabs that a peer which stood still never gave back.",
+        totals,
+        TransferTotals::slabBytesQuarantined);
     GaugeWithCallback.builder()
         .name("baton_handoffs_open")
         .help("Hand-offs under way.")

@@ -317,7 +317,7 @@ public final class FakeTransfer implements KvTransfer {
   @Override
   public TransferTotals totals() {
     return new TransferTotals(
-        exported.get(), 0, 0, 0, 0, 0, 0, 0, 0, openExports.get(), openImports.get(), 0);
+        exported.get(), 0, 0, 0, 0, 0, 0, 0, 0, openExports.get(), openImports.get(), 0, 0);
   }
 
   @Override
