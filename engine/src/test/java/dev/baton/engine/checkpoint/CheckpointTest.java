@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -33,6 +34,24 @@ class CheckpointTest {
       }
       ModelConfig config = ConfigReader.read(shards);
       config.architecture().check(config, b);
+    }
+  }
+
+  @Test
+  void followsTheLinksOfADownloadCache() throws IOException {
+    Path blobs = new TinyModel().inShards().write(directory.resolve("blobs"));
+    Path snapshot = Files.createDirectories(directory.resolve("snapshots/abc"));
+    try (Stream<Path> files = Files.list(blobs)) {
+      for (Path file : files.toList()) {
+        Files.createSymbolicLink(
+            snapshot.resolve(file.getFileName()),
+            Path.of("../../blobs").resolve(file.getFileName()));
+      }
+    }
+    Path link = Files.createSymbolicLink(directory.resolve("latest"), snapshot);
+    ModelConfig config = ConfigReader.read(link);
+    try (Checkpoint checkpoint = Checkpoint.open(link)) {
+      config.architecture().check(config, checkpoint);
     }
   }
 

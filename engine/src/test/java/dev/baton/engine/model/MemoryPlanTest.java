@@ -80,6 +80,24 @@ class MemoryPlanTest {
   }
 
   @Test
+  void countsEveryExpertAndTheRoutersRowForIt() throws IOException {
+    long row = 32L * Float.BYTES;
+    assertThat(weightsWithExperts(7) - weightsWithExperts(6)).isEqualTo(2 * (3 * 44 + 1) * row);
+  }
+
+  private long weightsWithExperts(int experts) throws IOException {
+    ModelConfig mixture =
+        ConfigReader.read(
+            new TinyModel()
+                .with("architectures", "[\"MixtralForCausalLM\"]")
+                .with("num_local_experts", experts)
+                .with("num_experts_per_tok", 2)
+                .write(directory.resolve("experts" + experts)));
+    EngineOptions one = EngineOptions.of(directory).withContextLength(64);
+    return MemoryPlan.make(mixture, one, 64, DType.FLOAT32, DType.FLOAT32, GIB).weights();
+  }
+
+  @Test
   void refusesAKvCacheThatHoldsNoWholeSession() {
     assertThatThrownBy(() -> plan(options.withKvCacheBytes(8191 * TOKEN), 100 * GIB))
         .isInstanceOfSatisfying(
