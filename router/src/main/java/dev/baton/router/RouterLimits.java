@@ -6,6 +6,8 @@ import java.time.Duration;
  * How much the router takes on, and for how long.
  *
  * @param maxBodyBytes of an HTTP request
+ * @param maxBodyBytesInAll of all HTTP requests that arrive or are being tokenized; at least one
+ *     body
  * @param maxConnections open HTTP connections; beyond it new ones are closed at once
  * @param maxSessions continuations that run or wait at the same time
  * @param maxQueued continuations that wait for a decode worker
@@ -18,6 +20,7 @@ import java.time.Duration;
  */
 public record RouterLimits(
     int maxBodyBytes,
+    long maxBodyBytesInAll,
     int maxConnections,
     int maxSessions,
     int maxQueued,
@@ -27,8 +30,17 @@ public record RouterLimits(
     Duration idleTimeout,
     Duration gracePeriod) {
 
+  private static final int MAX_BODY_BYTES = 8 << 20;
+
+  /** A body takes several times its length while it is parsed. */
+  private static final int HEAP_PER_BODIES = 16;
+
   public RouterLimits {
     atLeastOne("maxBodyBytes", maxBodyBytes);
+    if (maxBodyBytesInAll < maxBodyBytes) {
+      throw new IllegalArgumentException(
+          "maxBodyBytesInAll: " + maxBodyBytesInAll + " (expected: >= " + maxBodyBytes + ")");
+    }
     atLeastOne("maxConnections", maxConnections);
     atLeastOne("maxSessions", maxSessions);
     if (maxQueued < 0) {
@@ -45,7 +57,8 @@ public record RouterLimits(
 
   public static RouterLimits defaults() {
     return new RouterLimits(
-        8 << 20,
+        MAX_BODY_BYTES,
+        Math.max(MAX_BODY_BYTES, Runtime.getRuntime().maxMemory() / HEAP_PER_BODIES),
         16_384,
         4096,
         1024,

@@ -129,6 +129,7 @@ public final class RouterServer implements AutoCloseable {
                   options.host(),
                   options.port(),
                   limits.maxBodyBytes(),
+                  limits.maxBodyBytesInAll(),
                   limits.maxConnections(),
                   limits.idleTimeout().toMillis(),
                   limits.maxChoices(),

@@ -23,6 +23,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.net.InetAddress;
 import java.net.ServerSocket;
+import java.net.Socket;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
@@ -53,6 +54,7 @@ final class RouterServerTest {
   private static final RouterLimits LIMITS =
       new RouterLimits(
           64 << 10,
+          100 << 10,
           1000,
           100,
           2,
@@ -247,6 +249,25 @@ final class RouterServerTest {
     assertThat(JSON.readTree(response.body()).at("/error/code").stringValue())
         .isEqualTo("payload_too_large");
     ok("/v1/completions", "{'prompt':'a','max_tokens':1}");
+  }
+
+  @Test
+  void bodiesBeyondTheBudgetOfAllAreRefusedUntilOthersLeave() throws Exception {
+    worker("b", Role.BOTH);
+    String body = "{\"prompt\":\"a\",\"max_tokens\":1,\"x\":\"" + "x".repeat(60 << 10) + "\"}";
+    try (Socket unfinished = new Socket("127.0.0.1", router.port())) {
+      String head = "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: ";
+      unfinished
+          .getOutputStream()
+          .write((head + (body.length() + 1) + "\r\n\r\n" + body).getBytes(StandardCharsets.UTF_8));
+      // Only what has arrived counts, so the first may still be let through.
+      awaitTrue(() -> post("/v1/completions", body).statusCode() == 429);
+      assertThat(post("/v1/completions", body).headers().firstValue("retry-after")).contains("1");
+    }
+    awaitTrue(() -> post("/v1/completions", body).statusCode() == 200);
+    for (int i = 0; i < 4; i++) {
+      assertThat(post("/v1/completions", body).statusCode()).isEqualTo(200);
+    }
   }
 
   @Test

@@ -9,28 +9,38 @@ import io.vertx.core.http.HttpServerRequest;
 import java.util.function.Consumer;
 
 /**
- * Reads a request's body up to a bound. What is beyond is thrown away unread for a while, so that
- * the client gets to see the 413 instead of a reset, and then the connection is closed.
+ * Reads a request's body up to a bound, and within the budget of all bodies. What is beyond is
+ * thrown away unread for a while, so that the client gets to see the 413 instead of a reset, and
+ * then the connection is closed.
  */
 final class RequestBody {
 
   private static final int LINGER_FACTOR = 16;
   private static final long LINGER_MILLIS = 5000;
+  private static final long RETRY_MILLIS = 1000;
 
   private final Vertx vertx;
   private final Exchange exchange;
   private final int maxBytes;
+  private final BodyBudget budget;
   private final Consumer<Buffer> onBody;
-  private final Buffer body = Buffer.buffer();
+  private Buffer body = Buffer.buffer();
   private final long timer;
   private long discarded;
   private boolean refused;
+  private boolean ended;
 
   private RequestBody(
-      Vertx vertx, Exchange exchange, int maxBytes, long timeoutMillis, Consumer<Buffer> onBody) {
+      Vertx vertx,
+      Exchange exchange,
+      int maxBytes,
+      BodyBudget budget,
+      long timeoutMillis,
+      Consumer<Buffer> onBody) {
     this.vertx = vertx;
     this.exchange = exchange;
     this.maxBytes = maxBytes;
+    this.budget = budget;
     this.onBody = onBody;
     this.timer = vertx.setTimer(timeoutMillis, id -> late());
   }
@@ -38,15 +48,21 @@ final class RequestBody {
   /**
    * Reads the body; to be called while the request is being handled.
    *
-   * @param onBody gets the whole body; not called when the exchange was answered here
+   * @param onBody gets the whole body, and gives its length back to the budget; not called when the
+   *     exchange was answered here
    */
   static void read(
-      Vertx vertx, Exchange exchange, int maxBytes, long timeoutMillis, Consumer<Buffer> onBody) {
-    RequestBody reading = new RequestBody(vertx, exchange, maxBytes, timeoutMillis, onBody);
+      Vertx vertx,
+      Exchange exchange,
+      int maxBytes,
+      BodyBudget budget,
+      long timeoutMillis,
+      Consumer<Buffer> onBody) {
+    RequestBody reading = new RequestBody(vertx, exchange, maxBytes, budget, timeoutMillis, onBody);
     HttpServerRequest request = exchange.request();
     request.handler(reading::take);
     request.endHandler(end -> reading.end());
-    request.exceptionHandler(cause -> vertx.cancelTimer(reading.timer));
+    request.exceptionHandler(cause -> reading.broken());
     String encoding = request.getHeader("content-encoding");
     if (declared(request) > maxBytes) {
       reading.refuse();
@@ -82,6 +98,12 @@ final class RequestBody {
       }
     } else if (body.length() + (long) chunk.length() > maxBytes) {
       refuse();
+    } else if (!budget.take(chunk.length())) {
+      refuse(
+          Failures.retryable(
+              ErrorCode.OVERLOADED,
+              "body: too many bytes of requests arrive at once (expected: fewer)",
+              RETRY_MILLIS));
     } else {
       body.appendBuffer(chunk);
     }
@@ -90,6 +112,7 @@ final class RequestBody {
   private void end() {
     vertx.cancelTimer(timer);
     if (!refused) {
+      ended = true;
       onBody.accept(body);
     }
   }
@@ -102,14 +125,31 @@ final class RequestBody {
   }
 
   private void refuse(Failure failure) {
-    refused = true;
+    drop();
     vertx.cancelTimer(timer);
     answer(failure);
     vertx.setTimer(LINGER_MILLIS, id -> exchange.request().connection().close());
   }
 
+  /** The client left before its body was whole; an end that already was is not undone. */
+  private void broken() {
+    vertx.cancelTimer(timer);
+    if (!ended) {
+      drop();
+    }
+  }
+
+  /** Whatever has come and may yet come is not wanted. */
+  private void drop() {
+    if (!refused) {
+      refused = true;
+      budget.give(body.length());
+      body = Buffer.buffer();
+    }
+  }
+
   private void late() {
-    refused = true;
+    drop();
     answer(
         Failures.of(ErrorCode.INVALID_REQUEST, "body: not complete in time (expected: all of it)"));
     vertx.setTimer(LINGER_MILLIS, id -> exchange.request().connection().close());

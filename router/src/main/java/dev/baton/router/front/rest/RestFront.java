@@ -38,6 +38,7 @@ final class RestFront extends AbstractVerticle {
   private final Generator generator;
   private final ExecutorService blocking;
   private final Connections connections;
+  private final BodyBudget bodies;
   private final SystemRoutes system;
 
   /** Paths that take POST alone. */
@@ -50,11 +51,13 @@ final class RestFront extends AbstractVerticle {
       Generator generator,
       PrometheusRegistry metrics,
       ExecutorService blocking,
-      Connections connections) {
+      Connections connections,
+      BodyBudget bodies) {
     this.settings = settings;
     this.generator = generator;
     this.blocking = blocking;
     this.connections = connections;
+    this.bodies = bodies;
     this.system = new SystemRoutes(generator, metrics, settings.version());
   }
 
@@ -180,12 +183,13 @@ final class RestFront extends AbstractVerticle {
                   vertx,
                   exchange,
                   settings.maxBodyBytes(),
+                  bodies,
                   settings.idleMillis(),
                   body -> blocking.execute(() -> answer(exchange, body, answer)));
             });
   }
 
-  private static void answer(Exchange exchange, Buffer body, Answer answer) {
+  private void answer(Exchange exchange, Buffer body, Answer answer) {
     try {
       answer.to(exchange, JsonFields.parse(body.getBytes()));
     } catch (FailureException e) {
@@ -193,6 +197,8 @@ final class RestFront extends AbstractVerticle {
     } catch (RuntimeException e) {
       LOG.error("request {} broke", exchange.requestId(), e);
       exchange.run(() -> exchange.fail(Failures.internal(e)));
+    } finally {
+      bodies.give(body.length());
     }
   }
 

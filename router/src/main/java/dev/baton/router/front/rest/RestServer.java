@@ -29,6 +29,7 @@ public final class RestServer implements AutoCloseable {
    * What the front needs to know.
    *
    * @param port 0 = any free one
+   * @param maxBodyBytesInAll of all requests that arrive or are being tokenized
    * @param maxConnections beyond it new ones are closed at once
    * @param idleMillis of a connection without work, of a body to arrive, of a client that reads
    *     nothing
@@ -38,6 +39,7 @@ public final class RestServer implements AutoCloseable {
       String host,
       int port,
       int maxBodyBytes,
+      long maxBodyBytesInAll,
       int maxConnections,
       long idleMillis,
       int maxChoices,
@@ -80,13 +82,14 @@ public final class RestServer implements AutoCloseable {
             settings.maxConnections(),
             TimeUnit.MILLISECONDS.toNanos(settings.idleMillis()),
             System::nanoTime);
+    BodyBudget bodies = new BodyBudget(settings.maxBodyBytesInAll());
     List<RestFront> fronts = new CopyOnWriteArrayList<>();
     try {
       vertx
           .deployVerticle(
               () -> {
                 RestFront front =
-                    new RestFront(settings, generator, metrics, blocking, connections);
+                    new RestFront(settings, generator, metrics, blocking, connections, bodies);
                 fronts.add(front);
                 return front;
               },
