@@ -22,6 +22,7 @@ import picocli.CommandLine.ParameterException;
       PrefillCommand.class,
       DecodeCommand.class,
       GenerateCommand.class,
+      BenchCommand.class,
       VersionCommand.class,
       TrainCommand.class,
       CommandLine.HelpCommand.class

@@ -49,6 +49,7 @@ class HouseTest {
           "router",
           "prefillservice",
           "decodeservice",
+          "bench",
           "cli");
 
   private static final JavaClasses CLASSES =

@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
  * The tensors of a model directory, mapped: model.safetensors, or the shards that
  * model.safetensors.index.json names. Closing it unmaps them all; no thread may read a tensor then.
  */
-public final class Checkpoint implements AutoCloseable {
+public final class Checkpoint implements TensorSource, AutoCloseable {
 
   private static final String SINGLE = "model.safetensors";
   private static final String INDEX = "model.safetensors.index.json";
@@ -58,7 +58,8 @@ public final class Checkpoint implements AutoCloseable {
     return tensors.get(name);
   }
 
-  /** A tensor that {@link Architecture#check} has found to be there. */
+  /** A tensor that {@link Architecture#check} has found to be there; valid until closed. */
+  @Override
   public CheckpointTensor get(String name) {
     CheckpointTensor tensor = find(name);
     if (tensor == null) {

@@ -16,9 +16,12 @@ import dev.baton.engine.checkpoint.Checkpoint;
 import dev.baton.engine.checkpoint.ConfigReader;
 import dev.baton.engine.checkpoint.Fingerprint;
 import dev.baton.engine.checkpoint.ModelConfig;
+import dev.baton.engine.checkpoint.RandomTensors;
 import dev.baton.engine.checkpoint.TensorNames;
+import dev.baton.engine.checkpoint.TensorSource;
 import java.util.List;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -84,6 +87,19 @@ public final class ModelLoader {
   }
 
   /**
+   * Opens the device and makes a model of random weights on it, for measuring: of the directory
+   * only config.json is read. Throws as {@link #load} does.
+   *
+   * @param seed equal seeds give equal weights
+   */
+  public static ModelRunner random(EngineOptions options, long seed, Consumer<String> progress) {
+    Device device = openDevice();
+    ModelLoader loader =
+        new ModelLoader(options, progress, device, MachineMemory.available(), QUIET_NANOS);
+    return loader.closingOnFailure(() -> loader.makeRandom(seed));
+  }
+
+  /**
    * @param available bytes that the process may take
    * @param quietNanos no progress is told before this time
    */
@@ -93,8 +109,13 @@ public final class ModelLoader {
       Device device,
       long available,
       long quietNanos) {
+    ModelLoader loader = new ModelLoader(options, progress, device, available, quietNanos);
+    return loader.closingOnFailure(loader::load);
+  }
+
+  private ModelRunner closingOnFailure(Supplier<ModelRunner> work) {
     try {
-      return new ModelLoader(options, progress, device, available, quietNanos).load();
+      return work.get();
     } catch (OutOfDeviceMemoryException e) {
       device.close();
       throw new EngineException(
@@ -115,27 +136,46 @@ public final class ModelLoader {
     int contextLength = contextLength(config);
     try (Checkpoint checkpoint = Checkpoint.open(options.modelDirectory())) {
       config.architecture().check(config, checkpoint);
-      DType dtype = dtype(config, checkpoint);
-      MemoryPlan plan = MemoryPlan.make(config, options, contextLength, dtype, dtype, available);
-      ModelInfo model = describe(config, checkpoint, contextLength, dtype);
-      LOG.info("device: {}", device.description());
-      LOG.info(
-          "model: {} ({}), {} layers, {} heads and {} KV heads of {}, context {}, {}, TP {},"
-              + " fingerprint {}",
-          model.name(),
-          model.architecture(),
-          config.layers(),
-          config.heads(),
-          config.kvHeads(),
-          config.headDim(),
-          contextLength,
-          dtype,
-          options.tensorParallel(),
-          model.fingerprint());
-      LOG.info("memory: {}", plan);
-      WeightLoader weights = new WeightLoader(device, checkpoint, config, dtype);
-      return start(model, config, plan, weights);
+      DType dtype = dtype(config, checkpoint.get(TensorNames.EMBEDDING).dtype());
+      String fingerprint = Fingerprint.of(config, checkpoint, dtype, dtype);
+      return start(config, fingerprint, contextLength, dtype, checkpoint);
     }
+  }
+
+  private ModelRunner makeRandom(long seed) {
+    ModelConfig config = ConfigReader.read(options.modelDirectory());
+    Shard.check(config, options.tensorParallel());
+    DType dtype = dtype(config, DType.BFLOAT16);
+    try (RandomTensors tensors = new RandomTensors(config, dtype, seed)) {
+      // Nobody exchanges KV with a model that exists once.
+      return start(config, "%064x".formatted(seed), contextLength(config), dtype, tensors);
+    }
+  }
+
+  private ModelRunner start(
+      ModelConfig config,
+      String fingerprint,
+      int contextLength,
+      DType dtype,
+      TensorSource tensors) {
+    MemoryPlan plan = MemoryPlan.make(config, options, contextLength, dtype, dtype, available);
+    ModelInfo model = describe(config, fingerprint, contextLength, dtype);
+    LOG.info("device: {}", device.description());
+    LOG.info(
+        "model: {} ({}), {} layers, {} heads and {} KV heads of {}, context {}, {}, TP {},"
+            + " fingerprint {}",
+        model.name(),
+        model.architecture(),
+        config.layers(),
+        config.heads(),
+        config.kvHeads(),
+        config.headDim(),
+        contextLength,
+        dtype,
+        options.tensorParallel(),
+        model.fingerprint());
+    LOG.info("memory: {}", plan);
+    return start(model, config, plan, new WeightLoader(device, tensors, config, dtype));
   }
 
   private int contextLength(ModelConfig config) {
@@ -148,9 +188,9 @@ public final class ModelLoader {
     return options.contextLength() == 0 ? config.contextLength() : options.contextLength();
   }
 
-  private DType dtype(ModelConfig config, Checkpoint checkpoint) {
+  private DType dtype(ModelConfig config, DType stored) {
     DType declared = config.dtype();
-    DType own = declared == null ? checkpoint.get(TensorNames.EMBEDDING).dtype() : declared;
+    DType own = declared == null ? stored : declared;
     return switch (options.precision()) {
       case AUTO -> own == DType.BFLOAT16 ? DType.BFLOAT16 : DType.FLOAT32;
       case FLOAT32 -> DType.FLOAT32;
@@ -159,11 +199,11 @@ public final class ModelLoader {
   }
 
   private ModelInfo describe(
-      ModelConfig config, Checkpoint checkpoint, int contextLength, DType dtype) {
+      ModelConfig config, String fingerprint, int contextLength, DType dtype) {
     return new ModelInfo(
         options.servedName(),
         config.architecture().configName(),
-        Fingerprint.of(config, checkpoint, dtype, dtype),
+        fingerprint,
         contextLength,
         config.vocabularySize(),
         config.layers(),

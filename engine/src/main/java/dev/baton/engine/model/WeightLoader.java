@@ -7,11 +7,11 @@ import dev.baton.device.Tensor;
 import dev.baton.device.WeightSlice;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.checkpoint.Architecture;
-import dev.baton.engine.checkpoint.Checkpoint;
 import dev.baton.engine.checkpoint.CheckpointTensor;
 import dev.baton.engine.checkpoint.Mixture;
 import dev.baton.engine.checkpoint.ModelConfig;
 import dev.baton.engine.checkpoint.TensorNames;
+import dev.baton.engine.checkpoint.TensorSource;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ExecutionException;
@@ -23,11 +23,11 @@ import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
 
 /**
- * Brings the tensors of a checked checkpoint to a device.
+ * Brings the tensors of a checked checkpoint, or random ones, to a device.
  *
  * @param dtype in which matrices are kept; norms are float32 always
  */
-record WeightLoader(Device device, Checkpoint checkpoint, ModelConfig config, DType dtype) {
+record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, DType dtype) {
 
   SharedWeights shared(int positions) {
     int hidden = config.hiddenSize();
@@ -75,15 +75,16 @@ record WeightLoader(Device device, Checkpoint checkpoint, ModelConfig config, DT
 
   private List<RankWeights> pack(
       ExecutorService pool, List<Shard> shards, SharedWeights shared, IntConsumer loaded) {
+    // The largest first: what is unpacked beside it counts least while little is packed.
+    String head = config.tiedEmbeddings() ? TensorNames.EMBEDDING : TensorNames.LM_HEAD;
+    List<Future<LinearWeight>> heads =
+        shards.stream().map(shard -> pool.submit(() -> rows(head, shard.vocabulary()))).toList();
     List<List<Future<LayerWeights>>> layers = new ArrayList<>();
     for (int layer = 0; layer < config.layers(); layer++) {
       int number = layer;
       layers.add(
           shards.stream().map(shard -> pool.submit(() -> layer(shard, shared, number))).toList());
     }
-    String head = config.tiedEmbeddings() ? TensorNames.EMBEDDING : TensorNames.LM_HEAD;
-    List<Future<LinearWeight>> heads =
-        shards.stream().map(shard -> pool.submit(() -> rows(head, shard.vocabulary()))).toList();
 
     List<List<LayerWeights>> packed = new ArrayList<>();
     for (List<Future<LayerWeights>> ofAllRanks : layers) {

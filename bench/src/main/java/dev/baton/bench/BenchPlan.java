@@ -1,0 +1,83 @@
+package dev.baton.bench;
+
+import dev.baton.engine.Precision;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What {@code baton bench engine} measures: every workload on every combination of dtype and
+ * tensor-parallel degree.
+ *
+ * @param shape one of {@link Shape#NAMED}, or a directory with config.json
+ * @param prefill prompt lengths; may be empty
+ * @param decode steps that are timed; 0 = no decode at all
+ * @param depths tokens in the KV cache of each session
+ * @param batches sessions that decode together
+ * @param repeats rounds; each runs every workload once, and the peer
+ * @param stepTokens 0 = the engine's default, or the largest batch
+ * @param prefillChunk 0 = the engine's default
+ * @param peer shell command that prints another engine's rates; null = none
+ */
+public record BenchPlan(
+    String shape,
+    List<Precision> dtypes,
+    List<Integer> tensorParallel,
+    List<Integer> prefill,
+    int decode,
+    List<Integer> depths,
+    List<Integer> batches,
+    int repeats,
+    int stepTokens,
+    int prefillChunk,
+    @Nullable String peer) {
+
+  public BenchPlan {
+    dtypes = List.copyOf(dtypes);
+    tensorParallel = List.copyOf(tensorParallel);
+    prefill = List.copyOf(prefill);
+    depths = List.copyOf(depths);
+    batches = List.copyOf(batches);
+    require("repeat", repeats, 1);
+    require("decode", decode, 0);
+    require("stepTokens", stepTokens, 0);
+    require("prefillChunk", prefillChunk, 0);
+    if (dtypes.isEmpty() || tensorParallel.isEmpty()) {
+      throw new IllegalArgumentException("plan: no dtype or no TP (expected: at least one)");
+    }
+    if (workloads(prefill, decode, depths, batches).isEmpty()) {
+      throw new IllegalArgumentException(
+          "plan: nothing to measure (expected: a prefill length, or decode > 0 with a depth and a"
+              + " batch)");
+    }
+    if (peer != null && dtypes.size() * tensorParallel.size() > 1) {
+      throw new IllegalArgumentException(
+          "peer: with %d dtypes and %d TP degrees (expected: one of each, so that it is clear what is compared)"
+              .formatted(dtypes.size(), tensorParallel.size()));
+    }
+  }
+
+  private static void require(String name, int value, int least) {
+    if (value < least) {
+      throw new IllegalArgumentException("%s: %d (expected: >= %d)".formatted(name, value, least));
+    }
+  }
+
+  List<Workload> workloads() {
+    return workloads(prefill, decode, depths, batches);
+  }
+
+  private static List<Workload> workloads(
+      List<Integer> prefill, int decode, List<Integer> depths, List<Integer> batches) {
+    List<Workload> workloads = new ArrayList<>();
+    prefill.forEach(prompt -> workloads.add(new Workload.Prefill(prompt)));
+    if (decode > 0) {
+      for (int depth : depths) {
+        for (int batch : batches) {
+          workloads.add(new Workload.Decode(batch, depth, decode));
+        }
+      }
+    }
+    return workloads;
+  }
+}

@@ -1,0 +1,170 @@
+package dev.baton.bench;
+
+import dev.baton.device.DType;
+import dev.baton.device.Device;
+import dev.baton.device.LinearWeight;
+import dev.baton.device.Ops;
+import dev.baton.device.Tensor;
+import dev.baton.device.WeightSlice;
+import dev.baton.device.cpu.CpuDevice;
+import dev.baton.engine.checkpoint.RandomTensors;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.LongStream;
+
+/**
+ * Measures the ceilings of this machine, on a device of its own and one thread per processor.
+ *
+ * <p><b>Memory</b>: every thread compares two regions of equal content ({@link
+ * MemorySegment#mismatch}, which the JVM compiles to vector loads and compares), so both are read
+ * once, through nothing of ours; all regions together are far larger than the caches.
+ *
+ * <p><b>Products</b>: every rank runs the device's linear operation with weights and inputs that
+ * stay in the second-level cache, for several shapes; the best counts. So this ceiling is what our
+ * kernel reaches when memory costs nothing, not the rate that the processor's data sheet promises.
+ */
+final class CeilingProbe implements AutoCloseable {
+
+  /** Shapes tried: rows, outputs a thread, inputs; 512 KiB or less of bfloat16 weights. */
+  private static final int[][] SHAPES = {{64, 256, 1024}, {128, 128, 1024}, {128, 512, 512}};
+
+  private static final byte CONTENT = 7;
+
+  /** One shape of product, ready to run on every rank. */
+  private record Product(int rows, LinearWeight weight, List<Tensor> in, List<Tensor> out) {
+
+    double operations() {
+      return 2.0 * rows * weight.outputs() * weight.inputs();
+    }
+  }
+
+  private final Device device = CpuDevice.open();
+  private final Arena arena = Arena.ofShared();
+  private final int threads;
+  private final long probeNanos;
+  private final List<Tensor> left = new ArrayList<>();
+  private final List<Tensor> right = new ArrayList<>();
+
+  /** Ranks, each on its even share of the processors. */
+  private final List<Ops> ranks;
+
+  private final Map<DType, List<Product>> products = new EnumMap<>(DType.class);
+
+  /**
+   * @param bytes read in one pass over memory, by all threads together
+   * @param probeNanos time for each figure
+   */
+  CeilingProbe(int threads, long bytes, long probeNanos) {
+    this.threads = threads;
+    this.probeNanos = probeNanos;
+    long rows = Math.max(1, bytes / threads / 2 / 4096);
+    for (int i = 0; i < threads; i++) {
+      left.add(device.allocate(DType.FLOAT32, rows, 1024));
+      right.add(device.allocate(DType.FLOAT32, rows, 1024));
+    }
+    ranks = device.openRanks(evenRanks(threads));
+    // By the thread that reads it later, as a rule: memory is near the processor that asks first.
+    Team.run(
+        threads,
+        thread -> {
+          left.get(thread).segment().fill(CONTENT);
+          right.get(thread).segment().fill(CONTENT);
+        });
+  }
+
+  /** The most ranks among which the threads are divided evenly. */
+  private static int evenRanks(int threads) {
+    return Math.min(8, Integer.lowestOneBit(threads));
+  }
+
+  /** The device's line for a report. */
+  String device() {
+    return device.description();
+  }
+
+  Ceilings measure(DType dtype) {
+    return new Ceilings(dtype, readRate(), productRate(dtype));
+  }
+
+  private double readRate() {
+    double best = 0;
+    long end = System.nanoTime() + probeNanos;
+    do {
+      long nanos =
+          Team.run(
+              threads,
+              thread -> {
+                MemorySegment a = left.get(thread).segment();
+                if (a.mismatch(right.get(thread).segment()) != -1) {
+                  throw new IllegalStateException("memory: changed under the measurement");
+                }
+              });
+      double bytes = 2.0 * threads * left.getFirst().bytes();
+      best = Math.max(best, bytes / nanos * 1e9);
+    } while (System.nanoTime() < end);
+    return best;
+  }
+
+  private double productRate(DType dtype) {
+    double best = 0;
+    for (Product product : products.computeIfAbsent(dtype, this::products)) {
+      best = Math.max(best, rate(product));
+    }
+    return best;
+  }
+
+  private List<Product> products(DType dtype) {
+    List<Product> made = new ArrayList<>();
+    for (int[] shape : SHAPES) {
+      made.add(product(dtype, shape[0], shape[1], shape[2]));
+    }
+    return made;
+  }
+
+  private Product product(DType dtype, int rows, int outputsOfThread, int inputs) {
+    int outputs = outputsOfThread * (threads / ranks.size());
+    MemorySegment values = arena.allocate((long) outputs * inputs * dtype.bytes(), Long.BYTES);
+    RandomTensors.fill(values, dtype, inputs, 1);
+    List<Tensor> in = new ArrayList<>();
+    List<Tensor> out = new ArrayList<>();
+    for (int rank = 0; rank < ranks.size(); rank++) {
+      Tensor x = device.allocate(DType.FLOAT32, rows, inputs);
+      RandomTensors.fill(x.segment(), DType.FLOAT32, 1, rank);
+      in.add(x);
+      out.add(device.allocate(DType.FLOAT32, rows, outputs));
+    }
+    WeightSlice slice = WeightSlice.whole(values, dtype, outputs, inputs);
+    return new Product(rows, device.packLinear(slice, dtype), in, out);
+  }
+
+  private double rate(Product product) {
+    long slice = probeNanos / SHAPES.length;
+    long[] calls = new long[ranks.size()];
+    long nanos =
+        Team.run(
+            ranks.size(),
+            rank -> {
+              Ops ops = ranks.get(rank);
+              Tensor out = product.out().get(rank);
+              Tensor in = product.in().get(rank);
+              long end = System.nanoTime() + slice;
+              long done = 0;
+              do {
+                ops.linear(out, in, product.weight(), null, product.rows());
+                done++;
+              } while (System.nanoTime() < end);
+              calls[rank] = done;
+            });
+    return product.operations() * LongStream.of(calls).sum() / nanos * 1e9;
+  }
+
+  @Override
+  public void close() {
+    arena.close();
+    device.close();
+  }
+}

@@ -1,0 +1,28 @@
+package dev.baton.bench;
+
+/**
+ * One timed run of a workload.
+ *
+ * @param tokens prompt tokens computed, or tokens generated
+ * @param nanos from the first step's start to the last one's end
+ * @param forwardNanos of these, inside the forward pass on all ranks
+ */
+record Measurement(long tokens, long steps, long nanos, long forwardNanos) {
+
+  Measurement {
+    if (tokens < 1 || steps < 1 || nanos < 1 || forwardNanos < 0 || forwardNanos > nanos) {
+      throw new IllegalArgumentException(
+          "measurement: %d tokens, %d steps, %d ns, %d ns inside (expected: some of each, no more inside than in all)"
+              .formatted(tokens, steps, nanos, forwardNanos));
+    }
+  }
+
+  double tokensPerSecond() {
+    return tokens * 1e9 / nanos;
+  }
+
+  /** What scheduler, sampler and listeners take in a step. */
+  double outsideMicrosPerStep() {
+    return (nanos - forwardNanos) / 1e3 / steps;
+  }
+}

@@ -1,0 +1,67 @@
+package dev.baton.bench;
+
+import java.util.Locale;
+import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ArrayNode;
+import tools.jackson.databind.node.ObjectNode;
+
+/** Writes a report as JSON, with every round's figures. */
+final class ReportJson {
+
+  private static final JsonMapper MAPPER = JsonMapper.shared();
+
+  private ReportJson() {}
+
+  static String of(BenchReport report) {
+    ObjectNode root = MAPPER.createObjectNode();
+    root.put("shape", report.shape());
+    ObjectNode machine = root.putObject("machine");
+    machine.put("processor", report.machine().processor());
+    machine.put("processors", report.machine().processors());
+    machine.put("device", report.machine().device());
+    machine.put("java", report.machine().java());
+    machine.put("load_before", report.machine().loadBefore());
+    machine.put("load_after", report.machine().loadAfter());
+    ArrayNode configurations = root.putArray("configurations");
+    for (BenchReport.Configuration each : report.configurations()) {
+      write(configurations.addObject(), each);
+    }
+    return MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(root);
+  }
+
+  private static void write(ObjectNode node, BenchReport.Configuration configuration) {
+    node.put("dtype", configuration.dtype());
+    node.put("tensor_parallel", configuration.tensorParallel());
+    node.put("load_seconds", configuration.loadSeconds());
+    ObjectNode ceilings = node.putObject("ceilings");
+    ceilings.put("memory_bytes_per_second", configuration.ceilings().bytesPerSecond());
+    ceilings.put("operations_per_second", configuration.ceilings().operationsPerSecond());
+    ArrayNode results = node.putArray("results");
+    configuration.results().forEach(result -> write(results.addObject(), result));
+  }
+
+  private static void write(ObjectNode node, Result result) {
+    node.put("test", result.workload().name());
+    switch (result.workload()) {
+      case Workload.Prefill(int prompt) -> node.put("prompt", prompt);
+      case Workload.Decode(int batch, int depth, int tokens) -> {
+        node.put("batch", batch);
+        node.put("depth", depth);
+        node.put("tokens", tokens);
+      }
+    }
+    node.put("tokens_per_second", result.median());
+    node.put("limit", result.limit());
+    node.put("share", result.share());
+    node.put("bound", result.bound().name().toLowerCase(Locale.ROOT));
+    node.put("outside_microseconds_per_step", result.outsideMicrosPerStep());
+    ArrayNode rounds = node.putArray("rounds");
+    result.rates().forEach(rounds::add);
+    if (result.hasPeer()) {
+      node.put("peer_tokens_per_second", result.peerMedian());
+      node.put("ratio", result.ratio());
+      ArrayNode peer = node.putArray("peer_rounds");
+      result.peer().forEach(peer::add);
+    }
+  }
+}

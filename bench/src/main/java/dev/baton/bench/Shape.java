@@ -1,0 +1,93 @@
+package dev.baton.bench;
+
+import dev.baton.engine.checkpoint.ConfigReader;
+import dev.baton.engine.checkpoint.ModelConfig;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A model's numbers without its weights: one of the named shapes, which are config.json files among
+ * this module's resources, or that of a model directory. Closing it removes the copy that a named
+ * shape is read from.
+ */
+public final class Shape implements AutoCloseable {
+
+  /** Shapes that need no directory. */
+  public static final List<String> NAMED =
+      List.of("llama-1b", "llama-8b", "qwen3-0.6b", "stories260k");
+
+  private static final String CONFIG = "config.json";
+
+  private final String name;
+  private final Path directory;
+  private final boolean copied;
+  private final ModelConfig config;
+
+  private Shape(String name, Path directory, boolean copied) {
+    this.name = name;
+    this.directory = directory;
+    this.copied = copied;
+    this.config = ConfigReader.read(directory);
+  }
+
+  /**
+   * @param nameOrDirectory one of {@link #NAMED}, or a directory with config.json
+   */
+  public static Shape open(String nameOrDirectory) {
+    if (NAMED.contains(nameOrDirectory)) {
+      return named(nameOrDirectory);
+    }
+    Path directory = Path.of(nameOrDirectory);
+    if (!Files.isRegularFile(directory.resolve(CONFIG))) {
+      throw new IllegalArgumentException(
+          "shape: %s (expected: one of %s, or a directory with config.json)"
+              .formatted(nameOrDirectory, NAMED));
+    }
+    Path last = directory.toAbsolutePath().normalize().getFileName();
+    return new Shape(last == null ? nameOrDirectory : last.toString(), directory, false);
+  }
+
+  private static Shape named(String name) {
+    String resource = "shapes/" + name + ".json";
+    try (@Nullable InputStream in = Shape.class.getResourceAsStream(resource)) {
+      if (in == null) {
+        throw new IllegalStateException("resource: %s: missing".formatted(resource));
+      }
+      Path directory = Files.createTempDirectory("baton-shape-");
+      Files.copy(in, directory.resolve(CONFIG));
+      return new Shape(name, directory, true);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  public String name() {
+    return name;
+  }
+
+  /** Holds config.json. */
+  Path directory() {
+    return directory;
+  }
+
+  ModelConfig config() {
+    return config;
+  }
+
+  @Override
+  public void close() {
+    if (copied) {
+      try {
+        Files.deleteIfExists(directory.resolve(CONFIG));
+        Files.deleteIfExists(directory);
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+    }
+  }
+}
