@@ -17,7 +17,7 @@ fi
 # Contracting a multiplication and an addition is off: only the fused operations that the sources name may be fused.
 flags=(-std=c++17 -O3 -fPIC -fvisibility=hidden -fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno
   -Wall -Wextra -g1)
-kernels=(linear attention kv elementwise moe weights)
+kernels=(linear attention kv elementwise moe weights tiles)
 tiers=(scalar)
 [ "$arch" = x86_64 ] && tiers+=(avx2 avx512)
 
@@ -46,6 +46,10 @@ for tier in "${tiers[@]}"; do
     add "$sources/$kernel.cpp" "$objects/${kernel}_$tier.o" "$(tier_flags "$tier")"
   done
 done
+# The matrix units' own kernels, on top of the AVX-512 tier.
+if [ "$arch" = x86_64 ]; then
+  add "$sources/linear_amx.cpp" "$objects/linear_amx.o" "$(tier_flags avx512) -mamx-tile -mamx-bf16"
+fi
 add "$sources/dispatch.cpp" "$objects/dispatch.o"
 add "$sources/memory.cpp" "$objects/memory.o"
 add "$sources/team.cpp" "$objects/team.o"

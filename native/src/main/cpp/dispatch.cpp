@@ -1,4 +1,9 @@
 // The C ABI: which tiers there are, which of them this machine can run, and the kernels of each.
+#if defined(__x86_64__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include <cstring>
 
 #include "kernels.h"
@@ -28,6 +33,15 @@ constexpr const char* TIER_NAMES[] = {
 #undef BATON_ENTRY
 };
 constexpr int32_t TIER_COUNT = sizeof(TIER_NAMES) / sizeof(TIER_NAMES[0]);
+
+#if defined(__x86_64__)
+// Linux saves the tiles only of processes that have asked; the permission is the whole process's, once and for all.
+bool tiles_permitted() noexcept {
+  constexpr long REQUEST_PERMISSION = 0x1023;
+  constexpr long TILE_DATA = 18;
+  return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+#endif
 
 // What Java calls: the kernel's parameters after a team and a number of parts.
 template <auto KERNEL>
@@ -72,10 +86,14 @@ BATON_EXPORT int32_t baton_tier_runs(int32_t tier) noexcept {
   if (std::strcmp(name, "avx2") == 0) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   }
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   if (std::strcmp(name, "avx512") == 0) {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx2") &&
-           __builtin_cpu_supports("fma");
+    return avx512;
+  }
+  if (std::strcmp(name, "amx") == 0) {
+    return avx512 && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") && tiles_permitted();
   }
 #endif
   return std::strcmp(name, "scalar") == 0;

@@ -23,7 +23,8 @@ struct Share {
 //
 // dtype numbers: 0 = float32, 1 = bfloat16, 2 = float16 (checkpoints only). Strides are in elements. A `layer` points to
 // one layer of a KV cache, laid out [block][kv head][keys, values], keys being [tile of 16 positions][dim][16] and
-// values [position][dim].
+// values [position][dim]. In tier amx a linear with a bfloat16 weight takes the weight from pack_tiles and, as x, what
+// stage_inputs has made; all others take the weight from pack_linear and x as it is.
 #define BATON_KERNELS(KERNEL)                                                                                          \
   KERNEL(linear, (float* out, int64_t out_stride, const float* x, int64_t x_stride, int32_t rows,                      \
                   const uint8_t* weight, int32_t dtype, const int32_t* borders, int32_t ranges, int32_t outputs,       \
@@ -52,14 +53,20 @@ struct Share {
                    int32_t columns))                                                                                   \
   KERNEL(pack_linear, (uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, int64_t in_stride,           \
                        int32_t outputs, int32_t inputs))                                                               \
+  KERNEL(stage_inputs, (uint8_t* staged, const float* x, int64_t x_stride, const int32_t* borders, int32_t ranges,      \
+                        int32_t rows))                                                                                 \
+  KERNEL(pack_tiles, (uint8_t* packed, const void* in, int32_t in_dtype, int64_t in_stride, const int32_t* borders,    \
+                      int32_t ranges, int32_t outputs))                                                                \
   KERNEL(copy_kv, (uint8_t* layer, int32_t dtype, int32_t block_tokens, int32_t kv_heads, int32_t head_dim,            \
                    const void* table, int32_t head, int32_t heads, int32_t token_from, int32_t token_to, void* slab,   \
                    int32_t slab_dtype, int64_t slab_head_stride, int32_t values, int32_t to_slab))
 
-// From the slowest to the fastest.
+// From the slowest to the fastest; the tiers of lanes.h, then all.
 #if defined(__x86_64__)
-#define BATON_TIERS(TIER) TIER(scalar) TIER(avx2) TIER(avx512)
+#define BATON_LANES_TIERS(TIER) TIER(scalar) TIER(avx2) TIER(avx512)
+#define BATON_TIERS(TIER) TIER(scalar) TIER(avx2) TIER(avx512) TIER(amx)
 #else
+#define BATON_LANES_TIERS(TIER) TIER(scalar)
 #define BATON_TIERS(TIER) TIER(scalar)
 #endif
 
@@ -75,8 +82,18 @@ constexpr int32_t FLOAT16 = 2;
   namespace tier {                \
   BATON_KERNELS(BATON_DECLARE)    \
   }
-BATON_TIERS(BATON_DECLARE_TIER)
+BATON_LANES_TIERS(BATON_DECLARE_TIER)
 #undef BATON_DECLARE_TIER
+
+#if defined(__x86_64__)
+// The matrix units: one kernel of its own, the others are the AVX-512 tier's.
+namespace amx {
+using namespace avx512;
+void linear(Share share, float* out, int64_t out_stride, const float* x, int64_t x_stride, int32_t rows,
+            const uint8_t* weight, int32_t dtype, const int32_t* borders, int32_t ranges, int32_t outputs, int32_t inputs,
+            const float* bias) noexcept;
+}  // namespace amx
+#endif
 #undef BATON_DECLARE
 
 }  // namespace baton

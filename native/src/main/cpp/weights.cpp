@@ -1,58 +1,22 @@
 // From a checkpoint's rows to device tensors and packed weights; run once, at load, bound by memory and conversion. The
 // checkpoint's data may have any alignment.
+#include "checkpoint.h"
 #include "lanes.h"
 
 namespace baton {
 namespace BATON_TIER {
 
-// IEEE half precision, a type of its own so that it is not taken for bfloat16.
-struct Half {
-  uint16_t bits;
-};
-
-template <>
-inline float get<Half>(const Half* from) {
-  uint16_t half;
-  __builtin_memcpy(&half, from, 2);
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
-  const uint32_t exponent = half >> 10 & 31u;
-  const uint32_t fraction = half & 0x3ffu;
-  uint32_t bits;
-  if (exponent == 0) {  // zero or subnormal: fraction * 2^-24, exact
-    const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
-    __builtin_memcpy(&bits, &magnitude, 4);
-    bits |= sign;
-  } else {
-    bits = sign | (exponent == 31 ? 255u : exponent + 112u) << 23 | fraction << 13;
-    if (exponent == 31 && fraction != 0) {
-      bits |= 0x400000u;  // a NaN becomes a quiet one
-    }
-  }
-  float value;
-  __builtin_memcpy(&value, &bits, 4);
-  return value;
-}
-
 // Calls `with` with the two pointers in their true types.
 template <class F>
-static inline void by_type(uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, const F& with) {
-  const auto inner = [&](auto* to) {
-    switch (in_dtype) {
-      case FLOAT32:
-        return with(to, static_cast<const float*>(in));
-      case BFLOAT16:
-        return with(to, static_cast<const uint16_t*>(in));
-      case FLOAT16:
-        return with(to, static_cast<const Half*>(in));
-    }
-  };
+static inline void by_types(uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, const F& with) {
+  const auto inner = [&](auto* to) { by_type(in, in_dtype, [&](const auto* from) { with(to, from); }); };
   out_dtype == BFLOAT16 ? inner(reinterpret_cast<uint16_t*>(out)) : inner(reinterpret_cast<float*>(out));
 }
 
 // out [rows, columns], dense, from rows that are in_stride elements apart.
 void convert(Share share, uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, int64_t in_stride, int32_t rows,
              int32_t columns) noexcept {
-  by_type(out, out_dtype, in, in_dtype, [&](auto* to, const auto* from) {
+  by_types(out, out_dtype, in, in_dtype, [&](auto* to, const auto* from) {
     for (int row = first_of(share, rows); row < end_of(share, rows); row++) {
       for (int c = 0; c < columns; c++) {
         put(to + static_cast<int64_t>(row) * columns + c, get(from + row * in_stride + c));
@@ -64,7 +28,7 @@ void convert(Share share, uint8_t* out, int32_t out_dtype, const void* in, int32
 // out [outputs / 16][inputs][16] (see linear.cpp) from rows of outputs; the last group's missing outputs become zeros.
 void pack_linear(Share share, uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, int64_t in_stride, int32_t outputs,
                  int32_t inputs) noexcept {
-  by_type(out, out_dtype, in, in_dtype, [&](auto* to, const auto* from) {
+  by_types(out, out_dtype, in, in_dtype, [&](auto* to, const auto* from) {
     const int groups = (outputs + LANES - 1) / LANES;
     for (int group = first_of(share, groups); group < end_of(share, groups); group++) {
       const int n = smaller(LANES, outputs - group * LANES);

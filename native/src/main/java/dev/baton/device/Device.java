@@ -17,6 +17,14 @@ public interface Device extends AutoCloseable {
   /** One line for the log: device, chosen instruction set and why. */
   String description();
 
+  /**
+   * Names the arithmetic of products with weights of this dtype, in a word: devices that say the
+   * same give the same bits; those that do not must not share a request, its KV or a prefix cache.
+   */
+  default String numerics(DType weights) {
+    return "ieee-fma";
+  }
+
   /** Zeroed memory. */
   Tensor allocate(DType dtype, long rows, long columns);
 

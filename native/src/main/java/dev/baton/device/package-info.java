@@ -37,6 +37,13 @@
  *
  * So scalar, AVX2, AVX-512 and the Java reference agree bit for bit in float32 and with bfloat16
  * weights and KV.
+ *
+ * <p>The matrix units (tier {@code amx}) differ in one thing, products with bfloat16 weights: the
+ * inputs are rounded to bfloat16 too, and a range is summed in tiles of 32 inputs from its first,
+ * the last filled up with zeros: in a tile the even and the odd inputs alone, each by fma in order
+ * from 0, then {@code sum + (even + odd)}, with denormals as 0. The tree over the ranges is the
+ * same. So within that tier, too, bits depend on none of the above; {@link Device#numerics} tells
+ * the two kinds apart.
  */
 @org.jspecify.annotations.NullMarked
 package dev.baton.device;

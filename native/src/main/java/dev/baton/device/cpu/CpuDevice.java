@@ -22,8 +22,10 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The CPU with kernels in C++. Takes the fastest tier of instructions that the processor runs, or
- * the one that the environment variable {@code BATON_ISA} names; all tiers give the same bits.
+ * The CPU with kernels in C++. Takes the fastest tier of instructions that the processor runs and
+ * that gives the bits of the reference, or the one that the environment variable {@code BATON_ISA}
+ * names. The matrix units ({@code amx}) have bits of their own with bfloat16 weights, see {@link
+ * #numerics}, and are taken only when named.
  */
 public final class CpuDevice extends HostDevice<CpuKvCache> {
 
@@ -83,8 +85,10 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
     }
     List<String> running = runningTiers();
     if (forced.isEmpty()) {
+      String fastest =
+          running.stream().filter(tier -> !tier.equals(CpuKernels.AMX)).toList().getLast();
       return new CpuDevice(
-          new CpuKernels(running.getLast()),
+          new CpuKernels(fastest),
           "the fastest of " + running + " that run here",
           forThreads,
           partNanos);
@@ -122,6 +126,11 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
     List<String> running = new ArrayList<>(CpuKernels.tiers());
     running.removeIf(tier -> !CpuKernels.runs(tier));
     return List.copyOf(running);
+  }
+
+  @Override
+  public String numerics(DType weights) {
+    return kernels.tiled(weights) ? "bf16-amx" : super.numerics(weights);
   }
 
   @Override
@@ -174,20 +183,25 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
     int outputs = slice.rowTo() - slice.rowFrom();
     int inputs = slice.columnTo() - slice.columnFrom();
     String what = "weight %s [%d, %d]".formatted(dtype, outputs, inputs);
-    MemorySegment packed = memory(CpuLinearWeight.packedBytes(outputs, inputs, dtype), what);
-    MemorySegment ranges = memory(4L * borders.length, what);
-    MemorySegment.copy(borders, 0, ranges, JAVA_INT, 0, borders.length);
+    int ranges = borders.length - 1;
+    int tiles = kernels.tiled(dtype) ? CpuLinearWeight.tiles(borders) : 0;
+    MemorySegment starts = memory(4L * borders.length, what);
+    MemorySegment.copy(borders, 0, starts, JAVA_INT, 0, borders.length);
     try (Arena arena = Arena.ofConfined()) {
-      kernels.packLinear(
-          packed.address(),
-          code(dtype),
-          start(slice, arena),
-          code(slice.dtype()),
-          slice.columns(),
-          outputs,
-          inputs);
+      MemorySegment from = start(slice, arena);
+      int stored = code(slice.dtype());
+      MemorySegment packed;
+      if (tiles == 0) {
+        packed = memory(CpuLinearWeight.packedBytes(outputs, inputs, dtype), what);
+        kernels.packLinear(
+            packed.address(), code(dtype), from, stored, slice.columns(), outputs, inputs);
+      } else {
+        packed = memory(CpuLinearWeight.tiledBytes(outputs, tiles), what);
+        kernels.packTiles(
+            packed.address(), from, stored, slice.columns(), starts.address(), ranges, outputs);
+      }
+      return new CpuLinearWeight(outputs, inputs, dtype, ranges, starts, tiles, packed);
     }
-    return new CpuLinearWeight(outputs, inputs, dtype, borders.length - 1, ranges, packed);
   }
 
   /** The slice's first element and all after it, copied to {@code arena} when on the heap. */
@@ -215,7 +229,13 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
     synchronized (teams) {
       teams.add(team);
     }
-    return new CpuOps(kernels, team, group, rank, memory(16L * group.ranks(), "rank"));
+    return new CpuOps(
+        kernels,
+        team,
+        group,
+        rank,
+        memory(16L * group.ranks(), "rank"),
+        bytes -> memory(bytes, "inputs of a product in tiles"));
   }
 
   @Override

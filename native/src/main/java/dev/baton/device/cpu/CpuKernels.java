@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
+import dev.baton.device.DType;
 import dev.baton.device.OutOfDeviceMemoryException;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
@@ -27,6 +28,9 @@ import java.util.stream.Stream;
  */
 @SuppressWarnings("restricted") // the one class that calls native code
 final class CpuKernels {
+
+  /** The tier of the matrix units. */
+  static final String AMX = "amx";
 
   private static final Linker LINKER = Linker.nativeLinker();
   private static final SymbolLookup LIBRARY = NativeLibrary.load();
@@ -64,6 +68,8 @@ final class CpuKernels {
   private static final MethodHandle COMBINE_ROWS = kernel("combine_rows");
   private static final MethodHandle CONVERT = kernel("convert");
   private static final MethodHandle PACK_LINEAR = kernel("pack_linear");
+  private static final MethodHandle STAGE_INPUTS = kernel("stage_inputs");
+  private static final MethodHandle PACK_TILES = kernel("pack_tiles");
   private static final MethodHandle COPY_KV = kernel("copy_kv");
 
   private final String tier;
@@ -78,6 +84,8 @@ final class CpuKernels {
   private final MemorySegment combineRows;
   private final MemorySegment convert;
   private final MemorySegment packLinear;
+  private final MemorySegment stageInputs;
+  private final MemorySegment packTiles;
   private final MemorySegment copyKv;
 
   /**
@@ -96,6 +104,8 @@ final class CpuKernels {
     combineRows = address("combine_rows");
     convert = address("convert");
     packLinear = address("pack_linear");
+    stageInputs = address("stage_inputs");
+    packTiles = address("pack_tiles");
     copyKv = address("copy_kv");
   }
 
@@ -115,6 +125,11 @@ final class CpuKernels {
 
   String tier() {
     return tier;
+  }
+
+  /** Whether products with such weights take tiles: {@link #packTiles}, {@link #stageInputs}. */
+  boolean tiled(DType weights) {
+    return tier.equals(AMX) && weights == DType.BFLOAT16;
   }
 
   /** Zeroed pages, or NULL; see {@code memory.cpp}. */
@@ -410,6 +425,31 @@ final class CpuKernels {
     try {
       PACK_LINEAR.invokeExact(
           packLinear, NOBODY, 1, out, outDtype, in, inDtype, inStride, outputs, inputs);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void stageInputs(
+      long team, int parts, long staged, long x, long xStride, long borders, int ranges, int rows) {
+    try {
+      STAGE_INPUTS.invokeExact(stageInputs, team, parts, staged, x, xStride, borders, ranges, rows);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void packTiles(
+      long packed,
+      MemorySegment in,
+      int inDtype,
+      long inStride,
+      long borders,
+      int ranges,
+      int outputs) {
+    try {
+      PACK_TILES.invokeExact(
+          packTiles, NOBODY, 1, packed, in, inDtype, inStride, borders, ranges, outputs);
     } catch (Throwable e) {
       throw unexpected(e);
     }

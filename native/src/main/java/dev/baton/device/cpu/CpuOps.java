@@ -9,6 +9,7 @@ import dev.baton.device.host.HostRouting;
 import dev.baton.device.host.HostStepBatch;
 import dev.baton.device.host.RankGroup;
 import java.lang.foreign.MemorySegment;
+import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
 /** Hands checked arguments to the kernels. */
@@ -24,6 +25,8 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
   private static final long ATTENTION_PRODUCTS = 20;
   private static final long ELEMENTS = 4;
   private static final long GATES = 2;
+  private static final long STAGED_ELEMENTS = 8;
+  private static final long TILED_PRODUCTS = 1000;
 
   private final CpuKernels kernels;
   private final CpuTeam team;
@@ -31,11 +34,24 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
   /** Addresses, then strides, of all ranks' parts; int64 {@code [2, ranks]}. */
   private final MemorySegment parts;
 
-  CpuOps(CpuKernels kernels, CpuTeam team, RankGroup group, int rank, MemorySegment parts) {
+  /** More memory from the device. */
+  private final LongFunction<MemorySegment> allocate;
+
+  /** A product's inputs in tiles; grows with the largest product. */
+  private MemorySegment staged = MemorySegment.NULL;
+
+  CpuOps(
+      CpuKernels kernels,
+      CpuTeam team,
+      RankGroup group,
+      int rank,
+      MemorySegment parts,
+      LongFunction<MemorySegment> allocate) {
     super(group, rank, CpuLinearWeight.class, CpuKvCache.class);
     this.kernels = kernels;
     this.team = team;
     this.parts = parts;
+    this.allocate = allocate;
   }
 
   @Override
@@ -78,7 +94,7 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
         team.parts((weight.outputs() + 63L) / 64, nanos(weight, rows)),
         out.address(),
         out.columns(),
-        x.address(),
+        weight.tiles() == 0 ? x.address() : stage(x, weight, rows),
         x.columns(),
         rows,
         open(weight.packed()).address(),
@@ -88,6 +104,27 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
         weight.outputs(),
         weight.inputs(),
         bias == null ? 0 : bias.address());
+  }
+
+  /** Puts the inputs into tiles and returns where they are. */
+  private long stage(Tensor x, CpuLinearWeight weight, int rows) {
+    long bytes = weight.stagedBytes(rows);
+    if (staged.byteSize() < bytes) {
+      // What it had stays with the device, so at most as much again is lost.
+      staged = allocate.apply(Math.max(bytes, 2 * staged.byteSize()));
+    }
+    int tileRows = CpuLinearWeight.TILE_ROWS;
+    kernels.stageInputs(
+        team.address(),
+        team.parts(
+            (rows + tileRows - 1) / tileRows, (long) rows * weight.inputs() / STAGED_ELEMENTS),
+        staged.address(),
+        x.address(),
+        x.columns(),
+        weight.borders().address(),
+        weight.ranges(),
+        rows);
+    return staged.address();
   }
 
   @Override
@@ -230,7 +267,8 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
   private static long nanos(CpuLinearWeight weight, int rows) {
     long elements = (long) weight.outputs() * weight.inputs();
     return Math.max(
-        elements * weight.dtype().bytes() / BYTES, Math.multiplyExact(elements, rows) / PRODUCTS);
+        elements * weight.dtype().bytes() / BYTES,
+        Math.multiplyExact(elements, rows) / (weight.tiles() == 0 ? PRODUCTS : TILED_PRODUCTS));
   }
 
   /** Weights and caches of a closed device must not reach a kernel. */
