@@ -16,7 +16,13 @@ import picocli.CommandLine.Option;
 @Command(
     name = "up",
     mixinStandardHelpOptions = true,
-    description = "Starts a router and workers on this machine and stays until Ctrl-C.")
+    description = "Starts a router and workers on this machine and stays until Ctrl-C.",
+    footer = {
+      "",
+      "Clients reach it by the OpenAI API at http://HOST:PORT/v1 and by gRPC at HOST:GRPC_PORT;",
+      "Prometheus reads http://HOST:PORT/metrics. ./baton generate is a client for the shell,",
+      "./baton prefill and ./baton decode with --router HOST:GRPC_PORT add workers at any time."
+    })
 final class UpCommand implements Callable<Integer> {
 
   @Option(

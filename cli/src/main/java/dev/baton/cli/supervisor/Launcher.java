@@ -1,15 +1,13 @@
 package dev.baton.cli.supervisor;
 
-import java.io.File;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 
 /**
- * How a further process of this program is started: by the same JVM, flags and class path as this
- * one.
+ * How a further process of this program that serves is started: by the same JVM and class path as
+ * this one.
  *
  * @param command executable and JVM flags, up to and with the main class
  */
@@ -30,11 +28,8 @@ public record Launcher(List<String> command) {
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     String runtime = environment.get("BATON_RUNTIME");
     if (runtime != null) {
-      command.add("@" + runtime + File.separator + "java.args");
-      Path cache = Path.of(runtime, "baton.aot");
-      if (Files.exists(cache)) {
-        command.add("-XX:AOTCache=" + cache);
-      }
+      command.add("@" + Path.of(runtime, "java.args"));
+      command.add("@" + Path.of(runtime, "server.args"));
     } else {
       command.add("--enable-native-access=ALL-UNNAMED");
       command.add("--sun-misc-unsafe-memory-access=allow");

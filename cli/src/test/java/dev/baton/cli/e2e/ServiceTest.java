@@ -6,6 +6,7 @@ import dev.baton.cli.e2e.OpenAiClient.Answer;
 import dev.baton.cli.e2e.OpenAiClient.EventStream;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
@@ -131,7 +132,7 @@ class ServiceTest {
   void refusesAHugeBody() throws IOException {
     byte[] megabyte = new byte[1 << 20];
     Arrays.fill(megabyte, (byte) ' ');
-    try (Socket socket = new Socket("127.0.0.1", system.port())) {
+    try (Socket socket = new Socket(InetAddress.getLoopbackAddress(), system.port())) {
       socket.setSoTimeout(10_000);
       OutputStream out = socket.getOutputStream();
       String head =
@@ -144,7 +145,7 @@ class ServiceTest {
         }
       } catch (IOException e) {
         // The server may answer and close before it has read 50 MB; the answer is what counts.
-        assertThat(e).hasMessageContaining("");
+        assertThat(socket.isConnected()).isTrue();
       }
       byte[] answer = socket.getInputStream().readNBytes(12);
       assertThat(new String(answer, StandardCharsets.US_ASCII)).isEqualTo("HTTP/1.1 413");
@@ -164,7 +165,8 @@ class ServiceTest {
       for (int i = 0; i < IDLE_CONNECTIONS; i++) {
         Socket socket = new Socket();
         sockets.add(socket);
-        socket.connect(new InetSocketAddress("127.0.0.1", system.port()), 5000);
+        socket.connect(
+            new InetSocketAddress(InetAddress.getLoopbackAddress(), system.port()), 5000);
       }
       servesOnAndClosesItsAccount();
     } finally {
