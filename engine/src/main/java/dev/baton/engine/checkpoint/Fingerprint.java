@@ -17,9 +17,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * SHA-256 over everything that decides which KV a token sequence gives: the numerics of this
- * release, the model's numbers, the dtypes it runs in, tokenizer.json and the weights. Workers
- * exchange KV only when theirs are equal; tensor-parallel degree, block size and the way a
- * checkpoint is cut into shards do not enter.
+ * release and of the device, the model's numbers, the dtypes it runs in, tokenizer.json and the
+ * weights. Workers exchange KV only when theirs are equal; tensor-parallel degree, block size and
+ * the way a checkpoint is cut into shards do not enter.
  *
  * <p>Weights of many gigabytes are not hashed whole, which would take longer than loading them: of
  * each tensor enter its name, dtype and shape and, when it is larger than {@value #WHOLE} bytes,
@@ -50,15 +50,21 @@ public final class Fingerprint {
   /**
    * Takes the fingerprint of a checkpoint that {@link Architecture#check} has passed.
    *
+   * @param numerics the device's name of its arithmetic with these weights ({@code
+   *     Device.numerics})
    * @param weightDtype dtype in which the weights are kept
    * @param kvDtype dtype of keys and values
    * @return 64 hexadecimal digits
    */
   public static String of(
-      ModelConfig config, Checkpoint checkpoint, DType weightDtype, DType kvDtype) {
+      ModelConfig config,
+      Checkpoint checkpoint,
+      String numerics,
+      DType weightDtype,
+      DType kvDtype) {
     Fingerprint fingerprint = new Fingerprint();
     fingerprint.text(NUMERICS);
-    fingerprint.text("weights=%s kv=%s".formatted(weightDtype, kvDtype));
+    fingerprint.text("device=%s weights=%s kv=%s".formatted(numerics, weightDtype, kvDtype));
     fingerprint.text(canonical(config));
     fingerprint.file(checkpoint.directory().resolve("tokenizer.json"));
     for (String name : config.architecture().tensors(config).keySet()) {

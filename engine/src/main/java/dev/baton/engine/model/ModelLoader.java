@@ -137,7 +137,7 @@ public final class ModelLoader {
     try (Checkpoint checkpoint = Checkpoint.open(options.modelDirectory())) {
       config.architecture().check(config, checkpoint);
       DType dtype = dtype(config, checkpoint.get(TensorNames.EMBEDDING).dtype());
-      String fingerprint = Fingerprint.of(config, checkpoint, dtype, dtype);
+      String fingerprint = Fingerprint.of(config, checkpoint, device.numerics(dtype), dtype, dtype);
       return start(config, fingerprint, contextLength, dtype, checkpoint);
     }
   }

@@ -32,6 +32,7 @@ class FingerprintTest {
     String scaled = "{\"rope_type\": \"linear\", \"factor\": 2}";
     assertThat(of(new TinyModel().with("rope_scaling", scaled), "rope")).isNotEqualTo(first);
     assertThat(fingerprint(directory.resolve("first"), DType.BFLOAT16)).isNotEqualTo(first);
+    assertThat(fingerprint(directory.resolve("first"), "other", DType.FLOAT32)).isNotEqualTo(first);
     Files.writeString(directory.resolve("first/tokenizer.json"), "{ }");
     assertThat(fingerprint(directory.resolve("first"), DType.FLOAT32)).isNotEqualTo(first);
   }
@@ -56,8 +57,12 @@ class FingerprintTest {
   }
 
   private static String fingerprint(Path model, DType dtype) {
+    return fingerprint(model, "ieee-fma", dtype);
+  }
+
+  private static String fingerprint(Path model, String numerics, DType dtype) {
     try (Checkpoint checkpoint = Checkpoint.open(model)) {
-      return Fingerprint.of(ConfigReader.read(model), checkpoint, dtype, dtype);
+      return Fingerprint.of(ConfigReader.read(model), checkpoint, numerics, dtype, dtype);
     }
   }
 }
