@@ -9,6 +9,7 @@ import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -19,6 +20,9 @@ import org.jspecify.annotations.Nullable;
 final class SupervisedProcess {
 
   private static final int LAST_LINES = 12;
+
+  /** A process that SIGKILL does not end by then hangs in the kernel; nobody can do more. */
+  private static final long KILL_SECONDS = 5;
 
   private final ProcessSpec spec;
   private final Launcher launcher;
@@ -78,6 +82,13 @@ final class SupervisedProcess {
   void kill() {
     if (process != null) {
       process.destroyForcibly();
+    }
+  }
+
+  /** Waits for a killed process to be gone: the kernel may take a moment for it. */
+  void awaitKilled() {
+    if (process != null) {
+      process.onExit().completeOnTimeout(process, KILL_SECONDS, TimeUnit.SECONDS).join();
     }
   }
 

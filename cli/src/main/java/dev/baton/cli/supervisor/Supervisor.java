@@ -212,5 +212,6 @@ public final class Supervisor {
 
   private void killAll() {
     processes.forEach(SupervisedProcess::kill);
+    processes.forEach(SupervisedProcess::awaitKilled);
   }
 }

@@ -3,6 +3,7 @@ package dev.baton.cli.e2e;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.baton.cli.e2e.OpenAiClient.Answer;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -62,7 +63,10 @@ class EquivalenceTest {
     List<List<Integer>> tokens;
     try (BatonSystem system = up(dtype, options)) {
       tokens = generate(system.openAi());
-      assertThat(system.metrics().sum("baton_kv_blocks", "state=\"reserved\"")).isZero();
+      Deadline.await(
+          "no block reserved any more",
+          Duration.ofSeconds(1),
+          () -> system.metrics().sum("baton_kv_blocks", "state=\"reserved\"") == 0);
     }
 
     for (int i = 0; i < REQUESTS; i++) {

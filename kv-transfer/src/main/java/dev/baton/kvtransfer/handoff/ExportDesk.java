@@ -120,11 +120,12 @@ final class ExportDesk {
     sessions.remove(session.machine().route().transfer());
     leftovers.add(session, session.connection(), nanos());
     counters.aborted.increment();
-    log.warn(
-        "export failed to {}: {}: {}",
-        session.connection().peer(),
-        cause.kind(),
-        cause.getMessage());
+    log.atLevel(HandoffLine.level(cause.kind()))
+        .log(
+            "export ended to {}: {}: {}",
+            session.connection().peer(),
+            cause.kind(),
+            cause.getMessage());
   }
 
   long nanos() {

@@ -107,7 +107,8 @@ final class ImportDesk {
     sessions.remove(session.machine().route().transfer());
     leftovers.add(session, session.connection(), nanos());
     counters.aborted.increment();
-    log.warn("import failed from {}: {}: {}", peer(session), cause.kind(), cause.getMessage());
+    log.atLevel(HandoffLine.level(cause.kind()))
+        .log("import ended from {}: {}: {}", peer(session), cause.kind(), cause.getMessage());
   }
 
   long nanos() {
