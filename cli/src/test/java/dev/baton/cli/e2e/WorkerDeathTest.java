@@ -55,6 +55,7 @@ class WorkerDeathTest {
   @RepeatedTest(3)
   void theStreamOfADeadDecodeWorkerEndsInAClearError() throws IOException {
     ProcessHandle decode = system.child("decode-0");
+    int before = restarts();
     try (EventStream stream = system.openAi().stream("/v1/completions", LONG_STORY)) {
       String begun = stream.next().at("/choices/0/text").asString("");
       decode.destroyForcibly();
@@ -75,12 +76,13 @@ class WorkerDeathTest {
         assertThat(error.path("message").asString("")).isNotEmpty();
       }
     }
-    servesAgain();
+    servesAgain(before);
   }
 
   @RepeatedTest(3)
   void requestsOfADeadPrefillWorkerEndInAClearErrorOrTheRightText() throws Exception {
     ProcessHandle prefill = system.child("prefill-0");
+    int before = restarts();
     // A prompt of many chunks, so that the kill falls into its computation or hand-off.
     Map<String, Object> request =
         Map.of(
@@ -105,21 +107,27 @@ class WorkerDeathTest {
       assertThat(answer.body().at("/error/code").asString(""))
           .isIn("worker_lost", "handoff_failed", "no_worker");
     }
-    servesAgain();
+    servesAgain(before);
   }
 
   /** A new request works as soon as the worker is back. */
-  private void servesAgain() {
+  private void servesAgain(int restartsBefore) {
     Deadline.await(
         "the dead worker's successor has registered",
         Duration.ofSeconds(10),
         () ->
-            java.util.Arrays.equals(PoolsTest.workers(system), new int[] {1, 1})
+            restarts() > restartsBefore
+                && java.util.Arrays.equals(PoolsTest.workers(system), new int[] {1, 1})
                 && system.openAi().get("/health/ready").status() == 200);
     Answer answer = system.openAi().post("/v1/completions", Expected.request(Expected.BOS, false));
     assertThat(answer.body().at("/choices/0/text").asString(answer.toString()))
         .isEqualTo(Expected.text());
     assertThat(system.messages()).contains("died: killed (SIGKILL)", "started again");
+  }
+
+  /** Without it the pools may still be those from before the death. */
+  private int restarts() {
+    return system.messages().split("started again", -1).length - 1;
   }
 
   /** The part of a longer story that the expected text covers. */

@@ -60,10 +60,6 @@ public final class Worker {
     return channel;
   }
 
-  public boolean prefills() {
-    return registration.getRole() == Role.PREFILL || registration.getRole() == Role.BOTH;
-  }
-
   public boolean decodes() {
     return registration.getRole() == Role.DECODE || registration.getRole() == Role.BOTH;
   }

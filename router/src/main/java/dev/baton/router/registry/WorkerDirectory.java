@@ -3,7 +3,6 @@ package dev.baton.router.registry;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.worker.v1.ModelIdentity;
 import dev.baton.proto.worker.v1.Registration;
-import dev.baton.proto.worker.v1.Role;
 import dev.baton.proto.worker.v1.WorkerStatus;
 import dev.baton.router.failure.FailureException;
 import dev.baton.router.failure.Failures;
@@ -17,11 +16,9 @@ import java.time.InstantSource;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.locks.ReentrantLock;
@@ -77,7 +74,6 @@ public final class WorkerDirectory implements AutoCloseable {
   // Guarded by this.
   private final Map<String, Worker> workers = new TreeMap<>();
   private final Map<String, ServedModel> models = new HashMap<>();
-  private final Set<String> expectsPrefill = new HashSet<>();
   private long checkedNanos;
 
   /**
@@ -118,9 +114,6 @@ public final class WorkerDirectory implements AutoCloseable {
       synchronized (this) {
         models.put(model.name(), model);
         replaced = workers.put(worker.id(), worker);
-        if (registration.getRole() == Role.PREFILL) {
-          expectsPrefill.add(model.name());
-        }
       }
       if (replaced != null) {
         LOG.info("worker {} registers again", worker.id());
@@ -259,7 +252,7 @@ public final class WorkerDirectory implements AutoCloseable {
         (worker.decodes() ? decode : prefill).add(worker);
       }
     }
-    return new Pools(model, prefill, decode, expectsPrefill.contains(model.name()));
+    return new Pools(model, prefill, decode);
   }
 
   @Override
@@ -273,20 +266,7 @@ public final class WorkerDirectory implements AutoCloseable {
   }
 
   private synchronized boolean remove(Worker worker) {
-    if (!workers.remove(worker.id(), worker)) {
-      return false;
-    }
-    // A pool that was drained on purpose is no longer waited for.
-    if (worker.registration().getRole() == Role.PREFILL
-        && worker.draining()
-        && workers.values().stream()
-            .noneMatch(
-                other ->
-                    other.model().name().equals(worker.model().name())
-                        && other.registration().getRole() == Role.PREFILL)) {
-      expectsPrefill.remove(worker.model().name());
-    }
-    return true;
+    return workers.remove(worker.id(), worker);
   }
 
   private void capacityChanged() {

@@ -2,7 +2,6 @@ package dev.baton.router.session;
 
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
-import dev.baton.proto.worker.v1.Role;
 import dev.baton.router.failure.Failures;
 import dev.baton.router.registry.Pools;
 import dev.baton.router.registry.Worker;
@@ -18,7 +17,8 @@ import org.jspecify.annotations.Nullable;
  * <p>The cost of a prefill worker is the prompt tokens before the session. The cost of a decode
  * worker is the sessions beside it, plus the prompt tokens that it has to compute between its
  * decode steps; one whose free blocks do not hold the prompt comes last. Among equals the one that
- * was chosen less often goes first.
+ * was chosen less often goes first. While the prefill pool is empty, drained or dead, the decode
+ * workers compute all prompts themselves: slower for all, but served.
  */
 final class Placer {
 
@@ -74,17 +74,8 @@ final class Placer {
       return unplaceable(
           ErrorCode.OVERLOADED, "model " + model + ": all decode workers are at their limit");
     }
-    if (promptTokens <= splitAbove) {
+    if (promptTokens <= splitAbove || pools.prefill().isEmpty()) {
       return new Placement.Placed(cheapestDecode(decode, promptTokens), null);
-    }
-    if (pools.prefill().isEmpty()) {
-      List<Worker> aggregated =
-          pools.prefillExpected()
-              ? decode.stream().filter(w -> w.registration().getRole() == Role.BOTH).toList()
-              : decode;
-      return aggregated.isEmpty()
-          ? unplaceable(ErrorCode.NO_WORKER, "model " + model + ": its prefill pool is empty")
-          : new Placement.Placed(cheapestDecode(aggregated, promptTokens), null);
     }
     return pools.prefill().stream()
         .filter(worker -> takes(worker, avoided))

@@ -128,16 +128,12 @@ final class WorkerDirectoryTest {
   }
 
   @Test
-  void prefillPoolIsExpectedUntilItsLastWorkerDrains() {
+  void decodeWorkersAloneCanServe() {
+    Worker prefill = directory.register(registration("p", Role.PREFILL).build());
+    assertThat(directory.pools(prefill.model()).ready()).isFalse();
     Worker decode = directory.register(registration("d", Role.DECODE).build());
-    assertThat(directory.pools(decode.model()).prefillExpected()).isFalse();
-    directory.leave(directory.register(registration("p1", Role.PREFILL).build()));
-    assertThat(directory.pools(decode.model()).prefillExpected()).isTrue();
-    assertThat(directory.pools(decode.model()).ready()).isFalse();
-    Worker drained = directory.register(registration("p2", Role.PREFILL).build());
-    directory.report(drained, WorkerStatus.newBuilder().setDraining(true).build());
-    directory.leave(drained);
-    assertThat(directory.pools(decode.model()).prefillExpected()).isFalse();
+    assertThat(directory.pools(decode.model()).ready()).isTrue();
+    directory.leave(prefill);
     assertThat(directory.pools(decode.model()).ready()).isTrue();
   }
 
