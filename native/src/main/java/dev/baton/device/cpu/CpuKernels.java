@@ -24,7 +24,7 @@ import java.util.stream.Stream;
  * which is a memory segment that the call keeps alive. Before them stand a team ({@link CpuTeam})
  * and the parts into which it cuts the work. A method here whose types differ from the table's
  * fails at its first call. What the kernels compute is said in the C++ sources; arguments must have
- * been checked.
+ * been checked. Long because it is one flat list, a method for each kernel.
  */
 @SuppressWarnings("restricted") // the one class that calls native code
 final class CpuKernels {
