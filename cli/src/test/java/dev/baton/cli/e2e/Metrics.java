@@ -8,6 +8,10 @@ import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 
 /**
  * One reading of a {@code /metrics} page: values by name with labels, as Prometheus writes them.
@@ -47,6 +51,16 @@ record Metrics(Map<String, Double> values) {
         .filter(entry -> matches(entry.getKey(), name, labels))
         .mapToDouble(Map.Entry::getValue)
         .sum();
+  }
+
+  /** The different values of a label over all series of {@code name}. */
+  Set<String> labels(String name, String label) {
+    Pattern pattern = Pattern.compile("^" + name + "\\{.*\\b" + label + "=\"([^\"]*)\"");
+    return values.keySet().stream()
+        .map(pattern::matcher)
+        .filter(Matcher::find)
+        .map(matcher -> matcher.group(1))
+        .collect(Collectors.toSet());
   }
 
   private static boolean matches(String series, String name, String... labels) {
