@@ -4,7 +4,9 @@ import dev.baton.device.DType;
 import dev.baton.device.Device;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Ops;
+import dev.baton.device.Parallelism;
 import dev.baton.device.Tensor;
+import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
 import dev.baton.device.cpu.CpuDevice;
 import dev.baton.engine.checkpoint.RandomTensors;
@@ -138,7 +140,8 @@ final class CeilingProbe implements AutoCloseable {
       out.add(device.allocate(DType.FLOAT32, rows, outputs));
     }
     WeightSlice slice = WeightSlice.whole(values, dtype, outputs, inputs);
-    return new Product(rows, device.packLinear(slice, dtype), in, out);
+    return new Product(
+        rows, device.packLinear(slice, WeightFormat.of(dtype), Parallelism.COLUMN), in, out);
   }
 
   private double rate(Product product) {

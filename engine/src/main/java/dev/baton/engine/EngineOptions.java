@@ -1,6 +1,7 @@
 package dev.baton.engine;
 
 import java.nio.file.Path;
+import java.util.function.Consumer;
 
 /**
  * How to load and run one model replica. {@link #of} gives the defaults; the {@code with} methods
@@ -8,7 +9,9 @@ import java.nio.file.Path;
  *
  * @param modelDirectory a Hugging Face model directory
  * @param servedName the model's public name
- * @param precision dtype of weights and KV
+ * @param precision dtype of weights, and of KV unless kvPrecision says another
+ * @param quantization what becomes of matrices at load
+ * @param kvPrecision dtype of keys and values
  * @param tensorParallel ranks: 1, 2, 4 or 8
  * @param blockTokens token positions of a KV block, a positive multiple of 16
  * @param kvCacheBytes bytes for KV over all ranks; 0 = chosen from free memory
@@ -21,6 +24,8 @@ public record EngineOptions(
     Path modelDirectory,
     String servedName,
     Precision precision,
+    Quantization quantization,
+    KvPrecision kvPrecision,
     int tensorParallel,
     int blockTokens,
     long kvCacheBytes,
@@ -53,142 +58,103 @@ public record EngineOptions(
 
   public static EngineOptions of(Path modelDirectory) {
     Path name = modelDirectory.toAbsolutePath().normalize().getFileName();
-    return new EngineOptions(
-        modelDirectory,
-        name == null ? "model" : name.toString(),
-        Precision.AUTO,
-        1,
-        32,
-        0,
-        512,
-        256,
-        64,
-        0);
+    return new Draft(modelDirectory, name == null ? "model" : name.toString()).options();
   }
 
   public EngineOptions withServedName(String name) {
-    return new EngineOptions(
-        modelDirectory,
-        name,
-        precision,
-        tensorParallel,
-        blockTokens,
-        kvCacheBytes,
-        stepTokens,
-        prefillChunk,
-        maxSessions,
-        contextLength);
+    return with(draft -> draft.servedName = name);
   }
 
   public EngineOptions withPrecision(Precision value) {
-    return new EngineOptions(
-        modelDirectory,
-        servedName,
-        value,
-        tensorParallel,
-        blockTokens,
-        kvCacheBytes,
-        stepTokens,
-        prefillChunk,
-        maxSessions,
-        contextLength);
+    return with(draft -> draft.precision = value);
+  }
+
+  public EngineOptions withQuantization(Quantization value) {
+    return with(draft -> draft.quantization = value);
+  }
+
+  public EngineOptions withKvPrecision(KvPrecision value) {
+    return with(draft -> draft.kvPrecision = value);
   }
 
   public EngineOptions withTensorParallel(int value) {
-    return new EngineOptions(
-        modelDirectory,
-        servedName,
-        precision,
-        value,
-        blockTokens,
-        kvCacheBytes,
-        stepTokens,
-        prefillChunk,
-        maxSessions,
-        contextLength);
+    return with(draft -> draft.tensorParallel = value);
   }
 
   public EngineOptions withBlockTokens(int value) {
-    return new EngineOptions(
-        modelDirectory,
-        servedName,
-        precision,
-        tensorParallel,
-        value,
-        kvCacheBytes,
-        stepTokens,
-        prefillChunk,
-        maxSessions,
-        contextLength);
+    return with(draft -> draft.blockTokens = value);
   }
 
   public EngineOptions withKvCacheBytes(long value) {
-    return new EngineOptions(
-        modelDirectory,
-        servedName,
-        precision,
-        tensorParallel,
-        blockTokens,
-        value,
-        stepTokens,
-        prefillChunk,
-        maxSessions,
-        contextLength);
+    return with(draft -> draft.kvCacheBytes = value);
   }
 
   public EngineOptions withStepTokens(int value) {
-    return new EngineOptions(
-        modelDirectory,
-        servedName,
-        precision,
-        tensorParallel,
-        blockTokens,
-        kvCacheBytes,
-        value,
-        prefillChunk,
-        maxSessions,
-        contextLength);
+    return with(draft -> draft.stepTokens = value);
   }
 
   public EngineOptions withPrefillChunk(int value) {
-    return new EngineOptions(
-        modelDirectory,
-        servedName,
-        precision,
-        tensorParallel,
-        blockTokens,
-        kvCacheBytes,
-        stepTokens,
-        value,
-        maxSessions,
-        contextLength);
+    return with(draft -> draft.prefillChunk = value);
   }
 
   public EngineOptions withMaxSessions(int value) {
-    return new EngineOptions(
-        modelDirectory,
-        servedName,
-        precision,
-        tensorParallel,
-        blockTokens,
-        kvCacheBytes,
-        stepTokens,
-        prefillChunk,
-        value,
-        contextLength);
+    return with(draft -> draft.maxSessions = value);
   }
 
   public EngineOptions withContextLength(int value) {
-    return new EngineOptions(
-        modelDirectory,
-        servedName,
-        precision,
-        tensorParallel,
-        blockTokens,
-        kvCacheBytes,
-        stepTokens,
-        prefillChunk,
-        maxSessions,
-        value);
+    return with(draft -> draft.contextLength = value);
+  }
+
+  private EngineOptions with(Consumer<Draft> change) {
+    Draft draft = new Draft(modelDirectory, servedName);
+    draft.precision = precision;
+    draft.quantization = quantization;
+    draft.kvPrecision = kvPrecision;
+    draft.tensorParallel = tensorParallel;
+    draft.blockTokens = blockTokens;
+    draft.kvCacheBytes = kvCacheBytes;
+    draft.stepTokens = stepTokens;
+    draft.prefillChunk = prefillChunk;
+    draft.maxSessions = maxSessions;
+    draft.contextLength = contextLength;
+    change.accept(draft);
+    return draft.options();
+  }
+
+  /** The options while one of them changes; begins with the defaults. */
+  private static final class Draft {
+    final Path modelDirectory;
+    String servedName;
+    Precision precision = Precision.AUTO;
+    Quantization quantization = Quantization.NONE;
+    KvPrecision kvPrecision = KvPrecision.AUTO;
+    int tensorParallel = 1;
+    int blockTokens = 32;
+    long kvCacheBytes = 0;
+    int stepTokens = 512;
+    int prefillChunk = 256;
+    int maxSessions = 64;
+    int contextLength = 0;
+
+    Draft(Path modelDirectory, String servedName) {
+      this.modelDirectory = modelDirectory;
+      this.servedName = servedName;
+    }
+
+    EngineOptions options() {
+      return new EngineOptions(
+          modelDirectory,
+          servedName,
+          precision,
+          quantization,
+          kvPrecision,
+          tensorParallel,
+          blockTokens,
+          kvCacheBytes,
+          stepTokens,
+          prefillChunk,
+          maxSessions,
+          contextLength);
+    }
   }
 }

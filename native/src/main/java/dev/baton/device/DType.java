@@ -7,6 +7,8 @@ public enum DType {
   BFLOAT16(2),
   /** IEEE 754 half precision; a checkpoint dtype only. */
   FLOAT16(2),
+  /** A KV dtype only: eight bits with one float32 scale per token and head. */
+  INT8(1),
   INT32(4);
 
   private final int bytes;

@@ -18,10 +18,10 @@ public interface Device extends AutoCloseable {
   String description();
 
   /**
-   * Names the arithmetic of products with weights of this dtype, in a word: devices that say the
+   * Names the arithmetic of products with weights of this format, in a word: devices that say the
    * same give the same bits; those that do not must not share a request, its KV or a prefix cache.
    */
-  default String numerics(DType weights) {
+  default String numerics(WeightFormat weights) {
     return "ieee-fma";
   }
 
@@ -41,10 +41,11 @@ public interface Device extends AutoCloseable {
   Tensor convert(WeightSlice slice, DType dtype);
 
   /**
-   * Packs a shard of a linear weight {@code [out, in]} for {@link Ops#linear}. The slice's columns
-   * must begin and end on borders of the canonical ranges of the whole width.
+   * Packs a shard of a linear weight {@code [out, in]} for {@link Ops#linear}. For {@link
+   * Parallelism#COLUMN} the slice holds all columns, for {@link Parallelism#ROW} its columns begin
+   * and end on borders of the canonical ranges of the whole width.
    */
-  LinearWeight packLinear(WeightSlice slice, DType dtype);
+  LinearWeight packLinear(WeightSlice slice, WeightFormat format, Parallelism parallelism);
 
   KvCache allocateKvCache(KvShape shape);
 

@@ -18,6 +18,5 @@ public interface LinearWeight {
   /** Columns of the shard: input features of this rank. */
   int inputs();
 
-  /** Dtype of the packed elements, {@link DType#FLOAT32} or {@link DType#BFLOAT16}. */
-  DType dtype();
+  WeightFormat format();
 }

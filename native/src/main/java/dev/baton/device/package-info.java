@@ -9,12 +9,14 @@
  * number of ranks or on the number of threads that share a rank's work:
  *
  * <ul>
- *   <li><b>linear</b>: the inputs are cut into {@link LinearWeight#PARTIALS} ranges, range {@code
- *       i} of {@code K} inputs being {@code [floor(i*K/8), floor((i+1)*K/8))} of the whole model's
- *       width. Within a range: {@code acc = fma(x[k], w[k], acc)} for rising {@code k}, from 0. The
- *       eight sums are added as a binary tree: {@code ((p0+p1)+(p2+p3))+((p4+p5)+(p6+p7))}. A rank
- *       of a row-parallel weight owns {@code 8/T} whole ranges, adds its own subtree, and {@link
- *       Ops#allReduce} adds the rest of the tree. A column-parallel weight owns all eight.
+ *   <li><b>linear</b>, column-parallel ({@link Parallelism}): {@code acc = fma(x[k], w[k], acc)}
+ *       for rising {@code k}, from 0. Row-parallel: the inputs are cut into {@link
+ *       LinearWeight#PARTIALS} ranges, range {@code i} of {@code K} inputs being {@code
+ *       [floor(i*K/8), floor((i+1)*K/8))} of the whole model's width. Within a range: {@code acc =
+ *       fma(x[k], w[k], acc)} for rising {@code k}, from 0. The eight sums are added as a binary
+ *       tree: {@code ((p0+p1)+(p2+p3))+((p4+p5)+(p6+p7))}. A rank of a row-parallel weight owns
+ *       {@code 8/T} whole ranges, adds its own subtree, and {@link Ops#allReduce} adds the rest of
+ *       the tree.
  *   <li><b>sums over a row</b> (norms): 16 lanes, lane {@code j} takes the elements {@code j, j+16,
  *       ...} in order by fma; lanes are added by halves: {@code j + (j+8)}, then 4, 2, 1.
  *   <li><b>rms norm</b>: {@code (x * (1 / sqrt(sum / n + epsilon))) * weight}.

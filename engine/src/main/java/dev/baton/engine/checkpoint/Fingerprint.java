@@ -1,7 +1,7 @@
 package dev.baton.engine.checkpoint;
 
-import dev.baton.device.DType;
 import dev.baton.engine.EngineException;
+import dev.baton.engine.Formats;
 import java.io.IOException;
 import java.io.InputStream;
 import java.lang.foreign.MemorySegment;
@@ -52,19 +52,15 @@ public final class Fingerprint {
    *
    * @param numerics the device's name of its arithmetic with these weights ({@code
    *     Device.numerics})
-   * @param weightDtype dtype in which the weights are kept
-   * @param kvDtype dtype of keys and values
    * @return 64 hexadecimal digits
    */
   public static String of(
-      ModelConfig config,
-      Checkpoint checkpoint,
-      String numerics,
-      DType weightDtype,
-      DType kvDtype) {
+      ModelConfig config, Checkpoint checkpoint, String numerics, Formats formats) {
     Fingerprint fingerprint = new Fingerprint();
     fingerprint.text(NUMERICS);
-    fingerprint.text("device=%s weights=%s kv=%s".formatted(numerics, weightDtype, kvDtype));
+    fingerprint.text(
+        "device=%s dtype=%s weights=%s kv=%s"
+            .formatted(numerics, formats.dtype(), formats.weights(), formats.kv()));
     fingerprint.text(canonical(config));
     fingerprint.file(checkpoint.directory().resolve("tokenizer.json"));
     for (String name : config.architecture().tensors(config).keySet()) {

@@ -4,6 +4,7 @@ import dev.baton.device.DType;
 import dev.baton.device.KvShape;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.EngineOptions;
+import dev.baton.engine.Formats;
 import dev.baton.engine.checkpoint.ModelConfig;
 
 /**
@@ -37,19 +38,18 @@ record MemoryPlan(
       ModelConfig config,
       EngineOptions options,
       int contextLength,
-      DType weightDtype,
-      DType kvDtype,
+      Formats formats,
       long available) {
     int ranks = options.tensorParallel();
     int logitRows = Math.min(options.stepTokens(), options.maxSessions());
     long weights =
-        WeightLoader.bytes(config, ranks, weightDtype) + RotaryTable.bytes(config, contextLength);
+        WeightLoader.bytes(config, ranks, formats) + RotaryTable.bytes(config, contextLength);
     long activations = (long) logitRows * config.vocabularySize() * Float.BYTES;
     long blockBytes = 0;
     for (int rank = 0; rank < ranks; rank++) {
       Shard shard = new Shard(config, rank, ranks);
       activations += Activations.bytes(shard, options.stepTokens(), logitRows);
-      blockBytes += kvShape(shard, options, 1, kvDtype).blockBytes();
+      blockBytes += kvShape(shard, options, 1, formats.kv()).blockBytes();
     }
     int sessionBlocks = Math.ceilDiv(contextLength, options.blockTokens());
     long oneSession = sessionBlocks * blockBytes;

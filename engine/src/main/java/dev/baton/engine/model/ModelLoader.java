@@ -7,10 +7,12 @@ import dev.baton.device.Ops;
 import dev.baton.device.OutOfDeviceMemoryException;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
+import dev.baton.device.WeightFormat;
 import dev.baton.device.cpu.CpuDevice;
 import dev.baton.device.host.MachineMemory;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.EngineOptions;
+import dev.baton.engine.Formats;
 import dev.baton.engine.ModelInfo;
 import dev.baton.engine.checkpoint.Checkpoint;
 import dev.baton.engine.checkpoint.ConfigReader;
@@ -136,19 +138,20 @@ public final class ModelLoader {
     int contextLength = contextLength(config);
     try (Checkpoint checkpoint = Checkpoint.open(options.modelDirectory())) {
       config.architecture().check(config, checkpoint);
-      DType dtype = dtype(config, checkpoint.get(TensorNames.EMBEDDING).dtype());
-      String fingerprint = Fingerprint.of(config, checkpoint, device.numerics(dtype), dtype, dtype);
-      return start(config, fingerprint, contextLength, dtype, checkpoint);
+      Formats formats = formats(config, checkpoint.get(TensorNames.EMBEDDING).dtype());
+      String fingerprint =
+          Fingerprint.of(config, checkpoint, device.numerics(formats.weights()), formats);
+      return start(config, fingerprint, contextLength, formats, checkpoint);
     }
   }
 
   private ModelRunner makeRandom(long seed) {
     ModelConfig config = ConfigReader.read(options.modelDirectory());
     Shard.check(config, options.tensorParallel());
-    DType dtype = dtype(config, DType.BFLOAT16);
-    try (RandomTensors tensors = new RandomTensors(config, dtype, seed)) {
+    Formats formats = formats(config, DType.BFLOAT16);
+    try (RandomTensors tensors = new RandomTensors(config, formats.dtype(), seed)) {
       // Nobody exchanges KV with a model that exists once.
-      return start(config, "%064x".formatted(seed), contextLength(config), dtype, tensors);
+      return start(config, "%064x".formatted(seed), contextLength(config), formats, tensors);
     }
   }
 
@@ -156,14 +159,14 @@ public final class ModelLoader {
       ModelConfig config,
       String fingerprint,
       int contextLength,
-      DType dtype,
+      Formats formats,
       TensorSource tensors) {
-    MemoryPlan plan = MemoryPlan.make(config, options, contextLength, dtype, dtype, available);
-    ModelInfo model = describe(config, fingerprint, contextLength, dtype);
+    MemoryPlan plan = MemoryPlan.make(config, options, contextLength, formats, available);
+    ModelInfo model = describe(config, fingerprint, contextLength, formats.kv());
     LOG.info("device: {}", device.description());
     LOG.info(
-        "model: {} ({}), {} layers, {} heads and {} KV heads of {}, context {}, {}, TP {},"
-            + " fingerprint {}",
+        "model: {} ({}), {} layers, {} heads and {} KV heads of {}, context {}, weights {}, KV {},"
+            + " TP {}, fingerprint {}",
         model.name(),
         model.architecture(),
         config.layers(),
@@ -171,11 +174,12 @@ public final class ModelLoader {
         config.kvHeads(),
         config.headDim(),
         contextLength,
-        dtype,
+        formats.weights(),
+        formats.kv(),
         options.tensorParallel(),
         model.fingerprint());
     LOG.info("memory: {}", plan);
-    return start(model, config, plan, new WeightLoader(device, tensors, config, dtype));
+    return start(model, config, plan, new WeightLoader(device, tensors, config, formats));
   }
 
   private int contextLength(ModelConfig config) {
@@ -188,18 +192,33 @@ public final class ModelLoader {
     return options.contextLength() == 0 ? config.contextLength() : options.contextLength();
   }
 
-  private DType dtype(ModelConfig config, DType stored) {
+  private Formats formats(ModelConfig config, DType stored) {
     DType declared = config.dtype();
     DType own = declared == null ? stored : declared;
-    return switch (options.precision()) {
-      case AUTO -> own == DType.BFLOAT16 ? DType.BFLOAT16 : DType.FLOAT32;
-      case FLOAT32 -> DType.FLOAT32;
-      case BFLOAT16 -> DType.BFLOAT16;
-    };
+    DType dtype =
+        switch (options.precision()) {
+          case AUTO -> own == DType.BFLOAT16 ? DType.BFLOAT16 : DType.FLOAT32;
+          case FLOAT32 -> DType.FLOAT32;
+          case BFLOAT16 -> DType.BFLOAT16;
+        };
+    WeightFormat weights =
+        switch (options.quantization()) {
+          case NONE -> WeightFormat.of(dtype);
+          case INT8 -> WeightFormat.INT8;
+          case INT4 -> WeightFormat.INT4;
+        };
+    DType kv =
+        switch (options.kvPrecision()) {
+          case AUTO -> dtype;
+          case FLOAT32 -> DType.FLOAT32;
+          case BFLOAT16 -> DType.BFLOAT16;
+          case INT8 -> DType.INT8;
+        };
+    return new Formats(dtype, weights, kv);
   }
 
   private ModelInfo describe(
-      ModelConfig config, String fingerprint, int contextLength, DType dtype) {
+      ModelConfig config, String fingerprint, int contextLength, DType kvDtype) {
     return new ModelInfo(
         options.servedName(),
         config.architecture().configName(),
@@ -209,7 +228,7 @@ public final class ModelLoader {
         config.layers(),
         config.kvHeads(),
         config.headDim(),
-        dtype,
+        kvDtype,
         config.eosTokenIds());
   }
 

@@ -3,9 +3,11 @@ package dev.baton.engine.model;
 import dev.baton.device.DType;
 import dev.baton.device.Device;
 import dev.baton.device.LinearWeight;
+import dev.baton.device.Parallelism;
 import dev.baton.device.Tensor;
 import dev.baton.device.WeightSlice;
 import dev.baton.engine.EngineException;
+import dev.baton.engine.Formats;
 import dev.baton.engine.checkpoint.Architecture;
 import dev.baton.engine.checkpoint.CheckpointTensor;
 import dev.baton.engine.checkpoint.Mixture;
@@ -25,9 +27,9 @@ import java.util.stream.IntStream;
 /**
  * Brings the tensors of a checked checkpoint, or random ones, to a device.
  *
- * @param dtype in which matrices are kept; norms are float32 always
+ * @param formats in what tables and matrices are kept; norms are float32 always
  */
-record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, DType dtype) {
+record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, Formats formats) {
 
   SharedWeights shared(int positions) {
     int hidden = config.hiddenSize();
@@ -45,7 +47,8 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
       }
     }
     return new SharedWeights(
-        device.convert(whole(TensorNames.EMBEDDING, config.vocabularySize(), hidden), dtype),
+        device.convert(
+            whole(TensorNames.EMBEDDING, config.vocabularySize(), hidden), formats.dtype()),
         inputNorms,
         queryNorms,
         keyNorms,
@@ -163,7 +166,7 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
   }
 
   /** Bytes that {@link #shared} and {@link #shards} take, not counting padding. */
-  static long bytes(ModelConfig config, int ranks, DType dtype) {
+  static long bytes(ModelConfig config, int ranks, Formats formats) {
     long hidden = config.hiddenSize();
     long matrices = 2L * config.vocabularySize() * hidden;
     for (int rank = 0; rank < ranks; rank++) {
@@ -179,7 +182,7 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
     }
     // Biases and head norms are too small to count: less than a row of each matrix.
     long norms = (2L * config.layers() + 1) * hidden;
-    return matrices * dtype.bytes() + norms * Float.BYTES;
+    return matrices * formats.dtype().bytes() + norms * Float.BYTES;
   }
 
   private Tensor norm(String name, int width) {
@@ -201,7 +204,8 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
     return device.packLinear(
         new WeightSlice(
             tensor.data(), tensor.dtype(), rows, columns, range.from(), range.to(), 0, columns),
-        dtype);
+        formats.weights(),
+        Parallelism.COLUMN);
   }
 
   private LinearWeight columns(String name, Shard.Range range) {
@@ -211,7 +215,8 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
     return device.packLinear(
         new WeightSlice(
             tensor.data(), tensor.dtype(), rows, columns, 0, rows, range.from(), range.to()),
-        dtype);
+        formats.weights(),
+        Parallelism.ROW);
   }
 
   private WeightSlice whole(String name, int rows, int columns) {

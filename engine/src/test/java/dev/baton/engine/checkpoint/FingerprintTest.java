@@ -3,6 +3,7 @@ package dev.baton.engine.checkpoint;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.baton.device.DType;
+import dev.baton.engine.Formats;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -62,7 +63,7 @@ class FingerprintTest {
 
   private static String fingerprint(Path model, String numerics, DType dtype) {
     try (Checkpoint checkpoint = Checkpoint.open(model)) {
-      return Fingerprint.of(ConfigReader.read(model), checkpoint, numerics, dtype, dtype);
+      return Fingerprint.of(ConfigReader.read(model), checkpoint, numerics, Formats.of(dtype));
     }
   }
 }

@@ -24,6 +24,7 @@ public final class SafetensorsWriter {
           case FLOAT32 -> "F32";
           case BFLOAT16 -> "BF16";
           case FLOAT16 -> "F16";
+          case INT8 -> "I8";
           case INT32 -> "I32";
         };
     String dimensions =

@@ -119,7 +119,8 @@ public final class TinyModel {
         case FLOAT32 -> bytes.putFloat(value);
         case BFLOAT16 -> bytes.putShort((short) (Float.floatToRawIntBits(value) >>> 16));
         case FLOAT16 -> bytes.putShort(Float.floatToFloat16(value));
-        case INT32 -> throw new IllegalArgumentException("dtype: INT32 (expected: a float)");
+        case INT8, INT32 ->
+            throw new IllegalArgumentException("dtype: %s (expected: a float)".formatted(dtype));
       }
     }
     return bytes.array();

@@ -6,10 +6,12 @@ import dev.baton.device.KvCache;
 import dev.baton.device.KvShape;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Ops;
+import dev.baton.device.Parallelism;
 import dev.baton.device.Routing;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
+import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
@@ -60,9 +62,9 @@ final class FailingDevice implements Device {
   }
 
   @Override
-  public LinearWeight packLinear(WeightSlice slice, DType dtype) {
+  public LinearWeight packLinear(WeightSlice slice, WeightFormat format, Parallelism parallelism) {
     work();
-    return device.packLinear(slice, dtype);
+    return device.packLinear(slice, format, parallelism);
   }
 
   @Override

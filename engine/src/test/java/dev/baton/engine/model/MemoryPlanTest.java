@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.baton.device.DType;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.EngineOptions;
+import dev.baton.engine.Formats;
 import dev.baton.engine.checkpoint.ConfigReader;
 import dev.baton.engine.checkpoint.ModelConfig;
 import dev.baton.engine.checkpoint.TinyModel;
@@ -72,9 +73,9 @@ class MemoryPlanTest {
         ConfigReader.read(
             new TinyModel().with("num_attention_heads", 8).write(directory.resolve("tiny")));
     EngineOptions one = EngineOptions.of(directory).withContextLength(64);
-    long kv = MemoryPlan.make(tiny, one, 64, DType.FLOAT32, DType.FLOAT32, GIB).kv();
+    long kv = MemoryPlan.make(tiny, one, 64, Formats.of(DType.FLOAT32), GIB).kv();
     assertThat(
-            MemoryPlan.make(tiny, one.withTensorParallel(8), 64, DType.FLOAT32, DType.FLOAT32, GIB)
+            MemoryPlan.make(tiny, one.withTensorParallel(8), 64, Formats.of(DType.FLOAT32), GIB)
                 .kv())
         .isEqualTo(4 * kv);
   }
@@ -94,7 +95,7 @@ class MemoryPlanTest {
                 .with("num_experts_per_tok", 2)
                 .write(directory.resolve("experts" + experts)));
     EngineOptions one = EngineOptions.of(directory).withContextLength(64);
-    return MemoryPlan.make(mixture, one, 64, DType.FLOAT32, DType.FLOAT32, GIB).weights();
+    return MemoryPlan.make(mixture, one, 64, Formats.of(DType.FLOAT32), GIB).weights();
   }
 
   @Test
@@ -123,6 +124,6 @@ class MemoryPlanTest {
 
   private MemoryPlan plan(EngineOptions options, long available) {
     return MemoryPlan.make(
-        config, options, options.contextLength(), DType.BFLOAT16, DType.BFLOAT16, available);
+        config, options, options.contextLength(), Formats.of(DType.BFLOAT16), available);
   }
 }

@@ -10,6 +10,7 @@ import dev.baton.device.Ops;
 import dev.baton.device.OutOfDeviceMemoryException;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.Tensor;
+import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
 import dev.baton.device.host.HostDevice;
 import dev.baton.device.host.HostMemory;
@@ -129,7 +130,7 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
   }
 
   @Override
-  public String numerics(DType weights) {
+  public String numerics(WeightFormat weights) {
     return kernels.tiled(weights) ? "bf16-amx" : super.numerics(weights);
   }
 
@@ -149,7 +150,19 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
       case FLOAT32 -> 0;
       case BFLOAT16 -> 1;
       case FLOAT16 -> 2;
-      case INT32 -> throw new IllegalArgumentException("dtype: INT32 (expected: a float type)");
+      case INT8, INT32 ->
+          throw new IllegalArgumentException("dtype: %s (expected: a float type)".formatted(dtype));
+    };
+  }
+
+  /** How the kernels name a format. */
+  static int code(WeightFormat format) {
+    return switch (format) {
+      case FLOAT32 -> 0;
+      case BFLOAT16 -> 1;
+      case INT8, INT4 ->
+          throw new IllegalArgumentException(
+              "format: %s (expected: FLOAT32 or BFLOAT16)".formatted(format));
     };
   }
 
@@ -179,12 +192,12 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
   }
 
   @Override
-  protected LinearWeight pack(WeightSlice slice, DType dtype, int[] borders) {
+  protected LinearWeight pack(WeightSlice slice, WeightFormat format, int[] borders) {
     int outputs = slice.rowTo() - slice.rowFrom();
     int inputs = slice.columnTo() - slice.columnFrom();
-    String what = "weight %s [%d, %d]".formatted(dtype, outputs, inputs);
+    String what = "weight %s [%d, %d]".formatted(format, outputs, inputs);
     int ranges = borders.length - 1;
-    int tiles = kernels.tiled(dtype) ? CpuLinearWeight.tiles(borders) : 0;
+    int tiles = kernels.tiled(format) ? CpuLinearWeight.tiles(borders) : 0;
     MemorySegment starts = memory(4L * borders.length, what);
     MemorySegment.copy(borders, 0, starts, JAVA_INT, 0, borders.length);
     try (Arena arena = Arena.ofConfined()) {
@@ -192,15 +205,15 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
       int stored = code(slice.dtype());
       MemorySegment packed;
       if (tiles == 0) {
-        packed = memory(CpuLinearWeight.packedBytes(outputs, inputs, dtype), what);
+        packed = memory(CpuLinearWeight.packedBytes(outputs, inputs, format), what);
         kernels.packLinear(
-            packed.address(), code(dtype), from, stored, slice.columns(), outputs, inputs);
+            packed.address(), code(format), from, stored, slice.columns(), outputs, inputs);
       } else {
         packed = memory(CpuLinearWeight.tiledBytes(outputs, tiles), what);
         kernels.packTiles(
             packed.address(), from, stored, slice.columns(), starts.address(), ranges, outputs);
       }
-      return new CpuLinearWeight(outputs, inputs, dtype, ranges, starts, tiles, packed);
+      return new CpuLinearWeight(outputs, inputs, format, ranges, starts, tiles, packed);
     }
   }
 

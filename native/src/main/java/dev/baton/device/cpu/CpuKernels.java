@@ -5,8 +5,8 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
-import dev.baton.device.DType;
 import dev.baton.device.OutOfDeviceMemoryException;
+import dev.baton.device.WeightFormat;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemoryLayout;
@@ -128,8 +128,8 @@ final class CpuKernels {
   }
 
   /** Whether products with such weights take tiles: {@link #packTiles}, {@link #stageInputs}. */
-  boolean tiled(DType weights) {
-    return tier.equals(AMX) && weights == DType.BFLOAT16;
+  boolean tiled(WeightFormat weights) {
+    return tier.equals(AMX) && weights == WeightFormat.BFLOAT16;
   }
 
   /** Zeroed pages, or NULL; see {@code memory.cpp}. */

@@ -1,7 +1,7 @@
 package dev.baton.device.cpu;
 
-import dev.baton.device.DType;
 import dev.baton.device.LinearWeight;
+import dev.baton.device.WeightFormat;
 import java.lang.foreign.MemorySegment;
 
 /**
@@ -14,7 +14,7 @@ import java.lang.foreign.MemorySegment;
 record CpuLinearWeight(
     int outputs,
     int inputs,
-    DType dtype,
+    WeightFormat format,
     int ranges,
     MemorySegment borders,
     int tiles,
@@ -32,8 +32,18 @@ record CpuLinearWeight(
   /** Outputs of two tiles side by side. */
   private static final int PAIR = 32;
 
-  static long packedBytes(int outputs, int inputs, DType dtype) {
-    return ((long) outputs + GROUP - 1) / GROUP * GROUP * inputs * dtype.bytes();
+  static long packedBytes(int outputs, int inputs, WeightFormat format) {
+    return ((long) outputs + GROUP - 1) / GROUP * GROUP * inputs * elementBytes(format);
+  }
+
+  static int elementBytes(WeightFormat format) {
+    return switch (format) {
+      case FLOAT32 -> 4;
+      case BFLOAT16 -> 2;
+      case INT8, INT4 ->
+          throw new IllegalArgumentException(
+              "format: %s (expected: FLOAT32 or BFLOAT16)".formatted(format));
+    };
   }
 
   static long tiledBytes(int outputs, int tiles) {

@@ -98,7 +98,7 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
         x.columns(),
         rows,
         open(weight.packed()).address(),
-        CpuDevice.code(weight.dtype()),
+        CpuDevice.code(weight.format()),
         weight.borders().address(),
         weight.ranges(),
         weight.outputs(),
@@ -267,7 +267,7 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
   private static long nanos(CpuLinearWeight weight, int rows) {
     long elements = (long) weight.outputs() * weight.inputs();
     return Math.max(
-        elements * weight.dtype().bytes() / BYTES,
+        elements * CpuLinearWeight.elementBytes(weight.format()) / BYTES,
         Math.multiplyExact(elements, rows) / (weight.tiles() == 0 ? PRODUCTS : TILED_PRODUCTS));
   }
 

@@ -1,6 +1,7 @@
 package dev.baton.device.host;
 
 import dev.baton.device.LinearWeight;
+import dev.baton.device.Parallelism;
 import dev.baton.device.WeightSlice;
 
 /**
@@ -18,10 +19,27 @@ public final class CanonicalRanges {
   }
 
   /**
-   * Borders of the slice's ranges, counted from its first column: 1, 2, 4 or 8 ranges that form a
-   * whole subtree of the sum.
+   * Borders of the slice's ranges, counted from its first column: one range of all columns for a
+   * column-parallel weight; 1, 2, 4 or 8 ranges that form a whole subtree of the sum for a
+   * row-parallel one.
    */
-  public static int[] of(WeightSlice slice) {
+  public static int[] of(WeightSlice slice, Parallelism parallelism) {
+    return switch (parallelism) {
+      case COLUMN -> whole(slice);
+      case ROW -> subtree(slice);
+    };
+  }
+
+  private static int[] whole(WeightSlice slice) {
+    if (slice.columnFrom() != 0 || slice.columnTo() != slice.columns()) {
+      throw new IllegalArgumentException(
+          "columns: [%d, %d) of %d (expected: all of a column-parallel weight)"
+              .formatted(slice.columnFrom(), slice.columnTo(), slice.columns()));
+    }
+    return new int[] {0, slice.columns()};
+  }
+
+  private static int[] subtree(WeightSlice slice) {
     int first = indexOf(slice.columnFrom(), slice);
     int last = indexOf(slice.columnTo(), slice);
     if (slice.columnFrom() == 0 && slice.columnTo() == slice.columns()) {

@@ -10,10 +10,12 @@ import dev.baton.device.KvCache;
 import dev.baton.device.KvShape;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Ops;
+import dev.baton.device.Parallelism;
 import dev.baton.device.Routing;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
+import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -48,7 +50,7 @@ public abstract class HostDevice<C extends KvCache> implements Device {
   /**
    * @param borders of the slice's canonical ranges, from its first column
    */
-  protected abstract LinearWeight pack(WeightSlice slice, DType dtype, int[] borders);
+  protected abstract LinearWeight pack(WeightSlice slice, WeightFormat format, int[] borders);
 
   /**
    * @param memory zeroed, {@code shape.bytes()} bytes
@@ -101,7 +103,11 @@ public abstract class HostDevice<C extends KvCache> implements Device {
 
   @Override
   public final Tensor convert(WeightSlice slice, DType dtype) {
-    requireConvertible(slice, dtype);
+    requireConvertible(slice);
+    if (dtype != FLOAT32 && dtype != BFLOAT16) {
+      throw new IllegalArgumentException(
+          "dtype: %s (expected: FLOAT32 or BFLOAT16)".formatted(dtype));
+    }
     Tensor to =
         allocate(dtype, slice.rowTo() - slice.rowFrom(), slice.columnTo() - slice.columnFrom());
     convertInto(to, slice);
@@ -109,9 +115,10 @@ public abstract class HostDevice<C extends KvCache> implements Device {
   }
 
   @Override
-  public final LinearWeight packLinear(WeightSlice slice, DType dtype) {
-    requireConvertible(slice, dtype);
-    return pack(slice, dtype, CanonicalRanges.of(slice));
+  public final LinearWeight packLinear(
+      WeightSlice slice, WeightFormat format, Parallelism parallelism) {
+    requireConvertible(slice);
+    return pack(slice, format, CanonicalRanges.of(slice, parallelism));
   }
 
   @Override
@@ -222,15 +229,11 @@ public abstract class HostDevice<C extends KvCache> implements Device {
     }
   }
 
-  private static void requireConvertible(WeightSlice slice, DType dtype) {
+  private static void requireConvertible(WeightSlice slice) {
     DType from = slice.dtype();
     if (from != FLOAT32 && from != BFLOAT16 && from != FLOAT16) {
       throw new IllegalArgumentException(
           "slice: %s (expected: FLOAT32, BFLOAT16 or FLOAT16)".formatted(from));
-    }
-    if (dtype != FLOAT32 && dtype != BFLOAT16) {
-      throw new IllegalArgumentException(
-          "dtype: %s (expected: FLOAT32 or BFLOAT16)".formatted(dtype));
     }
   }
 }

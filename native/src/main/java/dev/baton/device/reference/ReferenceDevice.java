@@ -2,12 +2,12 @@ package dev.baton.device.reference;
 
 import static dev.baton.device.reference.ReferenceKvCache.KEY;
 
-import dev.baton.device.DType;
 import dev.baton.device.KvShape;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Ops;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.Tensor;
+import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
 import dev.baton.device.host.Bf16;
 import dev.baton.device.host.HostDevice;
@@ -47,7 +47,8 @@ public final class ReferenceDevice extends HostDevice<ReferenceKvCache> {
   }
 
   @Override
-  protected LinearWeight pack(WeightSlice slice, DType dtype, int[] borders) {
+  protected LinearWeight pack(WeightSlice slice, WeightFormat format, int[] borders) {
+    requireSupported(format);
     int outputs = slice.rowTo() - slice.rowFrom();
     int inputs = slice.columnTo() - slice.columnFrom();
     float[] values = new float[Math.multiplyExact(outputs, inputs)];
@@ -55,10 +56,17 @@ public final class ReferenceDevice extends HostDevice<ReferenceKvCache> {
       for (int k = 0; k < inputs; k++) {
         float value = value(slice, slice.rowFrom() + o, slice.columnFrom() + k);
         values[k * outputs + o] =
-            dtype == DType.BFLOAT16 ? Bf16.toFloat(Bf16.fromFloat(value)) : value;
+            format == WeightFormat.BFLOAT16 ? Bf16.toFloat(Bf16.fromFloat(value)) : value;
       }
     }
-    return new ReferenceLinearWeight(outputs, inputs, dtype, borders, values);
+    return new ReferenceLinearWeight(outputs, inputs, format, borders, values);
+  }
+
+  private static void requireSupported(WeightFormat format) {
+    if (format != WeightFormat.FLOAT32 && format != WeightFormat.BFLOAT16) {
+      throw new IllegalArgumentException(
+          "format: %s (expected: FLOAT32 or BFLOAT16)".formatted(format));
+    }
   }
 
   private static float value(WeightSlice slice, int row, int column) {

@@ -41,7 +41,8 @@ record ReferenceKvCache(KvShape shape, MemorySegment memory) implements KvCache 
       case FLOAT32 -> memory.get(JAVA_FLOAT_UNALIGNED, 4 * index);
       case BFLOAT16 -> Bf16.toFloat(memory.get(JAVA_SHORT_UNALIGNED, 2 * index));
       case FLOAT16 -> widen(memory.get(JAVA_SHORT_UNALIGNED, 2 * index));
-      case INT32 -> throw new IllegalArgumentException("dtype: INT32 (expected: a float type)");
+      case INT8, INT32 ->
+          throw new IllegalArgumentException("dtype: %s (expected: a float type)".formatted(dtype));
     };
   }
 
@@ -60,7 +61,7 @@ record ReferenceKvCache(KvShape shape, MemorySegment memory) implements KvCache 
     switch (dtype) {
       case FLOAT32 -> memory.set(JAVA_FLOAT_UNALIGNED, 4 * index, value);
       case BFLOAT16 -> memory.set(JAVA_SHORT_UNALIGNED, 2 * index, Bf16.fromFloat(value));
-      case FLOAT16, INT32 ->
+      case FLOAT16, INT8, INT32 ->
           throw new IllegalArgumentException(
               "dtype: %s (expected: FLOAT32 or BFLOAT16)".formatted(dtype));
     }

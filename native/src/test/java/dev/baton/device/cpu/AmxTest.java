@@ -6,8 +6,10 @@ import dev.baton.device.DType;
 import dev.baton.device.Device;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Ops;
+import dev.baton.device.Parallelism;
 import dev.baton.device.Tensor;
 import dev.baton.device.Trial;
+import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
 import dev.baton.device.host.Bf16;
 import dev.baton.device.host.CanonicalRanges;
@@ -47,7 +49,7 @@ class AmxTest {
       Ops ops = device.openRanks(1).getFirst();
       WeightSlice slice =
           WeightSlice.whole(Trial.stored(w, DType.FLOAT32), DType.FLOAT32, outputs, inputs);
-      LinearWeight packed = device.packLinear(slice, DType.BFLOAT16);
+      LinearWeight packed = device.packLinear(slice, WeightFormat.BFLOAT16, Parallelism.ROW);
       float[] part = Arrays.copyOfRange(x, from * inputs, to * inputs);
       Tensor in = Trial.tensor(device, to - from, inputs, part);
       Tensor bias = b.length == 0 ? null : Trial.tensor(device, 1, outputs, b);
@@ -161,9 +163,11 @@ class AmxTest {
     try (Device amx = Tiers.open("amx");
         Device avx512 = Tiers.open("avx512");
         Device reference = Tiers.open("reference")) {
-      assertThat(amx.numerics(DType.BFLOAT16)).isEqualTo("bf16-amx");
-      assertThat(amx.numerics(DType.FLOAT32)).isEqualTo(reference.numerics(DType.FLOAT32));
-      assertThat(avx512.numerics(DType.BFLOAT16)).isEqualTo(reference.numerics(DType.BFLOAT16));
+      assertThat(amx.numerics(WeightFormat.BFLOAT16)).isEqualTo("bf16-amx");
+      assertThat(amx.numerics(WeightFormat.FLOAT32))
+          .isEqualTo(reference.numerics(WeightFormat.FLOAT32));
+      assertThat(avx512.numerics(WeightFormat.BFLOAT16))
+          .isEqualTo(reference.numerics(WeightFormat.BFLOAT16));
     }
   }
 }

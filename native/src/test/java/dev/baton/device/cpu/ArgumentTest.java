@@ -8,9 +8,11 @@ import dev.baton.device.KvCache;
 import dev.baton.device.KvShape;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Ops;
+import dev.baton.device.Parallelism;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
+import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
 import dev.baton.device.reference.ReferenceDevice;
 import java.lang.foreign.MemorySegment;
@@ -40,7 +42,8 @@ class ArgumentTest {
     return device.packLinear(
         WeightSlice.whole(
             MemorySegment.ofArray(new float[outputs * inputs]), DType.FLOAT32, outputs, inputs),
-        DType.FLOAT32);
+        WeightFormat.FLOAT32,
+        Parallelism.ROW);
   }
 
   private void oneToken(int tokenId, int position, int... blocks) {
@@ -152,12 +155,16 @@ class ArgumentTest {
     refused(
         () ->
             device.packLinear(
-                new WeightSlice(data, DType.FLOAT32, 1, 16, 0, 1, 0, 5), DType.FLOAT32),
+                new WeightSlice(data, DType.FLOAT32, 1, 16, 0, 1, 0, 5),
+                WeightFormat.FLOAT32,
+                Parallelism.ROW),
         "columns: [0, 5) of 16");
     refused(
         () ->
             device.packLinear(
-                new WeightSlice(data, DType.FLOAT32, 1, 16, 0, 1, 2, 6), DType.FLOAT32),
+                new WeightSlice(data, DType.FLOAT32, 1, 16, 0, 1, 2, 6),
+                WeightFormat.FLOAT32,
+                Parallelism.ROW),
         "columns: [2, 6) of 16");
   }
 
@@ -169,7 +176,8 @@ class ArgumentTest {
       closed =
           other.packLinear(
               WeightSlice.whole(MemorySegment.ofArray(new float[8]), DType.FLOAT32, 1, 8),
-              DType.FLOAT32);
+              WeightFormat.FLOAT32,
+              Parallelism.ROW);
       gone = other.allocate(DType.FLOAT32, 1, 8);
     }
     refused(() -> ops.linear(floats(1, 1), floats(1, 8), closed, null, 1), "closed device");
@@ -178,7 +186,8 @@ class ArgumentTest {
       LinearWeight foreign =
           reference.packLinear(
               WeightSlice.whole(MemorySegment.ofArray(new float[8]), DType.FLOAT32, 1, 8),
-              DType.FLOAT32);
+              WeightFormat.FLOAT32,
+              Parallelism.ROW);
       refused(
           () -> ops.linear(floats(1, 1), floats(1, 8), foreign, null, 1),
           "weight: a ReferenceLinearWeight (expected: a CpuLinearWeight of this device)");

@@ -8,8 +8,10 @@ import dev.baton.device.KvCache;
 import dev.baton.device.KvShape;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Ops;
+import dev.baton.device.Parallelism;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
+import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -81,7 +83,7 @@ final class KernelBench {
         float[] values = normal((long) inputs * outputs);
         WeightSlice slice =
             WeightSlice.whole(MemorySegment.ofArray(values), DType.FLOAT32, outputs, inputs);
-        weights.add(device.packLinear(slice, dtype));
+        weights.add(device.packLinear(slice, WeightFormat.of(dtype), Parallelism.ROW));
       }
       Tensor x = device.allocate(DType.FLOAT32, rows, inputs);
       device.upload(x, 0, MemorySegment.ofArray(normal((long) rows * inputs)));

@@ -4,8 +4,10 @@ import dev.baton.device.DType;
 import dev.baton.device.Device;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Ops;
+import dev.baton.device.Parallelism;
 import dev.baton.device.Tensor;
 import dev.baton.device.Trial;
+import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
 import dev.baton.device.reference.ReferenceDevice;
 import java.util.Arrays;
@@ -51,7 +53,7 @@ class LinearTest {
     /** Result with two more rows and columns than needed, which must stay as they were. */
     int[] run(Device device, int from, int to) {
       Ops ops = device.openRanks(1).getFirst();
-      LinearWeight packed = device.packLinear(weight(), dtype);
+      LinearWeight packed = device.packLinear(weight(), WeightFormat.of(dtype), Parallelism.ROW);
       float[] part = Arrays.copyOfRange(x, from * inputs, to * inputs);
       Tensor in = Trial.tensor(device, to - from, inputs, part);
       Tensor bias = b.length == 0 ? null : Trial.tensor(device, 1, outputs, b);

@@ -9,9 +9,11 @@ import dev.baton.device.DType;
 import dev.baton.device.Device;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Ops;
+import dev.baton.device.Parallelism;
 import dev.baton.device.Routing;
 import dev.baton.device.Tensor;
 import dev.baton.device.Trial;
+import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
 import dev.baton.device.reference.ReferenceDevice;
 import java.lang.foreign.MemorySegment;
@@ -67,7 +69,10 @@ class RoutedTest {
       for (float[] each : weights) {
         MemorySegment stored = MemorySegment.ofArray(each);
         packed.add(
-            device.packLinear(WeightSlice.whole(stored, DType.FLOAT32, outputs, inputs), dtype));
+            device.packLinear(
+                WeightSlice.whole(stored, DType.FLOAT32, outputs, inputs),
+                WeightFormat.of(dtype),
+                Parallelism.ROW));
       }
       Tensor gathered = Trial.poisoned(device, rows * chosen, inputs + 1);
       Tensor products = Trial.poisoned(device, rows * chosen, outputs + 3);
@@ -150,7 +155,11 @@ class RoutedTest {
       List<LinearWeight> experts = new ArrayList<>();
       for (float factor : new float[] {1, 10, 100, 1000, 10_000}) {
         MemorySegment one = MemorySegment.ofArray(new float[] {factor});
-        experts.add(device.packLinear(WeightSlice.whole(one, DType.FLOAT32, 1, 1), DType.FLOAT32));
+        experts.add(
+            device.packLinear(
+                WeightSlice.whole(one, DType.FLOAT32, 1, 1),
+                WeightFormat.FLOAT32,
+                Parallelism.ROW));
       }
       Tensor ones = Trial.tensor(device, 3, 1, new float[] {1, 1, 1});
       Tensor products = Trial.poisoned(device, 3, 1);

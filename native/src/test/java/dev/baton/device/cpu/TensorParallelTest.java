@@ -8,9 +8,11 @@ import dev.baton.device.DType;
 import dev.baton.device.Device;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Ops;
+import dev.baton.device.Parallelism;
 import dev.baton.device.RankAbortedException;
 import dev.baton.device.Tensor;
 import dev.baton.device.Trial;
+import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
 import dev.baton.device.host.CanonicalRanges;
 import java.util.ArrayList;
@@ -70,7 +72,7 @@ class TensorParallelTest {
       try (Device device = Tiers.open(isa)) {
         WeightSlice whole =
             WeightSlice.whole(Trial.stored(w, DType.FLOAT32), DType.FLOAT32, outputs, inputs);
-        LinearWeight packed = device.packLinear(whole, dtype);
+        LinearWeight packed = device.packLinear(whole, WeightFormat.of(dtype), Parallelism.ROW);
         Tensor expected = device.allocate(DType.FLOAT32, rows, outputs);
         device
             .openRanks(1)
@@ -93,7 +95,7 @@ class TensorParallelTest {
                 ops.linear(
                     sum,
                     Trial.tensor(device, rows, to - from, part),
-                    device.packLinear(slice, dtype),
+                    device.packLinear(slice, WeightFormat.of(dtype), Parallelism.ROW),
                     null,
                     rows);
                 ops.allReduce(sum, rows, outputs);

@@ -9,9 +9,11 @@ import dev.baton.device.Device;
 import dev.baton.device.KvCache;
 import dev.baton.device.KvShape;
 import dev.baton.device.Ops;
+import dev.baton.device.Parallelism;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
 import dev.baton.device.Trial;
+import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
 import java.lang.foreign.MemorySegment;
 import org.junit.jupiter.api.AfterEach;
@@ -58,7 +60,9 @@ class ReferenceDeviceTest {
         out,
         Trial.tensor(device, 3, inputs, x),
         device.packLinear(
-            WeightSlice.whole(MemorySegment.ofArray(w), DType.FLOAT32, 10, inputs), DType.FLOAT32),
+            WeightSlice.whole(MemorySegment.ofArray(w), DType.FLOAT32, 10, inputs),
+            WeightFormat.FLOAT32,
+            Parallelism.ROW),
         Trial.tensor(device, 1, 10, b),
         3);
     for (int row = 0; row < 3; row++) {
