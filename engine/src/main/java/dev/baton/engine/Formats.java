@@ -16,4 +16,32 @@ public record Formats(DType dtype, WeightFormat weights, DType kv) {
   public static Formats of(DType dtype) {
     return new Formats(dtype, WeightFormat.of(dtype), dtype);
   }
+
+  /**
+   * What options make of a checkpoint.
+   *
+   * @param own dtype of the checkpoint, or what its config declares
+   */
+  public static Formats choose(EngineOptions options, DType own) {
+    DType dtype =
+        switch (options.precision()) {
+          case AUTO -> own == DType.BFLOAT16 ? DType.BFLOAT16 : DType.FLOAT32;
+          case FLOAT32 -> DType.FLOAT32;
+          case BFLOAT16 -> DType.BFLOAT16;
+        };
+    WeightFormat weights =
+        switch (options.quantization()) {
+          case NONE -> WeightFormat.of(dtype);
+          case INT8 -> WeightFormat.INT8;
+          case INT4 -> WeightFormat.INT4;
+        };
+    DType kv =
+        switch (options.kvPrecision()) {
+          case AUTO -> dtype;
+          case FLOAT32 -> DType.FLOAT32;
+          case BFLOAT16 -> DType.BFLOAT16;
+          case INT8 -> DType.INT8;
+        };
+    return new Formats(dtype, weights, kv);
+  }
 }

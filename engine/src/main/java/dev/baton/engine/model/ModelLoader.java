@@ -7,7 +7,6 @@ import dev.baton.device.Ops;
 import dev.baton.device.OutOfDeviceMemoryException;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
-import dev.baton.device.WeightFormat;
 import dev.baton.device.cpu.CpuDevice;
 import dev.baton.device.host.MachineMemory;
 import dev.baton.engine.EngineException;
@@ -194,27 +193,7 @@ public final class ModelLoader {
 
   private Formats formats(ModelConfig config, DType stored) {
     DType declared = config.dtype();
-    DType own = declared == null ? stored : declared;
-    DType dtype =
-        switch (options.precision()) {
-          case AUTO -> own == DType.BFLOAT16 ? DType.BFLOAT16 : DType.FLOAT32;
-          case FLOAT32 -> DType.FLOAT32;
-          case BFLOAT16 -> DType.BFLOAT16;
-        };
-    WeightFormat weights =
-        switch (options.quantization()) {
-          case NONE -> WeightFormat.of(dtype);
-          case INT8 -> WeightFormat.INT8;
-          case INT4 -> WeightFormat.INT4;
-        };
-    DType kv =
-        switch (options.kvPrecision()) {
-          case AUTO -> dtype;
-          case FLOAT32 -> DType.FLOAT32;
-          case BFLOAT16 -> DType.BFLOAT16;
-          case INT8 -> DType.INT8;
-        };
-    return new Formats(dtype, weights, kv);
+    return Formats.choose(options, declared == null ? stored : declared);
   }
 
   private ModelInfo describe(
