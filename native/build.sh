@@ -53,6 +53,7 @@ fi
 add "$sources/dispatch.cpp" "$objects/dispatch.o"
 add "$sources/memory.cpp" "$objects/memory.o"
 add "$sources/team.cpp" "$objects/team.o"
+add "$sources/profile.cpp" "$objects/profile.o"
 
 if [ ${#jobs[@]} -gt 0 ]; then
   printf '%s\0' "${jobs[@]}" | xargs -0 -P "$(nproc)" -I{} bash -c '{}' ||

@@ -43,23 +43,29 @@ bool tiles_permitted() noexcept {
 }
 #endif
 
+enum Number : int32_t {
+#define BATON_ENTRY(name, parameters) NUMBER_##name,
+  BATON_KERNELS(BATON_ENTRY)
+#undef BATON_ENTRY
+};
+
 // What Java calls: the kernel's parameters after a team and a number of parts.
-template <auto KERNEL>
+template <int32_t NUMBER, auto KERNEL>
 struct Entry;
-template <class... A, void (*KERNEL)(baton::Share, A...) noexcept>
-struct Entry<KERNEL> {
+template <int32_t NUMBER, class... A, void (*KERNEL)(baton::Share, A...) noexcept>
+struct Entry<NUMBER, KERNEL> {
   static void call(baton::Team* team, int32_t parts, A... arguments) noexcept {
     auto part = [&](baton::Share share) { KERNEL(share, arguments...); };
     using Part = decltype(part);
     baton::run_parts(
-        team, parts, [](void* context, baton::Share share) { (*static_cast<Part*>(context))(share); }, &part);
+        team, NUMBER, parts, [](void* context, baton::Share share) { (*static_cast<Part*>(context))(share); }, &part);
   }
 };
 
 // A tier with only some kernels of its own (matrix units) takes the others from the tier below by a using-directive.
 Function kernel_of(int32_t wanted, int32_t kernel) noexcept {
   int32_t t = 0;
-#define BATON_ADDRESS(name, parameters) reinterpret_cast<Function>(&Entry<&tier::name>::call),
+#define BATON_ADDRESS(name, parameters) reinterpret_cast<Function>(&Entry<NUMBER_##name, &tier::name>::call),
 #define BATON_TABLE(tier_name)                              \
   {                                                         \
     namespace tier = baton::tier_name;                      \

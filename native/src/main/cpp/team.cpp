@@ -17,7 +17,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -25,6 +24,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <new>
+
+#include "profile.h"
 
 #define BATON_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -45,12 +46,6 @@ void pause() noexcept {
 #endif
 }
 
-int64_t now() noexcept {
-  timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return time.tv_sec * INT64_C(1'000'000'000) + time.tv_nsec;
-}
-
 void futex_wait(std::atomic<uint32_t>& word, uint32_t expected) noexcept {
   syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
 }
@@ -68,7 +63,7 @@ bool spin_until(bool allowed, const F& over) noexcept {
   if (!allowed) {
     return false;
   }
-  const int64_t start = now();
+  const int64_t start = now_nanos();
   do {
     for (int i = 0; i < 32; i++) {
       pause();
@@ -76,7 +71,7 @@ bool spin_until(bool allowed, const F& over) noexcept {
         return true;
       }
     }
-  } while (now() - start < SPIN_NANOS);
+  } while (now_nanos() - start < SPIN_NANOS);
   return false;
 }
 
@@ -95,6 +90,7 @@ struct Team {
   int32_t started = -1;  // -1 before the first job that is shared
   bool spin = false;
   int32_t rank = 0;
+  Profile* profile = nullptr;
   pthread_t threads[MAX_HELPERS];
 };
 
@@ -167,33 +163,60 @@ void start(Team& team) noexcept {
 
 }  // namespace
 
-void run_parts(Team* team, int32_t parts, void (*body)(void*, Share), void* context) noexcept {
-  if (team != nullptr && parts > 1 && team->started < 0) {
-    start(*team);
+namespace {
+
+void run_alone(int32_t parts, void (*body)(void*, Share), void* context) noexcept {
+  for (int32_t part = 0; part < parts; part++) {
+    body(context, {part, parts});
   }
-  if (team == nullptr || parts <= 1 || team->started == 0) {
-    for (int32_t part = 0; part < parts; part++) {
-      body(context, {part, parts});
+}
+
+// Returns when the caller has found no part left to take.
+void begin(Team& team, int32_t parts, void (*body)(void*, Share), void* context) noexcept {
+  team.body = body;
+  team.context = context;
+  team.done.store(0);
+  const uint32_t number = team.job.load() + 1;
+  team.state.store(static_cast<uint64_t>(number) << 32 | static_cast<uint64_t>(parts) << 16);
+  team.job.store(number);
+  if (team.sleepers.load() > 0) {
+    futex_wake(team.job, parts - 1);
+  }
+  take_parts(team, number);
+}
+
+void await(Team& team, uint32_t parts) noexcept {
+  if (!spin_until(team.spin, [&] { return team.done.load() == parts; })) {
+    team.caller_sleeps.store(1);
+    for (uint32_t count = team.done.load(); count != parts; count = team.done.load()) {
+      futex_wait(team.done, count);
     }
+    team.caller_sleeps.store(0);
+  }
+}
+
+}  // namespace
+
+void run_parts(Team* team, int32_t kernel, int32_t parts, void (*body)(void*, Share), void* context) noexcept {
+  if (team == nullptr) {
+    run_alone(parts, body, context);
     return;
   }
-  team->body = body;
-  team->context = context;
-  team->done.store(0);
-  const uint32_t number = team->job.load() + 1;
-  team->state.store(static_cast<uint64_t>(number) << 32 | static_cast<uint64_t>(parts) << 16);
-  team->job.store(number);
-  if (team->sleepers.load() > 0) {
-    futex_wake(team->job, parts - 1);
+  const int64_t begun = team->profile == nullptr ? 0 : now_nanos();
+  int64_t waited = 0;
+  if (parts > 1 && team->started < 0) {
+    start(*team);
   }
-  take_parts(*team, number);
-  const auto over = [&] { return team->done.load() == static_cast<uint32_t>(parts); };
-  if (!spin_until(team->spin, over)) {
-    team->caller_sleeps.store(1);
-    for (uint32_t count = team->done.load(); count != static_cast<uint32_t>(parts); count = team->done.load()) {
-      futex_wait(team->done, count);
-    }
-    team->caller_sleeps.store(0);
+  if (parts <= 1 || team->started == 0) {
+    run_alone(parts, body, context);
+  } else {
+    begin(*team, parts, body, context);
+    waited = team->profile == nullptr ? 0 : now_nanos();
+    await(*team, parts);
+  }
+  if (team->profile != nullptr) {
+    const int64_t ended = now_nanos();
+    profile_add(*team->profile, kernel, begun, ended, waited == 0 ? 0 : ended - waited);
   }
 }
 
@@ -208,6 +231,7 @@ BATON_EXPORT baton::Team* baton_team_open(int32_t rank, int32_t helpers, int32_t
     team->rank = rank;
     team->helpers = helpers < baton::MAX_HELPERS ? helpers : baton::MAX_HELPERS;
     team->spin = spin != 0;
+    team->profile = baton::profile_open();
   }
   return team;
 }
@@ -220,6 +244,7 @@ BATON_EXPORT void baton_team_close(baton::Team* team) noexcept {
   for (int32_t i = 0; i < team->started; i++) {
     pthread_join(team->threads[i], nullptr);
   }
+  baton::profile_close(team->profile, team->rank);
   team->~Team();
   std::free(team);
 }

@@ -16,7 +16,13 @@ final class CpuTeam implements AutoCloseable {
   static final long PART_NANOS = 8_000;
 
   /** More parts than threads, so that a thread which is held up holds up little. */
-  private static final int PARTS_PER_THREAD = 8;
+  private static final int PARTS_PER_THREAD = 4;
+
+  /** Long operations have parts of about this: what the last one to end may keep others waiting. */
+  private static final long LONG_PART_NANOS = 25_000;
+
+  /** What the team's counter of parts holds. */
+  private static final int MAX_PARTS = 65_535;
 
   private static final int MAX_THREADS = 256;
 
@@ -32,7 +38,7 @@ final class CpuTeam implements AutoCloseable {
   CpuTeam(int rank, int threads, boolean spin, long partNanos) {
     this.threads = threads;
     this.partNanos = partNanos;
-    address = threads == 1 ? 0 : CpuKernels.openTeam(rank, threads - 1, spin);
+    address = CpuKernels.openTeam(rank, threads - 1, spin);
   }
 
   /**
@@ -55,7 +61,7 @@ final class CpuTeam implements AutoCloseable {
     return Integer.parseInt(setting);
   }
 
-  /** For the kernels; 0 = the calling thread alone. */
+  /** For the kernels. */
   long address() {
     return address;
   }
@@ -68,15 +74,14 @@ final class CpuTeam implements AutoCloseable {
     if (threads == 1) {
       return 1;
     }
-    long parts = Math.min(nanos / partNanos, (long) threads * PARTS_PER_THREAD);
+    long some = Math.min(nanos / partNanos, (long) threads * PARTS_PER_THREAD);
+    long parts = Math.min(Math.max(some, nanos / LONG_PART_NANOS), MAX_PARTS);
     return (int) Math.max(1, Math.min(parts, units));
   }
 
   /** Ends the helpers; no operation may be running. */
   @Override
   public void close() {
-    if (address != 0) {
-      CpuKernels.closeTeam(address);
-    }
+    CpuKernels.closeTeam(address);
   }
 }

@@ -45,7 +45,10 @@ class CpuTeamTest {
       assertThat(team.parts(100, 16_000)).isEqualTo(2);
       assertThat(team.parts(3, 1_000_000)).isEqualTo(3);
       assertThat(team.parts(0, 1_000_000)).isEqualTo(1);
-      assertThat(team.parts(1000, 1_000_000_000)).isEqualTo(16);
+      assertThat(team.parts(1000, 100_000)).isEqualTo(8);
+      assertThat(team.parts(1000, 1_000_000)).isEqualTo(40);
+      assertThat(team.parts(1000, 1_000_000_000)).isEqualTo(1000);
+      assertThat(team.parts(1_000_000, 10_000_000_000L)).isEqualTo(65_535);
       assertThat(alone.parts(1000, 1_000_000_000)).isEqualTo(1);
     }
   }
