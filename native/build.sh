@@ -17,7 +17,7 @@ fi
 # Contracting a multiplication and an addition is off: only the fused operations that the sources name may be fused.
 flags=(-std=c++17 -O3 -fPIC -fvisibility=hidden -fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno
   -Wall -Wextra -g1)
-kernels=(linear attention kv elementwise moe weights tiles)
+kernels=(linear linear_quantized attention kv elementwise moe weights weights_quantized tiles)
 tiers=(scalar)
 [ "$arch" = x86_64 ] && tiers+=(avx2 avx512)
 
@@ -26,7 +26,7 @@ tier_flags() {
   case $1 in
     scalar) echo "-DBATON_TIER_SCALAR" ;;
     avx2) echo "-DBATON_TIER_AVX2 -mavx2 -mfma" ;;
-    avx512) echo "-DBATON_TIER_AVX512 -mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512 -Wno-maybe-uninitialized -Wno-uninitialized" ;;
+    avx512) echo "-DBATON_TIER_AVX512 -mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512 -Wno-maybe-uninitialized -Wno-uninitialized" ;;
   esac
 }
 

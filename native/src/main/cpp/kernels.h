@@ -57,6 +57,17 @@ struct Share {
                         int32_t rows))                                                                                 \
   KERNEL(pack_tiles, (uint8_t* packed, const void* in, int32_t in_dtype, int64_t in_stride, const int32_t* borders,    \
                       int32_t ranges, int32_t outputs))                                                                \
+  KERNEL(quantize_inputs, (uint8_t* staged, const float* x, int64_t x_stride, const int32_t* borders, int32_t ranges,    \
+                           int32_t groups, int32_t rows))                                                              \
+  KERNEL(linear_int8, (float* out, int64_t out_stride, const uint8_t* staged, int32_t rows, const uint8_t* weight,      \
+                       const float* scales, const int32_t* borders, int32_t ranges, int32_t outputs,                   \
+                       const float* bias))                                                                             \
+  KERNEL(linear_int4, (float* out, int64_t out_stride, const uint8_t* staged, int32_t rows, const uint8_t* weight,      \
+                       const int32_t* borders, int32_t ranges, int32_t outputs, const float* bias))                    \
+  KERNEL(pack_int8, (uint8_t* packed, float* scales, const void* in, int32_t in_dtype, int64_t in_stride,              \
+                     int32_t columns, int32_t column, const int32_t* borders, int32_t ranges, int32_t outputs))        \
+  KERNEL(pack_int4, (uint8_t* packed, const void* in, int32_t in_dtype, int64_t in_stride, const int32_t* borders,     \
+                     int32_t ranges, int32_t outputs))                                                                 \
   KERNEL(copy_kv, (uint8_t* layer, int32_t dtype, int32_t block_tokens, int32_t kv_heads, int32_t head_dim,            \
                    const void* table, int32_t head, int32_t heads, int32_t token_from, int32_t token_to, void* slab,   \
                    int32_t slab_dtype, int64_t slab_head_stride, int32_t values, int32_t to_slab))

@@ -30,6 +30,21 @@ final class EngineFlags {
       description = "Weights and KV: auto (as the checkpoint), float32 or bfloat16. Default: auto.")
   Dtype dtype = Dtype.AUTO;
 
+  /** Values of {@code --quantize}. */
+  enum Quantize {
+    NONE,
+    INT8,
+    INT4
+  }
+
+  @Option(
+      names = "--quantize",
+      paramLabel = "BITS",
+      description =
+          "What becomes of matrices at load: none, int8 (half of bfloat16's memory, about twice its"
+              + " speed) or int4 (a quarter, at some cost in quality). Default: none.")
+  Quantize quantize = Quantize.NONE;
+
   @Option(
       names = "--block-tokens",
       paramLabel = "N",
@@ -71,6 +86,7 @@ final class EngineFlags {
     List<String> arguments = new ArrayList<>();
     add(arguments, "--served-name", servedName);
     add(arguments, "--dtype", dtype.name().toLowerCase(Locale.ROOT));
+    add(arguments, "--quantize", quantize.name().toLowerCase(Locale.ROOT));
     add(arguments, "--block-tokens", blockTokens);
     add(arguments, "--kv-cache", kvCache);
     add(arguments, "--step-tokens", stepTokens);

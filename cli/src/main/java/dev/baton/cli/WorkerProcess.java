@@ -6,6 +6,7 @@ import dev.baton.device.OutOfDeviceMemoryException;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.EngineOptions;
 import dev.baton.engine.Precision;
+import dev.baton.engine.Quantization;
 import dev.baton.kvtransfer.TransferOptions;
 import dev.baton.prefillservice.PrefillService;
 import dev.baton.proto.worker.v1.Role;
@@ -112,6 +113,7 @@ final class WorkerProcess {
     EngineOptions options =
         EngineOptions.of(Options.modelDirectory(flags.model))
             .withPrecision(Precision.valueOf(engine.dtype.name()))
+            .withQuantization(Quantization.valueOf(engine.quantize.name()))
             .withTensorParallel(flags.tensorParallel);
     if (engine.servedName != null) {
       options = options.withServedName(engine.servedName);

@@ -40,18 +40,22 @@ class EquivalenceTest {
   private static final List<Generation> TALKATIVE = talkers();
 
   /** What each request gets when it is alone on one rank, in one chunk, with an empty cache. */
-  private static final Map<Precision, Map<SessionId, List<Integer>>> ALONE =
+  private static final Map<Numbers, Map<SessionId, List<Integer>>> ALONE =
       new ConcurrentHashMap<>();
 
-  /** Dtypes under test; AUTO would be one of them. */
+  /** Formats under test. */
   enum Numbers {
-    FLOAT32(Precision.FLOAT32),
-    BFLOAT16(Precision.BFLOAT16);
+    FLOAT32(Precision.FLOAT32, Quantization.NONE),
+    BFLOAT16(Precision.BFLOAT16, Quantization.NONE),
+    INT8(Precision.BFLOAT16, Quantization.INT8),
+    INT4(Precision.BFLOAT16, Quantization.INT4);
 
     final Precision precision;
+    final Quantization quantization;
 
-    Numbers(Precision precision) {
+    Numbers(Precision precision, Quantization quantization) {
       this.precision = precision;
+      this.quantization = quantization;
     }
   }
 
@@ -208,6 +212,7 @@ class EquivalenceTest {
   private static EngineOptions options(Numbers numbers) {
     return EngineOptions.of(MODEL)
         .withPrecision(numbers.precision)
+        .withQuantization(numbers.quantization)
         .withContextLength(CONTEXT)
         .withMaxSessions(16)
         .withKvCacheBytes(64L << 20)
@@ -220,7 +225,7 @@ class EquivalenceTest {
 
   private static Map<SessionId, List<Integer>> alone(Numbers numbers) {
     return ALONE.computeIfAbsent(
-        numbers.precision,
+        numbers,
         _ -> {
           Map<SessionId, List<Integer>> tokens = new TreeMap<>(byName());
           try (Engine engine = load(options(numbers).withMaxSessions(1))) {

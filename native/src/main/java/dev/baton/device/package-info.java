@@ -17,6 +17,7 @@
  *       tree: {@code ((p0+p1)+(p2+p3))+((p4+p5)+(p6+p7))}. A rank of a row-parallel weight owns
  *       {@code 8/T} whole ranges, adds its own subtree, and {@link Ops#allReduce} adds the rest of
  *       the tree.
+ *   <li><b>linear, quantized weights</b>: below.
  *   <li><b>sums over a row</b> (norms): 16 lanes, lane {@code j} takes the elements {@code j, j+16,
  *       ...} in order by fma; lanes are added by halves: {@code j + (j+8)}, then 4, 2, 1.
  *   <li><b>rms norm</b>: {@code (x * (1 / sqrt(sum / n + epsilon))) * weight}.
@@ -46,6 +47,31 @@
  * from 0, then {@code sum + (even + odd)}, with denormals as 0. The tree over the ranges is the
  * same. So within that tier, too, bits depend on none of the above; {@link Device#numerics} tells
  * the two kinds apart.
+ *
+ * <h2>Quantized weights</h2>
+ *
+ * {@link WeightFormat#INT8} and {@link WeightFormat#INT4} are made from a checkpoint's weights when
+ * they are packed; the inputs of each product are quantized to eight bits. What is not said here is
+ * as for other weights: the ranges, their tree, the bias at last. All devices give the same bits.
+ *
+ * <ul>
+ *   <li><b>eight bits</b> of numbers with the largest magnitude {@code m}: {@code q = rint(v * (127
+ *       / m))}, to even, {@code scale = m / 127}. Where {@code m < 2^-100} both are 0; where one
+ *       number is infinite or none, {@code scale} is NaN, and so are the products.
+ *   <li><b>INT8</b>: {@code m} of a weight is that of its output's row of the whole model, whatever
+ *       slice of it a rank holds; {@code m} of an input is that of its row and range. The result of
+ *       a range is {@code float(sum of q * q) * (scale of input * scale of weight)}; the sum is
+ *       exact, for at most {@code (2^31 - 1) / 127^2} inputs.
+ *   <li><b>INT4</b>: weights and inputs in groups of {@link WeightFormat#INT4_GROUP} inputs,
+ *       counted from the first of their range; the last may be shorter. {@code m} of an input is
+ *       that of its row and group. For a weight's group let {@code e} be the element of largest
+ *       magnitude, the first among equals. For each {@code d} of 8, 7.5, 7, 8.5, 9, 9.5, 10, 11 the
+ *       scale is {@code s = bfloat16(e / -d)}, {@code q = rint(w * (1 / s))} within -8 to 7, the
+ *       error {@code err = fma(r, r, err)} over the group in order, from 0, {@code r = fma(-q, s,
+ *       w)}; the scale of least error is taken, the first among equals. Where {@code |e| < 2^-100}
+ *       all is 0. The result of a range is {@code acc = fma(float(sum of q * q), scale of input *
+ *       scale of weight, acc)} over its groups in order, from 0.
+ * </ul>
  */
 @org.jspecify.annotations.NullMarked
 package dev.baton.device;

@@ -5,6 +5,7 @@ import dev.baton.device.Device;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Parallelism;
 import dev.baton.device.Tensor;
+import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.Formats;
@@ -27,7 +28,8 @@ import java.util.stream.IntStream;
 /**
  * Brings the tensors of a checked checkpoint, or random ones, to a device.
  *
- * @param formats in what tables and matrices are kept; norms are float32 always
+ * @param formats in what tables and matrices are kept; norms are float32 always, and what routes to
+ *     experts is not quantized
  */
 record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, Formats formats) {
 
@@ -162,27 +164,44 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
       downs.add(columns(expert.down(), shard.expertInner()));
     }
     Shard.Range all = new Shard.Range(0, mixture.experts());
-    return new FeedForwardWeights.Experts(rows(names.router(architecture), all), gates, ups, downs);
+    LinearWeight router = rows(names.router(architecture), all, WeightFormat.of(formats.dtype()));
+    return new FeedForwardWeights.Experts(router, gates, ups, downs);
   }
 
   /** Bytes that {@link #shared} and {@link #shards} take, not counting padding. */
   static long bytes(ModelConfig config, int ranks, Formats formats) {
     long hidden = config.hiddenSize();
-    long matrices = 2L * config.vocabularySize() * hidden;
+    long table = config.vocabularySize() * hidden;
+    long quantizable = table;
+    long routers = 0;
     for (int rank = 0; rank < ranks; rank++) {
       Shard shard = new Shard(config, rank, ranks);
       for (int layer = 0; layer < config.layers(); layer++) {
-        matrices += (2L * shard.queries().size() + 2L * shard.keys().size()) * hidden;
+        quantizable += (2L * shard.queries().size() + 2L * shard.keys().size()) * hidden;
         Mixture mixture = config.mixtureIn(layer);
-        matrices +=
-            mixture == null
-                ? 3L * shard.inner().size() * hidden
-                : mixture.experts() * (3L * shard.expertInner().size() + 1) * hidden;
+        if (mixture == null) {
+          quantizable += 3L * shard.inner().size() * hidden;
+        } else {
+          quantizable += 3L * mixture.experts() * shard.expertInner().size() * hidden;
+          routers += mixture.experts() * hidden;
+        }
       }
     }
-    // Biases and head norms are too small to count: less than a row of each matrix.
+    // Biases, head norms and scales of INT8 are too small to count: less than a row of each matrix.
     long norms = (2L * config.layers() + 1) * hidden;
-    return matrices * formats.dtype().bytes() + norms * Float.BYTES;
+    return (table + routers) * formats.dtype().bytes()
+        + quantizable * bitsOfSixteen(formats.weights()) / (16 * Byte.SIZE)
+        + norms * Float.BYTES;
+  }
+
+  /** Bits of sixteen weights, with the scales of their groups. */
+  private static long bitsOfSixteen(WeightFormat format) {
+    return switch (format) {
+      case FLOAT32 -> 16 * 32;
+      case BFLOAT16 -> 16 * 16;
+      case INT8 -> 16 * 8;
+      case INT4 -> 16 * 4 + 4;
+    };
   }
 
   private Tensor norm(String name, int width) {
@@ -198,13 +217,17 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
   }
 
   private LinearWeight rows(String name, Shard.Range range) {
+    return rows(name, range, formats.weights());
+  }
+
+  private LinearWeight rows(String name, Shard.Range range, WeightFormat format) {
     CheckpointTensor tensor = checkpoint.get(name);
     int rows = tensor.shape().get(0);
     int columns = tensor.shape().get(1);
     return device.packLinear(
         new WeightSlice(
             tensor.data(), tensor.dtype(), rows, columns, range.from(), range.to(), 0, columns),
-        formats.weights(),
+        format,
         Parallelism.COLUMN);
   }
 

@@ -197,6 +197,9 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
     int inputs = slice.columnTo() - slice.columnFrom();
     String what = "weight %s [%d, %d]".formatted(format, outputs, inputs);
     int ranges = borders.length - 1;
+    if (QuantizedProducts.takes(format)) {
+      return packQuantized(slice, format, borders, what);
+    }
     int tiles = kernels.tiled(format) ? CpuLinearWeight.tiles(borders) : 0;
     MemorySegment starts = memory(4L * borders.length, what);
     MemorySegment.copy(borders, 0, starts, JAVA_INT, 0, borders.length);
@@ -215,6 +218,53 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
       }
       return new CpuLinearWeight(outputs, inputs, format, ranges, starts, tiles, packed);
     }
+  }
+
+  private LinearWeight packQuantized(
+      WeightSlice slice, WeightFormat format, int[] borders, String what) {
+    int outputs = slice.rowTo() - slice.rowFrom();
+    int inputs = slice.columnTo() - slice.columnFrom();
+    int ranges = borders.length - 1;
+    int tiles = QuantizedProducts.tiles(borders);
+    MemorySegment starts = memory(4L * borders.length, what);
+    MemorySegment.copy(borders, 0, starts, JAVA_INT, 0, borders.length);
+    MemorySegment packed = memory(QuantizedProducts.packedBytes(outputs, tiles, format), what);
+    int stored = code(slice.dtype());
+    try (Arena arena = Arena.ofConfined()) {
+      if (format == WeightFormat.INT8) {
+        WeightSlice wholeRows =
+            new WeightSlice(
+                slice.data(),
+                slice.dtype(),
+                slice.rows(),
+                slice.columns(),
+                slice.rowFrom(),
+                slice.rowTo(),
+                0,
+                slice.columns());
+        kernels.packInt8(
+            packed.address(),
+            packed.address() + QuantizedProducts.scalesOffset(outputs, tiles),
+            start(wholeRows, arena),
+            stored,
+            slice.columns(),
+            slice.columns(),
+            slice.columnFrom(),
+            starts.address(),
+            ranges,
+            outputs);
+      } else {
+        kernels.packInt4(
+            packed.address(),
+            start(slice, arena),
+            stored,
+            slice.columns(),
+            starts.address(),
+            ranges,
+            outputs);
+      }
+    }
+    return new CpuLinearWeight(outputs, inputs, format, ranges, starts, tiles, packed);
   }
 
   /** The slice's first element and all after it, copied to {@code arena} when on the heap. */

@@ -70,6 +70,11 @@ final class CpuKernels {
   private static final MethodHandle PACK_LINEAR = kernel("pack_linear");
   private static final MethodHandle STAGE_INPUTS = kernel("stage_inputs");
   private static final MethodHandle PACK_TILES = kernel("pack_tiles");
+  private static final MethodHandle QUANTIZE_INPUTS = kernel("quantize_inputs");
+  private static final MethodHandle LINEAR_INT8 = kernel("linear_int8");
+  private static final MethodHandle LINEAR_INT4 = kernel("linear_int4");
+  private static final MethodHandle PACK_INT8 = kernel("pack_int8");
+  private static final MethodHandle PACK_INT4 = kernel("pack_int4");
   private static final MethodHandle COPY_KV = kernel("copy_kv");
 
   private final String tier;
@@ -86,6 +91,11 @@ final class CpuKernels {
   private final MemorySegment packLinear;
   private final MemorySegment stageInputs;
   private final MemorySegment packTiles;
+  private final MemorySegment quantizeInputs;
+  private final MemorySegment linearInt8;
+  private final MemorySegment linearInt4;
+  private final MemorySegment packInt8;
+  private final MemorySegment packInt4;
   private final MemorySegment copyKv;
 
   /**
@@ -106,6 +116,11 @@ final class CpuKernels {
     packLinear = address("pack_linear");
     stageInputs = address("stage_inputs");
     packTiles = address("pack_tiles");
+    quantizeInputs = address("quantize_inputs");
+    linearInt8 = address("linear_int8");
+    linearInt4 = address("linear_int4");
+    packInt8 = address("pack_int8");
+    packInt4 = address("pack_int4");
     copyKv = address("copy_kv");
   }
 
@@ -450,6 +465,124 @@ final class CpuKernels {
     try {
       PACK_TILES.invokeExact(
           packTiles, NOBODY, 1, packed, in, inDtype, inStride, borders, ranges, outputs);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void quantizeInputs(
+      long team,
+      int parts,
+      long staged,
+      long x,
+      long xStride,
+      long borders,
+      int ranges,
+      int groups,
+      int rows) {
+    try {
+      QUANTIZE_INPUTS.invokeExact(
+          quantizeInputs, team, parts, staged, x, xStride, borders, ranges, groups, rows);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void linearInt8(
+      long team,
+      int parts,
+      long out,
+      long outStride,
+      long staged,
+      int rows,
+      long weight,
+      long scales,
+      long borders,
+      int ranges,
+      int outputs,
+      long bias) {
+    try {
+      LINEAR_INT8.invokeExact(
+          linearInt8,
+          team,
+          parts,
+          out,
+          outStride,
+          staged,
+          rows,
+          weight,
+          scales,
+          borders,
+          ranges,
+          outputs,
+          bias);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void linearInt4(
+      long team,
+      int parts,
+      long out,
+      long outStride,
+      long staged,
+      int rows,
+      long weight,
+      long borders,
+      int ranges,
+      int outputs,
+      long bias) {
+    try {
+      LINEAR_INT4.invokeExact(
+          linearInt4,
+          team,
+          parts,
+          out,
+          outStride,
+          staged,
+          rows,
+          weight,
+          borders,
+          ranges,
+          outputs,
+          bias);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void packInt8(
+      long packed,
+      long scales,
+      MemorySegment in,
+      int inDtype,
+      long inStride,
+      int columns,
+      int column,
+      long borders,
+      int ranges,
+      int outputs) {
+    try {
+      PACK_INT8.invokeExact(
+          packInt8, NOBODY, 1, packed, scales, in, inDtype, inStride, columns, column, borders,
+          ranges, outputs);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void packInt4(
+      long packed,
+      MemorySegment in,
+      int inDtype,
+      long inStride,
+      long borders,
+      int ranges,
+      int outputs) {
+    try {
+      PACK_INT4.invokeExact(
+          packInt4, NOBODY, 1, packed, in, inDtype, inStride, borders, ranges, outputs);
     } catch (Throwable e) {
       throw unexpected(e);
     }

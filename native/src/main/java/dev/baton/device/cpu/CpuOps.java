@@ -37,6 +37,8 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
   /** More memory from the device. */
   private final LongFunction<MemorySegment> allocate;
 
+  private final QuantizedProducts quantized;
+
   /** A product's inputs in tiles; grows with the largest product. */
   private MemorySegment staged = MemorySegment.NULL;
 
@@ -52,6 +54,7 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
     this.team = team;
     this.parts = parts;
     this.allocate = allocate;
+    quantized = new QuantizedProducts(kernels, team, allocate);
   }
 
   @Override
@@ -89,6 +92,12 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
   @Override
   protected void linearRows(
       Tensor out, Tensor x, CpuLinearWeight weight, @Nullable Tensor bias, int rows) {
+    if (QuantizedProducts.takes(weight.format())) {
+      open(weight.packed());
+      quantized.stage(x, weight, rows);
+      quantized.multiply(out, weight, bias, rows);
+      return;
+    }
     kernels.linear(
         team.address(),
         team.parts((weight.outputs() + 63L) / 64, nanos(weight, rows)),

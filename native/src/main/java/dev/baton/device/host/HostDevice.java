@@ -31,6 +31,9 @@ import java.util.concurrent.locks.ReentrantReadWriteLock;
  */
 public abstract class HostDevice<C extends KvCache> implements Device {
 
+  /** {@code 127 * 127} times as many is still an int. */
+  private static final int MAX_INT8_INPUTS = Integer.MAX_VALUE / (127 * 127);
+
   private final HostMemory memory;
 
   /** Held shared while KV is copied, which any thread may do at any time, alone by close. */
@@ -118,7 +121,11 @@ public abstract class HostDevice<C extends KvCache> implements Device {
   public final LinearWeight packLinear(
       WeightSlice slice, WeightFormat format, Parallelism parallelism) {
     requireConvertible(slice);
-    return pack(slice, format, CanonicalRanges.of(slice, parallelism));
+    int[] borders = CanonicalRanges.of(slice, parallelism);
+    if (format == WeightFormat.INT8) {
+      requireExactSums(borders);
+    }
+    return pack(slice, format, borders);
   }
 
   @Override
@@ -226,6 +233,18 @@ public abstract class HostDevice<C extends KvCache> implements Device {
       }
     } finally {
       life.readLock().unlock();
+    }
+  }
+
+  /** Sums of products of two bytes must fit 32 bits. */
+  private static void requireExactSums(int[] borders) {
+    for (int i = 1; i < borders.length; i++) {
+      int inputs = borders[i] - borders[i - 1];
+      if (inputs > MAX_INT8_INPUTS) {
+        throw new IllegalArgumentException(
+            "inputs: %d of one sum in INT8 (expected: at most %d; use BFLOAT16 or INT4)"
+                .formatted(inputs, MAX_INT8_INPUTS));
+      }
     }
   }
 

@@ -48,9 +48,11 @@ public final class ReferenceDevice extends HostDevice<ReferenceKvCache> {
 
   @Override
   protected LinearWeight pack(WeightSlice slice, WeightFormat format, int[] borders) {
-    requireSupported(format);
     int outputs = slice.rowTo() - slice.rowFrom();
     int inputs = slice.columnTo() - slice.columnFrom();
+    if (format == WeightFormat.INT8 || format == WeightFormat.INT4) {
+      return Quantized.pack(slice, format, borders);
+    }
     float[] values = new float[Math.multiplyExact(outputs, inputs)];
     for (int o = 0; o < outputs; o++) {
       for (int k = 0; k < inputs; k++) {
@@ -59,17 +61,10 @@ public final class ReferenceDevice extends HostDevice<ReferenceKvCache> {
             format == WeightFormat.BFLOAT16 ? Bf16.toFloat(Bf16.fromFloat(value)) : value;
       }
     }
-    return new ReferenceLinearWeight(outputs, inputs, format, borders, values);
+    return new ReferenceLinearWeight(outputs, inputs, format, borders, values, new float[0]);
   }
 
-  private static void requireSupported(WeightFormat format) {
-    if (format != WeightFormat.FLOAT32 && format != WeightFormat.BFLOAT16) {
-      throw new IllegalArgumentException(
-          "format: %s (expected: FLOAT32 or BFLOAT16)".formatted(format));
-    }
-  }
-
-  private static float value(WeightSlice slice, int row, int column) {
+  static float value(WeightSlice slice, int row, int column) {
     return ReferenceKvCache.get(slice.data(), slice.dtype(), (long) row * slice.columns() + column);
   }
 

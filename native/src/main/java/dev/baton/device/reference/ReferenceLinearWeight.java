@@ -4,10 +4,12 @@ import dev.baton.device.LinearWeight;
 import dev.baton.device.WeightFormat;
 
 /**
- * A weight shard as float32 values {@code [inputs, outputs]}, already rounded to {@code format}.
+ * A weight shard as float32 values {@code [inputs, outputs]}, already rounded to {@code format}; of
+ * quantized formats the integers.
  *
  * @param borders of its canonical ranges, from its first input
+ * @param scales of INT8 {@code [outputs]}, of INT4 {@code [groups, outputs]}, else empty
  */
 record ReferenceLinearWeight(
-    int outputs, int inputs, WeightFormat format, int[] borders, float[] values)
+    int outputs, int inputs, WeightFormat format, int[] borders, float[] values, float[] scales)
     implements LinearWeight {}

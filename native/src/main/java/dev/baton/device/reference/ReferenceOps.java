@@ -72,6 +72,10 @@ final class ReferenceOps extends HostOps<ReferenceLinearWeight, ReferenceKvCache
     for (int i = 0; i < rows; i++) {
       float[] row = read(x, i, weight.inputs());
       for (int range = 0; range < ranges; range++) {
+        if (weight.scales().length > 0) {
+          partials[range] = Quantized.range(row, weight, range);
+          continue;
+        }
         float[] sums = partials[range];
         Arrays.fill(sums, 0f);
         for (int k = weight.borders()[range]; k < weight.borders()[range + 1]; k++) {

@@ -34,7 +34,8 @@ class CpuTierTest {
     String expected = "scalar";
     if (flags.containsAll(List.of("avx2", "fma"))) {
       expected = "avx2";
-      if (flags.containsAll(List.of("avx512f", "avx512bw", "avx512dq", "avx512vl"))) {
+      if (flags.containsAll(
+          List.of("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"))) {
         expected = "avx512";
       }
     }

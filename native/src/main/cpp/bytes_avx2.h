@@ -1,0 +1,129 @@
+// Products of bytes with AVX2. Eight-bit weights do not fit vpmaddubsw, whose sums of two products saturate at 16 bits;
+// they are widened to 16 bits, the even and the odd bytes of a line alone, and multiplied by vpmaddwd. Four-bit ones fit:
+// eight sums of two products are 8 * 2 * 15 * 127 = 30480 at most.
+#pragma once
+
+#include <immintrin.h>
+
+#include "lanes.h"
+
+namespace baton {
+namespace BATON_TIER {
+
+constexpr int BYTE_ROWS_8 = 2;
+constexpr int BYTE_ROWS_4 = 2;
+
+struct Sums {
+  __m256i a;
+  __m256i b;
+};
+
+static inline Sums all_sums(int32_t value) { return {_mm256_set1_epi32(value), _mm256_set1_epi32(value)}; }
+static inline Lanes to_float(Sums sums) { return {_mm256_cvtepi32_ps(sums.a), _mm256_cvtepi32_ps(sums.b)}; }
+static inline Sums to_int(Lanes x) { return {_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}; }
+static inline Sums add(Sums x, Sums y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
+static inline int32_t sum(Sums sums) {
+  const __m256i eight = _mm256_add_epi32(sums.a, sums.b);
+  __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
+}
+static inline __m256i clamp(__m256i v, int32_t least, int32_t most) {
+  return _mm256_max_epi32(_mm256_min_epi32(v, _mm256_set1_epi32(most)), _mm256_set1_epi32(least));
+}
+static inline Sums clamp(Sums sums, int32_t least, int32_t most) {
+  return {clamp(sums.a, least, most), clamp(sums.b, least, most)};
+}
+static inline void store_bytes(int8_t* to, Sums sums) {
+  const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(sums.a, sums.b), 0xd8);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
+                   _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+}
+static inline Sums shift_or(Sums x, int shift, Sums y) {
+  const __m128i count = _mm_cvtsi32_si128(shift);
+  return {_mm256_or_si256(_mm256_sll_epi32(x.a, count), y.a), _mm256_or_si256(_mm256_sll_epi32(x.b, count), y.b)};
+}
+static inline void store(int32_t* to, Sums sums) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), sums.a);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 8), sums.b);
+}
+static inline Sums load(const int32_t* from) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)),
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 8))};
+}
+
+static inline __m256i half_line(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+static inline __m256i quad_of(const int8_t* x) {
+  int32_t quad;
+  __builtin_memcpy(&quad, x, 4);
+  return _mm256_set1_epi32(quad);
+}
+
+template <int R>
+static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sums)[R][2]) {
+  const __m256i low_bytes = _mm256_set1_epi16(255);
+  for (int quad = 0; quad < 16; quad++) {
+    __m256i even_x[R];
+    __m256i odd_x[R];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; r++) {
+      const __m256i input = quad_of(x + r * 64 + quad * 4);
+      even_x[r] = _mm256_srai_epi16(_mm256_slli_epi16(input, 8), 8);
+      odd_x[r] = _mm256_srai_epi16(input, 8);
+    }
+    const auto half = [&](const uint8_t* from, int r, __m256i to) {
+      const __m256i line = half_line(from);
+      const __m256i even = _mm256_and_si256(line, low_bytes);
+      const __m256i odd = _mm256_srli_epi16(line, 8);
+      return _mm256_add_epi32(to, _mm256_add_epi32(_mm256_madd_epi16(even, even_x[r]), _mm256_madd_epi16(odd, odd_x[r])));
+    };
+#pragma GCC unroll 2
+    for (int g = 0; g < 2; g++) {
+      const uint8_t* from = weight + g * 1024 + quad * 64;
+#pragma GCC unroll 4
+      for (int r = 0; r < R; r++) {
+        sums[r][g].a = half(from, r, sums[r][g].a);
+        sums[r][g].b = half(from + 32, r, sums[r][g].b);
+      }
+    }
+  }
+}
+
+template <int R>
+static inline void multiply_4(const uint8_t* weight, const int8_t* x, Sums (&sums)[R][2]) {
+  const __m256i nibble = _mm256_set1_epi8(15);
+  const __m256i ones = _mm256_set1_epi16(1);
+#pragma GCC unroll 2
+  for (int g = 0; g < 2; g++) {
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; half++) {
+      __m256i low_sums[R];
+      __m256i high_sums[R];
+#pragma GCC unroll 4
+      for (int r = 0; r < R; r++) {
+        low_sums[r] = _mm256_setzero_si256();
+        high_sums[r] = _mm256_setzero_si256();
+      }
+      for (int quad = 0; quad < 8; quad++) {
+        const __m256i line = half_line(weight + g * 512 + quad * 64 + half * 32);
+        const __m256i low = _mm256_and_si256(line, nibble);
+        const __m256i high = _mm256_and_si256(_mm256_srli_epi16(line, 4), nibble);
+#pragma GCC unroll 4
+        for (int r = 0; r < R; r++) {
+          const int8_t* from = x + r * 64 + quad * 4;
+          low_sums[r] = _mm256_add_epi16(low_sums[r], _mm256_maddubs_epi16(low, quad_of(from)));
+          high_sums[r] = _mm256_add_epi16(high_sums[r], _mm256_maddubs_epi16(high, quad_of(from + 32)));
+        }
+      }
+#pragma GCC unroll 4
+      for (int r = 0; r < R; r++) {
+        __m256i& to = half == 0 ? sums[r][g].a : sums[r][g].b;
+        to = _mm256_add_epi32(to, _mm256_add_epi32(_mm256_madd_epi16(low_sums[r], ones),
+                                                   _mm256_madd_epi16(high_sums[r], ones)));
+      }
+    }
+  }
+}
+
+}  // namespace BATON_TIER
+}  // namespace baton
