@@ -41,7 +41,7 @@ void silu_multiply(Share share, float* out, int64_t out_stride, const float* gat
   }
 }
 
-// x += y. Bytes: two rows read, one written.
+// x += y; a y_stride of 0 adds one row to all. Bytes: two rows read, one written.
 void add(Share share, float* x, int64_t x_stride, const float* y, int64_t y_stride, int32_t rows, int32_t width) noexcept {
   for (int row = first_of(share, rows); row < end_of(share, rows); row++) {
     float* a = x + row * x_stride;

@@ -69,7 +69,10 @@ public interface Ops {
   void attention(
       Tensor out, Tensor q, KvCache cache, int layer, StepBatch batch, float scale, int window);
 
-  /** {@code x += y} over {@code rows} rows of {@code width} elements. */
+  /**
+   * {@code x += y} over {@code rows} rows of {@code width} elements; a {@code y} of a single row is
+   * added to each.
+   */
   void add(Tensor x, Tensor y, int rows, int width);
 
   /** {@code out = gate / (1 + exp(-gate)) * up}; {@code out} may be {@code gate}. */

@@ -220,7 +220,7 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
         x.address(),
         x.columns(),
         y.address(),
-        y.columns(),
+        y.rows() == 1 ? 0 : y.columns(),
         rows,
         width);
   }

@@ -183,7 +183,7 @@ public abstract class HostOps<W extends LinearWeight, C extends KvCache> impleme
   @Override
   public final void add(Tensor x, Tensor y, int rows, int width) {
     require("x", x, rows, width);
-    require("y", y, rows, width);
+    require("y", y, y.rows() == 1 ? 1 : rows, width);
     addRows(x, y, rows, width);
   }
 

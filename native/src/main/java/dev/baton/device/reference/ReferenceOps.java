@@ -227,7 +227,7 @@ final class ReferenceOps extends HostOps<ReferenceLinearWeight, ReferenceKvCache
   protected void addRows(Tensor x, Tensor y, int rows, int width) {
     for (int i = 0; i < rows; i++) {
       float[] a = read(x, i, width);
-      float[] b = read(y, i, width);
+      float[] b = read(y, y.rows() == 1 ? 0 : i, width);
       for (int c = 0; c < width; c++) {
         a[c] += b[c];
       }

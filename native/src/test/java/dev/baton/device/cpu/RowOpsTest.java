@@ -117,6 +117,25 @@ class RowOpsTest {
 
   @ParameterizedTest
   @MethodSource(TIERS)
+  void aSingleRowIsAddedToEachRow(String tier) {
+    Trial trial = Trial.named("add one row, " + tier);
+    for (int width = 1; width <= 50; width += 7) {
+      int n = width;
+      float[] a = trial.normal(5L * n, 1);
+      float[] b = trial.normal(n, 1);
+      assertSame(
+          tier,
+          device -> {
+            Tensor x = Trial.tensor(device, 5, n, a);
+            device.openRanks(1).getFirst().add(x, Trial.tensor(device, 1, n, b), 4, n);
+            return x;
+          },
+          "width " + n);
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource(TIERS)
   void embedAndGatherLogitRowsEqualTheReference(String tier) {
     Trial trial = Trial.named("embed, " + tier);
     for (DType dtype : new DType[] {DType.FLOAT32, DType.BFLOAT16}) {
