@@ -14,16 +14,17 @@ import java.util.stream.Stream;
  * apart is data here and in {@link ModelConfig}: which tensors a layer has, under which names.
  */
 public enum Architecture {
-  /** Llama 2 and 3.x: grouped-query attention, gated SiLU, no biases. */
+  /** Llama 2 and 3.x: grouped-query attention, gated SiLU; biases where its config says so. */
   LLAMA("LlamaForCausalLM", new Defaults(0, 0, 2048, 1e-6, 1e4), Window.NONE),
   /** Mistral 7B and its kin: Llama with a sliding window, until version 0.2 took it away. */
   MISTRAL("MistralForCausalLM", new Defaults(8, 0, 131_072, 1e-6, 1e4), Window.EVERY_LAYER),
   /** Qwen 2 and 2.5: biases on query, key and value; a window on the upper layers at most. */
   QWEN2("Qwen2ForCausalLM", new Defaults(32, 0, 32_768, 1e-6, 1e4), Window.UPPER_LAYERS_IF_USED),
-  /** Qwen 3: no biases, a norm over each query and key head. */
+  /** Qwen 3: a norm over each query and key head; biases in attention where its config says so. */
   QWEN3("Qwen3ForCausalLM", new Defaults(32, 128, 32_768, 1e-6, 1e4), Window.UPPER_LAYERS_IF_USED),
   /** Mixtral: Mistral with a mixture of experts in every layer. */
-  MIXTRAL("MixtralForCausalLM", new Defaults(8, 0, 131_072, 1e-5, 1e6), Window.EVERY_LAYER),
+  MIXTRAL(
+      "MixtralForCausalLM", new Defaults(8, 0, 131_072, 1e-5, 1e6), Window.EVERY_LAYER_IF_GIVEN),
   /** Qwen 3 with a mixture of many small experts in most layers. */
   QWEN3_MOE(
       "Qwen3MoeForCausalLM", new Defaults(4, 0, 32_768, 1e-6, 1e4), Window.EVERY_LAYER_IF_USED);
@@ -53,6 +54,8 @@ public enum Architecture {
   enum Window {
     NONE,
     EVERY_LAYER,
+    /** Absent is none, not the default width. */
+    EVERY_LAYER_IF_GIVEN,
     /** Only with {@code use_sliding_window}. */
     EVERY_LAYER_IF_USED,
     /** Only with {@code use_sliding_window}, from layer {@code max_window_layers} upwards. */
@@ -61,11 +64,6 @@ public enum Architecture {
 
   Defaults defaults() {
     return defaults;
-  }
-
-  /** Query, key and value products have a bias. */
-  public boolean projectionBiases() {
-    return this == QWEN2;
   }
 
   /** Each query and key head is normed before its rotation. */
@@ -119,10 +117,14 @@ public enum Architecture {
       shapes.put(names.key(), List.of(keys, hidden));
       shapes.put(names.value(), List.of(keys, hidden));
       shapes.put(names.output(), List.of(hidden, queries));
-      if (projectionBiases()) {
+      Biases biases = config.biases();
+      if (biases.projections()) {
         shapes.put(names.queryBias(), List.of(queries));
         shapes.put(names.keyBias(), List.of(keys));
         shapes.put(names.valueBias(), List.of(keys));
+      }
+      if (biases.attentionOutput()) {
+        shapes.put(names.outputBias(), List.of(hidden));
       }
       if (headNorms()) {
         shapes.put(names.queryNorm(), List.of(config.headDim()));
@@ -134,6 +136,11 @@ public enum Architecture {
         shapes.put(names.gate(), List.of(inner, hidden));
         shapes.put(names.up(), List.of(inner, hidden));
         shapes.put(names.down(), List.of(hidden, inner));
+        if (biases.feedForward()) {
+          shapes.put(names.gateBias(), List.of(inner));
+          shapes.put(names.upBias(), List.of(inner));
+          shapes.put(names.downBias(), List.of(hidden));
+        }
       } else {
         putExperts(shapes, layer, mixture, hidden);
       }
@@ -165,7 +172,7 @@ public enum Architecture {
    * Holds a checkpoint against {@link #tensors}: throws BAD_MODEL naming the first tensors that are
    * missing, misshaped or left over.
    */
-  public void check(ModelConfig config, Checkpoint checkpoint) {
+  void check(ModelConfig config, Checkpoint checkpoint) {
     Map<String, List<Integer>> expected = tensors(config);
     List<String> problems = new ArrayList<>();
     expected.forEach(

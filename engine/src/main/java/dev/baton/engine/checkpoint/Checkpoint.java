@@ -27,14 +27,30 @@ public final class Checkpoint implements TensorSource, AutoCloseable {
 
   private final Path directory;
   private final Arena arena = Arena.ofShared();
-  private final SortedMap<String, CheckpointTensor> tensors = new TreeMap<>();
+  private SortedMap<String, CheckpointTensor> tensors = new TreeMap<>();
 
   private Checkpoint(Path directory) {
     this.directory = directory;
   }
 
-  /** Throws BAD_MODEL when a file is missing or wrong. */
-  public static Checkpoint open(Path directory) {
+  /**
+   * Opens the checkpoint of a model, in whatever form it was saved. Throws BAD_MODEL when a file is
+   * missing or wrong, or when the tensors are not those of the config.
+   */
+  public static Checkpoint open(Path directory, ModelConfig config) {
+    Checkpoint checkpoint = open(directory);
+    try {
+      checkpoint.tensors = CheckpointForms.unify(checkpoint.tensors, config);
+      config.architecture().check(config, checkpoint);
+      return checkpoint;
+    } catch (RuntimeException | Error e) {
+      checkpoint.close();
+      throw e;
+    }
+  }
+
+  /** Tensors as they are stored, checked against nothing but themselves. */
+  static Checkpoint open(Path directory) {
     Checkpoint checkpoint = new Checkpoint(directory);
     try {
       checkpoint.readAll();

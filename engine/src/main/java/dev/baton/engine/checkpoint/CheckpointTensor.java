@@ -16,4 +16,9 @@ public record CheckpointTensor(String name, DType dtype, List<Integer> shape, Me
   public CheckpointTensor {
     shape = List.copyOf(shape);
   }
+
+  /** The same elements, or some of them, under another name. */
+  CheckpointTensor as(String newName, List<Integer> newShape, MemorySegment newData) {
+    return new CheckpointTensor(newName, dtype, newShape, newData);
+  }
 }

@@ -27,9 +27,12 @@ public final class ConfigReader {
   /** What attention kernels keep buffers for. */
   private static final int MAX_HEAD_DIM = 512;
 
-  private static final int MAX_CONTEXT = 1 << 27;
+  static final int MAX_CONTEXT = 1 << 27;
 
   private static final int MAX_EXPERTS = 1 << 12;
+
+  /** Five times those of the largest models in use. */
+  private static final int MAX_EXPERTS_IN_ALL = 1 << 16;
 
   private static final int DEFAULT_WINDOW = 4096;
 
@@ -49,7 +52,7 @@ public final class ConfigReader {
     }
     JsonObject json = JsonObject.read(file);
     Architecture architecture = architecture(json);
-    refuseUnsupported(json);
+    ForeignOptions.refuse(json);
     int vocabulary = json.integer("vocab_size", 1, MAX_WIDTH);
     int hidden = json.integer("hidden_size", 1, MAX_WIDTH);
     int heads = json.integer("num_attention_heads", 1, MAX_HEADS);
@@ -58,6 +61,10 @@ public final class ConfigReader {
     if (heads % kvHeads != 0) {
       throw json.bad("num_key_value_heads", "a divisor of num_attention_heads, " + heads);
     }
+    int headDim = headDim(json, architecture, hidden, heads);
+    RopeReader rope = new RopeReader(json, architecture);
+    Mixture mixture = mixture(json, architecture, layers);
+    requireFewTensors(json, layers, mixture);
     return new ModelConfig(
         architecture,
         vocabulary,
@@ -66,15 +73,15 @@ public final class ConfigReader {
         layers,
         heads,
         kvHeads,
-        headDim(json, architecture, hidden, heads),
+        headDim,
         (float) json.positive("rms_norm_eps", architecture.defaults().normEpsilon()),
-        ropeTheta(json, architecture),
-        ropeScaling(json),
+        rope.theta(),
+        rope.scaling(headDim),
+        biases(json, architecture),
         windows(json, architecture, layers),
-        mixture(json, architecture, layers),
+        mixture,
         json.flag("tie_word_embeddings", false),
-        json.integer(
-            "max_position_embeddings", 1, MAX_CONTEXT, architecture.defaults().contextLength()),
+        rope.contextLength(),
         dtype(json),
         eosTokenIds(directory, json, vocabulary));
   }
@@ -87,33 +94,30 @@ public final class ConfigReader {
     return Architecture.named(json.source(), names.getFirst());
   }
 
-  private static void refuseUnsupported(JsonObject json) {
-    for (String bias : List.of("attention_bias", "mlp_bias")) {
-      if (json.flag(bias, false)) {
-        throw json.bad(bias, "false");
-      }
+  private static Biases biases(JsonObject json, Architecture architecture) {
+    boolean attention = json.flag("attention_bias", false);
+    boolean feedForward = json.flag("mlp_bias", false);
+    if (attention
+        && (architecture == Architecture.MISTRAL || architecture == Architecture.MIXTRAL)) {
+      throw json.bad("attention_bias", "false in " + architecture.configName());
     }
-    if (json.has("hidden_act") && !json.string("hidden_act").equals("silu")) {
-      throw json.bad("hidden_act", "silu");
+    if (feedForward && architecture != Architecture.LLAMA) {
+      throw json.bad("mlp_bias", "false in " + architecture.configName());
     }
-    requireWholeRotation(json);
-    if (json.has("rope_parameters")) {
-      JsonObject rope = json.object("rope_parameters");
-      requireWholeRotation(rope);
-      for (String layers : List.of("full_attention", "sliding_attention")) {
-        if (rope.has(layers)) {
-          throw rope.bad(layers, "one rotation for all layers");
-        }
-      }
-    }
-    if (json.has("quantization_config")) {
-      throw json.bad("quantization_config", "none: weights in F32, F16 or BF16");
-    }
+    // Qwen 2 has biases on its projections, and none on its output, whatever its config says.
+    return architecture == Architecture.QWEN2
+        ? new Biases(true, false, false)
+        : new Biases(attention, attention, feedForward);
   }
 
-  private static void requireWholeRotation(JsonObject json) {
-    if (json.positive("partial_rotary_factor", 1) != 1) {
-      throw json.bad("partial_rotary_factor", "1: every dimension of a head is rotated");
+  /** Bounds the memory that the table of a hostile config's tensors takes. */
+  private static void requireFewTensors(JsonObject json, int layers, @Nullable Mixture mixture) {
+    long experts = mixture == null ? 0 : (long) mixture.layers().size() * mixture.experts();
+    if (experts > MAX_EXPERTS_IN_ALL) {
+      throw json.bad(
+          "num_hidden_layers",
+          "at most %d experts in all layers together, not %d"
+              .formatted(MAX_EXPERTS_IN_ALL, experts));
     }
   }
 
@@ -140,20 +144,28 @@ public final class ConfigReader {
   }
 
   private static List<Integer> windows(JsonObject json, Architecture architecture, int layers) {
-    return switch (architecture.window()) {
-      case NONE -> Collections.nCopies(layers, 0);
-      case EVERY_LAYER -> Collections.nCopies(layers, window(json));
-      case EVERY_LAYER_IF_USED ->
-          Collections.nCopies(layers, json.flag("use_sliding_window", false) ? window(json) : 0);
-      case UPPER_LAYERS_IF_USED -> {
-        int window = json.flag("use_sliding_window", false) ? window(json) : 0;
-        if (json.has("layer_types")) {
-          yield typedWindows(json, layers, window);
-        }
-        int whole = json.integer("max_window_layers", 0, Integer.MAX_VALUE, 28);
-        yield IntStream.range(0, layers).mapToObj(layer -> layer < whole ? 0 : window).toList();
+    int window =
+        switch (architecture.window()) {
+          case NONE -> 0;
+          case EVERY_LAYER -> window(json);
+          case EVERY_LAYER_IF_GIVEN -> json.has("sliding_window") ? window(json) : 0;
+          case EVERY_LAYER_IF_USED, UPPER_LAYERS_IF_USED ->
+              json.flag("use_sliding_window", false) ? window(json) : 0;
+        };
+    if (architecture.window() != Architecture.Window.UPPER_LAYERS_IF_USED) {
+      List<Integer> windows = Collections.nCopies(layers, window);
+      if (json.has("layer_types") && !typedWindows(json, layers, window).equals(windows)) {
+        throw json.bad(
+            "layer_types",
+            (window == 0 ? "full" : "sliding") + "_attention in every layer of this family");
       }
-    };
+      return windows;
+    }
+    if (json.has("layer_types")) {
+      return typedWindows(json, layers, window);
+    }
+    int whole = json.integer("max_window_layers", 0, Integer.MAX_VALUE, 28);
+    return IntStream.range(0, layers).mapToObj(layer -> layer < whole ? 0 : window).toList();
   }
 
   /** Null is no window, which is not the same as an absent field. */
@@ -173,7 +185,12 @@ public final class ConfigReader {
             type ->
                 switch (type) {
                   case "full_attention" -> 0;
-                  case "sliding_attention" -> window;
+                  case "sliding_attention" -> {
+                    if (window == 0) {
+                      throw json.bad("layer_types", "full_attention each, without sliding_window");
+                    }
+                    yield window;
+                  }
                   default ->
                       throw json.bad("layer_types", "full_attention or sliding_attention each");
                 })
@@ -216,47 +233,6 @@ public final class ConfigReader {
 
   private static int chosen(JsonObject json, int experts) {
     return json.integer("num_experts_per_tok", 1, experts);
-  }
-
-  private static double ropeTheta(JsonObject json, Architecture architecture) {
-    if (json.has("rope_parameters") && json.object("rope_parameters").has("rope_theta")) {
-      return json.object("rope_parameters").positive("rope_theta");
-    }
-    return json.positive("rope_theta", architecture.defaults().ropeTheta());
-  }
-
-  private static RopeScaling ropeScaling(JsonObject json) {
-    if (json.has("rope_parameters")) {
-      return ropeScalingIn(json.object("rope_parameters"));
-    }
-    return json.has("rope_scaling")
-        ? ropeScalingIn(json.object("rope_scaling"))
-        : new RopeScaling.None();
-  }
-
-  private static RopeScaling ropeScalingIn(JsonObject rope) {
-    // Before rope_type the field was called type.
-    String field = !rope.has("rope_type") && rope.has("type") ? "type" : "rope_type";
-    String type = rope.has(field) ? rope.string(field) : "default";
-    return switch (type) {
-      case "default" -> new RopeScaling.None();
-      case "linear" -> new RopeScaling.Linear(rope.positive("factor"));
-      case "llama3" -> llama3(rope);
-      default -> throw rope.bad(field, "one of default, linear, llama3");
-    };
-  }
-
-  private static RopeScaling llama3(JsonObject rope) {
-    double low = rope.positive("low_freq_factor");
-    double high = rope.positive("high_freq_factor");
-    if (high <= low) {
-      throw rope.bad("high_freq_factor", "> low_freq_factor, " + low);
-    }
-    return new RopeScaling.Llama3(
-        rope.positive("factor"),
-        low,
-        high,
-        rope.integer("original_max_position_embeddings", 1, MAX_CONTEXT));
   }
 
   private static @Nullable DType dtype(JsonObject json) {

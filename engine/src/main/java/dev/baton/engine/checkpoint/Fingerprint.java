@@ -74,10 +74,12 @@ public final class Fingerprint {
         switch (config.ropeScaling()) {
           case RopeScaling.None() -> "default";
           case RopeScaling.Linear(double factor) -> "linear " + factor;
+          case RopeScaling.Yarn(double factor, double from, double to, double attention) ->
+              "yarn %s %s %s %s".formatted(factor, from, to, attention);
           case RopeScaling.Llama3(double factor, double low, double high, int original) ->
               "llama3 %s %s %s %d".formatted(factor, low, high, original);
         };
-    return "%s vocabulary=%d hidden=%d inner=%d layers=%d heads=%d/%d/%d epsilon=%s theta=%s rope=%s windows=%s mixture=%s tied=%s"
+    return "%s vocabulary=%d hidden=%d inner=%d layers=%d heads=%d/%d/%d epsilon=%s theta=%s rope=%s biases=%s windows=%s mixture=%s tied=%s"
         .formatted(
             config.architecture().configName(),
             config.vocabularySize(),
@@ -90,6 +92,7 @@ public final class Fingerprint {
             config.normEpsilon(),
             config.ropeTheta(),
             rope,
+            config.biases(),
             config.windows(),
             mixture(config.mixture()),
             config.tiedEmbeddings());

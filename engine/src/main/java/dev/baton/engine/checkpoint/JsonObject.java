@@ -69,6 +69,11 @@ final class JsonObject {
     return new JsonObject(source, node);
   }
 
+  /** Without fields; for a part of {@code whole} that is absent. */
+  static JsonObject empty(JsonObject whole) {
+    return new JsonObject(whole.source, MAPPER.createObjectNode());
+  }
+
   String source() {
     return source;
   }
@@ -85,6 +90,15 @@ final class JsonObject {
   boolean isNull(String name) {
     JsonNode value = node.get(name);
     return value != null && value.isNull();
+  }
+
+  /** Absent, null, false, 0 or an empty list. */
+  boolean isOff(String name) {
+    JsonNode value = find(name);
+    return value == null
+        || (value.isBoolean() && !value.booleanValue())
+        || (value.isNumber() && value.asDouble() == 0)
+        || (value.isArray() && value.isEmpty());
   }
 
   /** The object in a field. */

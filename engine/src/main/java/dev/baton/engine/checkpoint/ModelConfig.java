@@ -12,6 +12,7 @@ import org.jspecify.annotations.Nullable;
  * @param headDim elements of a head, even
  * @param normEpsilon added to the mean square in every norm
  * @param ropeTheta base of the rotary frequencies
+ * @param biases which products have one
  * @param windows by layer: positions that attention sees back, the token's own counted; 0 = all
  * @param mixture null when no layer has one
  * @param tiedEmbeddings the output layer is the embedding
@@ -31,6 +32,7 @@ public record ModelConfig(
     float normEpsilon,
     double ropeTheta,
     RopeScaling ropeScaling,
+    Biases biases,
     List<Integer> windows,
     @Nullable Mixture mixture,
     boolean tiedEmbeddings,

@@ -10,6 +10,17 @@ public sealed interface RopeScaling {
   record Linear(double factor) implements RopeScaling {}
 
   /**
+   * YaRN (Peng et al., 2023): dimensions that turn often in the first training's context are kept,
+   * those that turn seldom divided by {@code factor}, a ramp between; cosines and sines are
+   * multiplied by {@code attentionFactor}.
+   *
+   * @param rampFrom dimension pair from which the ramp begins
+   * @param rampTo dimension pair at which it ends
+   */
+  record Yarn(double factor, double rampFrom, double rampTo, double attentionFactor)
+      implements RopeScaling {}
+
+  /**
    * Llama 3.1's rule: low frequencies divided by {@code factor}, high ones kept, a ramp between.
    *
    * @param lowFrequencyFactor wavelengths longer than {@code originalContext / lowFrequencyFactor}

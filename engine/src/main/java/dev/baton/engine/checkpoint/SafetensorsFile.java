@@ -8,6 +8,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
@@ -81,6 +82,10 @@ final class SafetensorsFile {
   }
 
   private static MemorySegment map(Path file, Arena arena) {
+    if (!Files.isRegularFile(file)) {
+      // Opening a pipe would wait for its writer.
+      throw bad(file, "no regular file (expected: a safetensors file, or a link to one)");
+    }
     try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
       long size = channel.size();
       if (size < Long.BYTES + 2) {

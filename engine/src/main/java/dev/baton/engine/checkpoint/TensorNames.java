@@ -56,6 +56,11 @@ public record TensorNames(int layer) {
     return bias("self_attn.v_proj");
   }
 
+  /** {@code [hidden]}. */
+  public String outputBias() {
+    return bias("self_attn.o_proj");
+  }
+
   /** {@code [headDim]}. */
   public String queryNorm() {
     return of("self_attn.q_norm");
@@ -84,6 +89,21 @@ public record TensorNames(int layer) {
   /** {@code [hidden, intermediate]}. */
   public String down() {
     return of("mlp.down_proj");
+  }
+
+  /** {@code [intermediate]}. */
+  public String gateBias() {
+    return bias("mlp.gate_proj");
+  }
+
+  /** {@code [intermediate]}. */
+  public String upBias() {
+    return bias("mlp.up_proj");
+  }
+
+  /** {@code [hidden]}. */
+  public String downBias() {
+    return bias("mlp.down_proj");
   }
 
   /** {@code [experts, hidden]}. */

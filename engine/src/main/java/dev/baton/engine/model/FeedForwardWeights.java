@@ -1,12 +1,25 @@
 package dev.baton.engine.model;
 
 import dev.baton.device.LinearWeight;
+import dev.baton.device.Tensor;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /** One rank's weights of one layer's feed-forward part: each expert is cut as a dense part is. */
 sealed interface FeedForwardWeights {
 
-  record Dense(LinearWeight gate, LinearWeight up, LinearWeight down)
+  /**
+   * @param gateBias {@code [1, intermediate]} of the rank, null in models without
+   * @param upBias likewise
+   * @param downBias {@code [1, hidden]} likewise
+   */
+  record Dense(
+      LinearWeight gate,
+      LinearWeight up,
+      LinearWeight down,
+      @Nullable Tensor gateBias,
+      @Nullable Tensor upBias,
+      @Nullable Tensor downBias)
       implements FeedForwardWeights {}
 
   /**

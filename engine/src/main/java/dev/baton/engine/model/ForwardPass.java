@@ -8,6 +8,7 @@ import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
 import dev.baton.engine.checkpoint.Mixture;
 import dev.baton.engine.checkpoint.ModelConfig;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One rank's program: a decoder of the Llama kind, from token ids to logits. All ranks run the same
@@ -98,14 +99,23 @@ final class ForwardPass {
     ops.attention(act.attended(), act.query(), cache, layer, batch, scale, window);
     ops.linear(act.delta(), act.attended(), w.output(), null, rows);
     ops.allReduce(act.delta(), rows, hidden);
+    addBias(w.outputBias(), rows);
+  }
+
+  /** After the ranks' sum: no rank's part is then rounded with the bias in it. */
+  private void addBias(@Nullable Tensor bias, int rows) {
+    if (bias != null) {
+      ops.add(act.delta(), bias, rows, hidden);
+    }
   }
 
   private void feedForward(FeedForwardWeights.Dense w, int rows) {
-    ops.linear(act.gate(), act.normed(), w.gate(), null, rows);
-    ops.linear(act.up(), act.normed(), w.up(), null, rows);
+    ops.linear(act.gate(), act.normed(), w.gate(), w.gateBias(), rows);
+    ops.linear(act.up(), act.normed(), w.up(), w.upBias(), rows);
     ops.siluMultiply(act.gate(), act.gate(), act.up(), rows, shard.inner().size());
     ops.linear(act.delta(), act.gate(), w.down(), null, rows);
     ops.allReduce(act.delta(), rows, hidden);
+    addBias(w.downBias(), rows);
   }
 
   /**

@@ -135,8 +135,7 @@ public final class ModelLoader {
     ModelConfig config = ConfigReader.read(options.modelDirectory());
     Shard.check(config, options.tensorParallel());
     int contextLength = contextLength(config);
-    try (Checkpoint checkpoint = Checkpoint.open(options.modelDirectory())) {
-      config.architecture().check(config, checkpoint);
+    try (Checkpoint checkpoint = Checkpoint.open(options.modelDirectory(), config)) {
       Formats formats = formats(config, checkpoint.get(TensorNames.EMBEDDING).dtype());
       String fingerprint =
           Fingerprint.of(config, checkpoint, device.numerics(formats.weights()), formats);

@@ -17,7 +17,7 @@ import java.lang.foreign.ValueLayout;
  * float32 product, its cosine and sine correct to the last bit of float32 as a rule. StrictMath
  * makes the table the same on every machine.
  *
- * @param cos {@code [positions, headDim / 2]} float32
+ * @param cos {@code [positions, headDim / 2]} float32, times the attention factor of YaRN
  * @param sin likewise
  */
 record RotaryTable(Tensor cos, Tensor sin) {
@@ -26,6 +26,8 @@ record RotaryTable(Tensor cos, Tensor sin) {
 
   static RotaryTable compute(Device device, ModelConfig config, int positions) {
     float[] frequencies = frequencies(config);
+    float magnitude =
+        config.ropeScaling() instanceof RopeScaling.Yarn yarn ? (float) yarn.attentionFactor() : 1;
     int width = frequencies.length;
     Tensor cos = device.allocate(DType.FLOAT32, positions, width);
     Tensor sin = device.allocate(DType.FLOAT32, positions, width);
@@ -39,8 +41,10 @@ record RotaryTable(Tensor cos, Tensor sin) {
           for (int i = 0; i < width; i++) {
             double angle = (float) (from + row) * frequencies[i];
             long index = (long) row * width + i;
-            cosines.setAtIndex(ValueLayout.JAVA_FLOAT, index, (float) StrictMath.cos(angle));
-            sines.setAtIndex(ValueLayout.JAVA_FLOAT, index, (float) StrictMath.sin(angle));
+            cosines.setAtIndex(
+                ValueLayout.JAVA_FLOAT, index, (float) StrictMath.cos(angle) * magnitude);
+            sines.setAtIndex(
+                ValueLayout.JAVA_FLOAT, index, (float) StrictMath.sin(angle) * magnitude);
           }
         }
         long offset = (long) from * width * Float.BYTES;
@@ -68,9 +72,19 @@ record RotaryTable(Tensor cos, Tensor sin) {
             case RopeScaling.None() -> plain;
             case RopeScaling.Linear(double factor) -> plain / (float) factor;
             case RopeScaling.Llama3 scaling -> llama3(plain, scaling);
+            case RopeScaling.Yarn scaling ->
+                yarn(i, (float) StrictMath.pow(theta, exponent), scaling);
           };
     }
     return frequencies;
+  }
+
+  /** Source: transformers' yarn rope function; the ramp's width is never 0. */
+  private static float yarn(int pair, float wavelength, RopeScaling.Yarn scaling) {
+    double width = scaling.rampTo() - scaling.rampFrom();
+    float ramp = (pair - (float) scaling.rampFrom()) / (float) (width == 0 ? 0.001 : width);
+    float kept = 1f - Math.clamp(ramp, 0f, 1f);
+    return 1f / ((float) scaling.factor() * wavelength) * (1f - kept) + 1f / wavelength * kept;
   }
 
   /** Source: transformers' llama3 rope function; a scalar over a tensor is its reciprocal times. */

@@ -10,6 +10,7 @@ import dev.baton.device.WeightSlice;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.Formats;
 import dev.baton.engine.checkpoint.Architecture;
+import dev.baton.engine.checkpoint.Biases;
 import dev.baton.engine.checkpoint.CheckpointTensor;
 import dev.baton.engine.checkpoint.Mixture;
 import dev.baton.engine.checkpoint.ModelConfig;
@@ -130,16 +131,18 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
 
   private AttentionWeights attention(Shard shard, SharedWeights shared, int layer) {
     TensorNames names = new TensorNames(layer);
-    boolean biases = config.architecture().projectionBiases();
+    Biases biases = config.biases();
+    Shard.Range hidden = new Shard.Range(0, config.hiddenSize());
     boolean norms = config.architecture().headNorms();
     return new AttentionWeights(
         rows(names.query(), shard.queries()),
         rows(names.key(), shard.keys()),
         rows(names.value(), shard.keys()),
         columns(names.output(), shard.queries()),
-        biases ? bias(names.queryBias(), shard.queries()) : null,
-        biases ? bias(names.keyBias(), shard.keys()) : null,
-        biases ? bias(names.valueBias(), shard.keys()) : null,
+        biases.projections() ? bias(names.queryBias(), shard.queries()) : null,
+        biases.projections() ? bias(names.keyBias(), shard.keys()) : null,
+        biases.projections() ? bias(names.valueBias(), shard.keys()) : null,
+        biases.attentionOutput() ? bias(names.outputBias(), hidden) : null,
         norms ? shared.queryNorms().get(layer) : null,
         norms ? shared.keyNorms().get(layer) : null);
   }
@@ -148,10 +151,15 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
     TensorNames names = new TensorNames(layer);
     Mixture mixture = config.mixtureIn(layer);
     if (mixture == null) {
+      boolean biases = config.biases().feedForward();
+      Shard.Range hidden = new Shard.Range(0, config.hiddenSize());
       return new FeedForwardWeights.Dense(
           rows(names.gate(), shard.inner()),
           rows(names.up(), shard.inner()),
-          columns(names.down(), shard.inner()));
+          columns(names.down(), shard.inner()),
+          biases ? bias(names.gateBias(), shard.inner()) : null,
+          biases ? bias(names.upBias(), shard.inner()) : null,
+          biases ? bias(names.downBias(), hidden) : null);
     }
     Architecture architecture = config.architecture();
     List<LinearWeight> gates = new ArrayList<>();

@@ -3,8 +3,11 @@ package dev.baton.engine.checkpoint;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.baton.device.DType;
 import dev.baton.engine.EngineException;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -142,6 +145,87 @@ class CheckpointTest {
     try (Checkpoint checkpoint = Checkpoint.open(directory)) {
       ModelConfig config = ConfigReader.read(directory);
       config.architecture().check(config, checkpoint);
+    }
+  }
+
+  @Test
+  void namesOfABaseModelAreThoseOfTheModel() throws IOException {
+    Path whole = new TinyModel().write(directory.resolve("whole"));
+    Path bare = new TinyModel().write(directory.resolve("bare"));
+    SafetensorsWriter writer = new SafetensorsWriter();
+    ModelConfig config = ConfigReader.read(whole);
+    try (Checkpoint checkpoint = Checkpoint.open(whole)) {
+      for (String name : checkpoint.names()) {
+        CheckpointTensor tensor = checkpoint.get(name);
+        writer.add(
+            name.replaceFirst("^model[.]", ""),
+            tensor.dtype(),
+            tensor.shape(),
+            tensor.data().toArray(ValueLayout.JAVA_BYTE));
+      }
+    }
+    writer.write(bare.resolve("model.safetensors"));
+    try (Checkpoint a = Checkpoint.open(whole, config);
+        Checkpoint b = Checkpoint.open(bare, config)) {
+      assertThat(b.names()).containsExactlyElementsOf(a.names());
+      for (String name : a.names()) {
+        assertThat(b.get(name).data().mismatch(a.get(name).data())).isEqualTo(-1);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"MixtralForCausalLM", "Qwen3MoeForCausalLM"})
+  void expertsInOneTensorAreTheExpertsOneByOne(String family) throws IOException {
+    TinyModel model =
+        new TinyModel()
+            .with("architectures", "[\"%s\"]".formatted(family))
+            .with("num_hidden_layers", 1)
+            .with("num_local_experts", 3)
+            .with("num_experts_per_tok", 2)
+            .with("moe_intermediate_size", 44);
+    Path single = model.write(directory.resolve("single"));
+    ModelConfig config = ConfigReader.read(single);
+    Path fused = Files.createDirectories(directory.resolve("fused"));
+    try (Checkpoint checkpoint = Checkpoint.open(single, config)) {
+      ByteArrayOutputStream gatesAndUps = new ByteArrayOutputStream();
+      ByteArrayOutputStream downs = new ByteArrayOutputStream();
+      SafetensorsWriter writer = new SafetensorsWriter();
+      for (String name : checkpoint.names()) {
+        byte[] bytes = checkpoint.get(name).data().toArray(ValueLayout.JAVA_BYTE);
+        if (name.contains("down_proj") || name.contains("w2")) {
+          downs.writeBytes(bytes);
+        } else if (!name.contains("experts")) {
+          writer.add(
+              name.replace("block_sparse_moe", "mlp"),
+              DType.FLOAT32,
+              checkpoint.get(name).shape(),
+              bytes);
+        }
+      }
+      for (int expert = 0; expert < 3; expert++) {
+        TensorNames.Expert names = new TensorNames(0).expert(config.architecture(), expert);
+        for (String name : List.of(names.gate(), names.up())) {
+          gatesAndUps.writeBytes(checkpoint.get(name).data().toArray(ValueLayout.JAVA_BYTE));
+        }
+      }
+      String experts = "model.layers.0.mlp.experts.";
+      writer
+          .add(
+              experts + "gate_up_proj",
+              DType.FLOAT32,
+              List.of(3, 88, 32),
+              gatesAndUps.toByteArray())
+          .add(experts + "down_proj", DType.FLOAT32, List.of(3, 32, 44), downs.toByteArray())
+          .write(fused.resolve("model.safetensors"));
+      try (Checkpoint same = Checkpoint.open(fused, config)) {
+        assertThat(same.names()).containsExactlyElementsOf(checkpoint.names());
+        for (String name : checkpoint.names()) {
+          assertThat(same.get(name).data().mismatch(checkpoint.get(name).data()))
+              .as(name)
+              .isEqualTo(-1);
+        }
+      }
     }
   }
 

@@ -52,6 +52,7 @@ class ConfigReaderTest {
                 1e-5f,
                 500000,
                 new RopeScaling.Llama3(32, 1, 4, 8192),
+                new Biases(false, false, false),
                 Collections.nCopies(16, 0),
                 null,
                 true,
@@ -138,7 +139,7 @@ class ConfigReaderTest {
     assertThat(config.denseSize()).isZero();
     assertThat(config.normEpsilon()).isEqualTo(1e-5f);
     assertThat(config.ropeTheta()).isEqualTo(1e6);
-    assertThat(config.windows()).containsExactly(4096, 4096);
+    assertThat(config.windows()).containsExactly(0, 0);
     refuses(mixtral().with("num_experts_per_tok", 7).json(), "a whole number from 1 to 6");
     refuses(mixtral().with("num_local_experts", "null").json(), "num_local_experts: missing");
   }
@@ -196,6 +197,63 @@ class ConfigReaderTest {
     assertThat(read(new TinyModel().json()).eosTokenIds()).containsExactly(2);
   }
 
+  @Test
+  void biasesAreWhereTheFamilyHasThem() throws IOException {
+    TinyModel model = new TinyModel();
+    assertThat(read(model.json()).biases()).isEqualTo(new Biases(false, false, false));
+    model.with("attention_bias", true).with("mlp_bias", true);
+    assertThat(read(model.json()).biases()).isEqualTo(new Biases(true, true, true));
+    refuses(model.with("architectures", "[\"Qwen3ForCausalLM\"]").json(), "mlp_bias: true");
+    assertThat(read(model.with("mlp_bias", false).json()).biases())
+        .isEqualTo(new Biases(true, true, false));
+    for (String family : List.of("MistralForCausalLM", "MixtralForCausalLM")) {
+      model.with("architectures", "[\"%s\"]".formatted(family)).with("num_local_experts", 4);
+      refuses(model.with("num_experts_per_tok", 2).json(), "attention_bias: true (expected: false");
+    }
+    model = new TinyModel().with("architectures", "[\"Qwen2ForCausalLM\"]");
+    assertThat(read(model.json()).biases()).isEqualTo(new Biases(true, false, false));
+  }
+
+  @Test
+  void yarnReachesBeyondTheFirstTrainingsContext() throws IOException {
+    String rope = "{\"type\": \"yarn\", \"factor\": 4, \"original_max_position_embeddings\": %d}";
+    TinyModel model = new TinyModel().with("max_position_embeddings", 64);
+    ModelConfig config = read(model.with("rope_scaling", rope.formatted(64)).json());
+    assertThat(config.contextLength()).isEqualTo(256);
+    assertThat(config.ropeScaling())
+        .isEqualTo(new RopeScaling.Yarn(4, 0, 2, 0.1 * Math.log(4) + 1));
+    assertThat(read(model.with("rope_scaling", rope.formatted(8)).json()).contextLength())
+        .isEqualTo(64);
+    model.with("rope_scaling", "{\"type\": \"yarn\", \"factor\": 4, \"attention_factor\": 2}");
+    assertThat(read(model.json()).contextLength()).isEqualTo(64);
+    assertThat(read(model.json()).ropeScaling()).isEqualTo(new RopeScaling.Yarn(4, 0, 2, 2));
+  }
+
+  @Test
+  void dynamicScalingIsNoneWithinTheContext() throws IOException {
+    ModelConfig config =
+        read(new TinyModel().with("rope_scaling", "{\"type\": \"dynamic\", \"factor\": 8}").json());
+    assertThat(config.ropeScaling()).isEqualTo(new RopeScaling.None());
+    assertThat(config.contextLength()).isEqualTo(64);
+  }
+
+  @Test
+  void layerTypesOfAFamilyWithoutThemMustBeItsOwn() throws IOException {
+    TinyModel model =
+        new TinyModel().with("layer_types", "[\"full_attention\", \"full_attention\"]");
+    assertThat(read(model.json()).windows()).containsExactly(0, 0);
+    model.with("architectures", "[\"MistralForCausalLM\"]").with("sliding_window", 8);
+    refuses(model.json(), "sliding_attention in every layer");
+    model.with("layer_types", "[\"sliding_attention\", \"sliding_attention\"]");
+    assertThat(read(model.json()).windows()).containsExactly(8, 8);
+    refuses(model.with("architectures", "[\"Qwen3ForCausalLM\"]").json(), "without sliding_window");
+  }
+
+  @Test
+  void refusesMoreExpertsThanAnyModelHas() {
+    refuses(qwenMixture().with("num_experts", 4096).with("num_hidden_layers", 17).json(), "65536");
+  }
+
   @ParameterizedTest(name = "{0}: {1}")
   @CsvSource(
       delimiter = '|',
@@ -218,20 +276,23 @@ class ConfigReaderTest {
         "head_dim                | 7                            | an even number",
         "rms_norm_eps            | -1                           | a number > 0",
         "rope_theta              | 0                            | a number > 0",
-        "attention_bias          | true                         | expected: false",
-        "mlp_bias                | true                         | expected: false",
         "hidden_act              | \"gelu\"                     | expected: silu",
         "partial_rotary_factor   | 0.5                          | expected: 1",
         "rope_parameters         | {\"partial_rotary_factor\": 0.5} | expected: 1",
+        "final_logit_softcapping | 30.0                         | do not have it",
+        "residual_multiplier     | 0.22                         | expected: 1",
+        "no_rope_layers          | [1]                          | do not have it",
         "quantization_config     | {\"bits\": 4}                | weights in F32",
         "dtype                   | \"float8_e4m3fn\"            | float32, bfloat16, float16",
         "eos_token_id            | [1, 40]                      | from 0 to 39",
         "eos_token_id            | \"two\"                      | from 0 to 39",
         "tie_word_embeddings     | 1                            | true or false",
         "rope_scaling            | 8                            | an object",
-        "rope_scaling            | {\"rope_type\": \"yarn\"}    | one of default, linear, llama3",
+        "rope_scaling            | {\"rope_type\": \"longrope\"} | one of default, linear, dynamic,"
+            + " llama3, yarn",
         "rope_scaling            | {\"type\": \"linear\"}       | factor: missing",
-        "rope_parameters         | {\"rope_type\": \"dynamic\"} | one of default, linear, llama3",
+        "rope_parameters         | {\"rope_type\": \"mrope\"} | one of default, linear, dynamic,"
+            + " llama3, yarn",
         "rope_scaling            | {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\":"
             + " 4, \"high_freq_factor\": 4, \"original_max_position_embeddings\": 64} | >"
             + " low_freq_factor",

@@ -140,7 +140,7 @@ class SafetensorsFileTest {
     try (Arena arena = Arena.ofConfined()) {
       assertThatThrownBy(() -> SafetensorsFile.read(directory, arena))
           .isInstanceOf(EngineException.class)
-          .hasMessageContaining("cannot be read");
+          .hasMessageContaining("no regular file");
     }
   }
 

@@ -1,95 +1,165 @@
 package dev.baton.engine.model;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.within;
 
+import dev.baton.device.Device;
+import dev.baton.device.cpu.CpuDevice;
+import dev.baton.device.cpu.Tier;
 import dev.baton.engine.Precision;
+import dev.baton.engine.checkpoint.ConfigReader;
+import dev.baton.engine.checkpoint.ModelConfig;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/** Against the answers of Hugging Face transformers; see the README beside the golden models. */
+/**
+ * Against the answers of Hugging Face transformers; see the README beside the golden models. With
+ * {@code -Dgolden=DIR} also against models that {@code tools/golden.py --random} has made there.
+ */
 class GoldenTest {
+
+  /** What the sums' other order leaves; the bound that is promised is 1e-3. */
+  private static final double FLOAT32_TOLERANCE = 1e-4;
 
   /** A smaller margin may go either way in bfloat16. */
   private static final double CLOSE_CALL = 2e-2;
 
   /**
-   * Rounding KV to bfloat16 may change which expert is a token's last: in transformers as here, by
-   * 0.104 in the third case of qwen3-moe.
+   * Bounds of the differences of log probabilities in bfloat16. Transformers in bfloat16 itself has
+   * a median of 0.005 to 0.008, nine of ten within 0.016 to 0.021, and at most 0.064 in the dense
+   * models.
    */
-  private static final double OTHER_EXPERT = 0.15;
+  private static final double BFLOAT16_MEDIAN = 1e-2;
 
-  @ParameterizedTest(name = "{0} in {1}, TP {2}, chunks of {3}")
-  @CsvSource({
-    "llama-gqa, FLOAT32, 1, 256",
-    "llama-gqa, FLOAT32, 8, 16",
-    "llama-gqa, BFLOAT16, 1, 256",
-    "llama-gqa, BFLOAT16, 2, 1",
-    "llama3-rope, FLOAT32, 1, 256",
-    "llama3-rope, FLOAT32, 4, 16",
-    "llama3-rope, BFLOAT16, 1, 256",
-    "llama3-rope, BFLOAT16, 2, 1",
-    "mistral-window, FLOAT32, 1, 256",
-    "mistral-window, FLOAT32, 4, 16",
-    "mistral-window, BFLOAT16, 1, 256",
-    "mistral-window, BFLOAT16, 2, 1",
-    "qwen2, FLOAT32, 1, 256",
-    "qwen2, FLOAT32, 2, 16",
-    "qwen2, BFLOAT16, 1, 256",
-    "qwen2, BFLOAT16, 2, 1",
-    "qwen3, FLOAT32, 1, 256",
-    "qwen3, FLOAT32, 4, 16",
-    "qwen3, BFLOAT16, 1, 256",
-    "qwen3, BFLOAT16, 2, 1",
-    "mixtral, FLOAT32, 1, 256",
-    "mixtral, FLOAT32, 4, 16",
-    "mixtral, BFLOAT16, 1, 256",
-    "mixtral, BFLOAT16, 2, 1",
-    "qwen3-moe, FLOAT32, 1, 256",
-    "qwen3-moe, FLOAT32, 4, 16",
-    "qwen3-moe, BFLOAT16, 1, 256",
-    "qwen3-moe, BFLOAT16, 2, 1",
-  })
-  void agreesWithTransformers(String name, Precision precision, int tensorParallel, int chunk) {
-    Path model = Loaded.GOLDEN.resolve(name);
-    JsonNode golden = JsonMapper.shared().readTree(model.resolve("golden.json"));
-    try (Loaded loaded = new Loaded(Loaded.options(model, precision, tensorParallel))) {
-      for (JsonNode answer : golden.get("cases")) {
-        compare(loaded, answer, precision, tolerance(name, precision), chunk);
+  private static final double BFLOAT16_NINE_OF_TEN = 3e-2;
+  private static final double BFLOAT16_MOST = 5e-2;
+
+  /**
+   * In a mixture the least rounding may change which expert is a token's last: the scores of the
+   * last one chosen and of the next lie within 0.0002 to 0.04 of each other somewhere in every case
+   * here. From then on the answers are those of another function; transformers in bfloat16 is off
+   * by up to 0.43 in mixtral. So there the bulk is held to the same bounds, and the few that are
+   * left to a wide one.
+   */
+  private static final double OTHER_EXPERT = 0.6;
+
+  static List<Arguments> shapes() throws IOException {
+    List<Arguments> shapes = new ArrayList<>();
+    for (Path model : models()) {
+      ModelConfig config = ConfigReader.read(model);
+      int[] chunks = {256, 16, 1};
+      for (Precision precision : List.of(Precision.FLOAT32, Precision.BFLOAT16)) {
+        for (int i = 0; i < chunks.length; i++) {
+          int ranks = 1 << i;
+          if (fits(config, ranks)) {
+            shapes.add(Arguments.of(model.getFileName(), precision, ranks, chunks[i], model));
+          }
+        }
       }
     }
+    return shapes;
   }
 
-  private static double tolerance(String name, Precision precision) {
-    if (precision == Precision.FLOAT32) {
-      return 1e-3;
+  static List<Arguments> tiers() throws IOException {
+    List<Arguments> tiers = new ArrayList<>();
+    for (Path model : models()) {
+      for (String tier : Tier.running()) {
+        tiers.add(Arguments.of(model.getFileName(), tier, model));
+      }
     }
-    return name.equals("qwen3-moe") ? OTHER_EXPERT : 5e-2;
+    return tiers;
   }
 
+  @ParameterizedTest(name = "{0} in {1}, TP {2}, chunks of {3}")
+  @MethodSource("shapes")
+  void agreesWithTransformers(
+      Path name, Precision precision, int tensorParallel, int chunk, Path model) {
+    compareAll(model, precision, tensorParallel, chunk, CpuDevice.open());
+  }
+
+  @ParameterizedTest(name = "{0} on {1}")
+  @MethodSource("tiers")
+  void everyTierAgreesWithTransformers(Path name, String tier, Path model) {
+    compareAll(model, Precision.FLOAT32, 1, 64, Tier.open(tier));
+    compareAll(model, Precision.BFLOAT16, 1, 64, Tier.open(tier));
+  }
+
+  private static List<Path> models() throws IOException {
+    List<Path> models = new ArrayList<>();
+    String more = System.getProperty("golden");
+    for (Path directory :
+        more == null ? List.of(Loaded.GOLDEN) : List.of(Loaded.GOLDEN, Path.of(more))) {
+      try (Stream<Path> children = Files.list(directory)) {
+        children
+            .filter(child -> Files.exists(child.resolve("golden.json")))
+            .sorted()
+            .forEach(models::add);
+      }
+    }
+    return models;
+  }
+
+  private static boolean fits(ModelConfig config, int ranks) {
+    return config.heads() % ranks == 0
+        && (config.kvHeads() % ranks == 0 || ranks % config.kvHeads() == 0);
+  }
+
+  private static void compareAll(
+      Path model, Precision precision, int tensorParallel, int chunk, Device device) {
+    JsonNode golden = JsonMapper.shared().readTree(model.resolve("golden.json"));
+    List<Double> differences = new ArrayList<>();
+    boolean mixture = ConfigReader.read(model).mixture() != null;
+    try (Loaded loaded = new Loaded(Loaded.options(model, precision, tensorParallel), device)) {
+      for (JsonNode answer : golden.get("cases")) {
+        compare(loaded, answer, closeCall(precision, mixture), chunk, differences);
+      }
+    }
+    differences.sort(null);
+    double most = differences.getLast();
+    if (precision == Precision.FLOAT32) {
+      assertThat(most).as("largest difference").isLessThan(FLOAT32_TOLERANCE);
+      return;
+    }
+    assertThat(differences.get(differences.size() / 2)).as("median").isLessThan(BFLOAT16_MEDIAN);
+    assertThat(differences.get(differences.size() * 9 / 10))
+        .as("nine of ten")
+        .isLessThan(BFLOAT16_NINE_OF_TEN);
+    assertThat(most).as("largest difference").isLessThan(mixture ? OTHER_EXPERT : BFLOAT16_MOST);
+  }
+
+  private static double closeCall(Precision precision, boolean mixture) {
+    if (precision == Precision.FLOAT32) {
+      return FLOAT32_TOLERANCE;
+    }
+    return mixture ? 2 * OTHER_EXPERT : CLOSE_CALL;
+  }
+
+  /** Feeds the greedy answer whatever comes, so that every step answers the same question. */
   private static void compare(
-      Loaded loaded, JsonNode answer, Precision precision, double tolerance, int chunk) {
+      Loaded loaded, JsonNode answer, double closeCall, int chunk, List<Double> differences) {
     int[] prompt = ints(answer.get("prompt"));
     int[] greedy = ints(answer.get("greedy"));
     Loaded.Sequence sequence = loaded.new Sequence(prompt.length + greedy.length);
     float[] logits = sequence.prefill(prompt, chunk);
     for (int step = 0; step < greedy.length; step++) {
-      String where = "prompt of %d, step %d".formatted(prompt.length, step);
       double[] logprobs = Loaded.logSoftmax(logits);
       for (JsonNode pair : answer.get("logprobs").get(step)) {
-        assertThat(logprobs[pair.get(0).intValue()])
-            .as("%s, token %s", where, pair.get(0))
-            .isCloseTo(pair.get(1).doubleValue(), within(tolerance));
+        differences.add(Math.abs(logprobs[pair.get(0).intValue()] - pair.get(1).doubleValue()));
       }
-      if (precision != Precision.FLOAT32
-          && answer.get("margin").get(step).doubleValue() < CLOSE_CALL) {
-        return;
+      if (answer.get("margin").get(step).doubleValue() > closeCall) {
+        assertThat(Loaded.argmax(logits))
+            .as("prompt of %d, step %d", prompt.length, step)
+            .isEqualTo(greedy[step]);
       }
-      assertThat(Loaded.argmax(logits)).as(where).isEqualTo(greedy[step]);
       logits = sequence.feed(greedy[step]);
     }
   }

@@ -67,6 +67,27 @@ class RotaryTableTest {
   }
 
   @Test
+  void yarnKeepsHighDividesLowRampsBetweenAndStretchesAll() throws IOException {
+    float[] plain = RotaryTable.frequencies(config("null"));
+    ModelConfig yarn =
+        config(
+            "{\"rope_type\": \"yarn\", \"factor\": 8, \"original_max_position_embeddings\": 1024,"
+                + " \"attention_factor\": 1.5}");
+    float[] scaled = RotaryTable.frequencies(yarn);
+    // Pairs that turn 32 times and once in 1024 positions: 5.6 and 17.7, rounded outwards.
+    for (int i = 0; i < 32; i++) {
+      double kept = 1 - Math.clamp((i - 5) / 13.0, 0, 1);
+      assertThat((double) scaled[i])
+          .isCloseTo(plain[i] * (kept + (1 - kept) / 8), within(2e-7 * plain[i]));
+    }
+    try (Device device = ReferenceDevice.open()) {
+      RotaryTable table = RotaryTable.compute(device, yarn, 2);
+      assertThat(table.cos().segment().getAtIndex(ValueLayout.JAVA_FLOAT, 0)).isEqualTo(1.5f);
+      assertThat(table.sin().segment().getAtIndex(ValueLayout.JAVA_FLOAT, 0)).isZero();
+    }
+  }
+
+  @Test
   void rowsHoldCosineAndSineOfPositionTimesFrequency() throws IOException {
     ModelConfig config = config("null");
     float[] frequencies = RotaryTable.frequencies(config);
