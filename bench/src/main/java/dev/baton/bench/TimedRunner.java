@@ -55,6 +55,16 @@ final class TimedRunner implements ModelRunner {
   }
 
   @Override
+  public int window() {
+    return runner.window();
+  }
+
+  @Override
+  public long swapBytes() {
+    return runner.swapBytes();
+  }
+
+  @Override
   public StepBatch batch() {
     return runner.batch();
   }

@@ -66,8 +66,17 @@ final class EngineFlags {
   @Option(
       names = "--prefill-chunk",
       paramLabel = "N",
-      description = "Prompt tokens of one session in one step at most. Default: the engine's.")
+      description =
+          "Prompt tokens of one session in one step at most. Default: what the step has left.")
   @Nullable Integer prefillChunk;
+
+  @Option(
+      names = "--max-step-ms",
+      paramLabel = "MS",
+      description =
+          "What a step should take at most while sessions decode, by which prompts are cut into"
+              + " chunks; 0 = no bound. Default: 200.")
+  @Nullable Integer maxStepMillis;
 
   @Option(
       names = "--max-sessions",
@@ -78,8 +87,17 @@ final class EngineFlags {
   @Option(
       names = "--context-length",
       paramLabel = "TOKENS",
-      description = "Prompt and continuation together. Default: the model's.")
+      description =
+          "Prompt and continuation together. Default: the model's, or as many as fit memory.")
   @Nullable Integer contextLength;
+
+  @Option(
+      names = "--swap",
+      paramLabel = "SIZE",
+      description =
+          "Memory of a worker for the KV of preempted sessions, such as 512M or 4G; 0 = none."
+              + " Default: from free memory.")
+  @Nullable ByteSize swap;
 
   /** The same options as a command line that parses back to them. */
   List<String> arguments() {
@@ -91,8 +109,10 @@ final class EngineFlags {
     add(arguments, "--kv-cache", kvCache);
     add(arguments, "--step-tokens", stepTokens);
     add(arguments, "--prefill-chunk", prefillChunk);
+    add(arguments, "--max-step-ms", maxStepMillis);
     add(arguments, "--max-sessions", maxSessions);
     add(arguments, "--context-length", contextLength);
+    add(arguments, "--swap", swap);
     return arguments;
   }
 
@@ -105,6 +125,7 @@ final class EngineFlags {
     }
     Options.checkAtLeast("--step-tokens", stepTokens, 1);
     Options.checkAtLeast("--prefill-chunk", prefillChunk, 1);
+    Options.checkAtLeast("--max-step-ms", maxStepMillis, 0);
     Options.checkAtLeast("--max-sessions", maxSessions, 1);
     Options.checkAtLeast("--context-length", contextLength, 2);
   }

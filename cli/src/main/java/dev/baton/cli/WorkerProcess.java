@@ -130,11 +130,17 @@ final class WorkerProcess {
     if (engine.prefillChunk != null) {
       options = options.withPrefillChunk(engine.prefillChunk);
     }
+    if (engine.maxStepMillis != null) {
+      options = options.withMaxStepMillis(engine.maxStepMillis);
+    }
     if (engine.maxSessions != null) {
       options = options.withMaxSessions(engine.maxSessions);
     }
     if (engine.contextLength != null) {
       options = options.withContextLength(engine.contextLength);
+    }
+    if (engine.swap != null) {
+      options = options.withSwapBytes(engine.swap.bytes());
     }
     return options;
   }

@@ -9,7 +9,8 @@ import java.util.function.Consumer;
  *
  * <p><b>Threads.</b> One thread, the step thread, calls everything except {@link #model}, {@link
  * #status} and the methods of {@link KvView}, which are for any thread. The engine starts one
- * thread per rank and no other; it has no clock and no socket.
+ * thread per rank and no other; it has no socket. A clock measures steps, to choose the lengths of
+ * prefill chunks; no token depends on it.
  *
  * <p><b>Shapes of a session.</b>
  *
@@ -45,7 +46,7 @@ public interface Engine extends AutoCloseable {
    * from now on.
    */
   static Engine on(ModelRunner runner, EngineOptions options) {
-    return new LocalEngine(runner, options);
+    return new LocalEngine(runner, options, System::nanoTime);
   }
 
   ModelInfo model();
@@ -54,8 +55,8 @@ public interface Engine extends AutoCloseable {
 
   /**
    * Admits a session; it runs as soon as blocks and the step budget allow, and is preempted (its KV
-   * recomputed later) when blocks run out. Throws {@link EngineException} at once when it can never
-   * run.
+   * copied away, or computed again later) when blocks run out. Throws {@link EngineException} at
+   * once when it can never run.
    */
   void generate(Generation generation, SessionListener listener);
 
@@ -72,8 +73,9 @@ public interface Engine extends AutoCloseable {
    * Reserves blocks for the whole context of a session whose KV comes by hand-off. Throws with
    * NO_CAPACITY when there are none now.
    *
-   * @return tokens at the start of the context whose KV is here already, from the prefix cache:
-   *     whole blocks, and fewer than the context; the hand-off brings the rest
+   * @return tokens at the start of the context whose KV is not needed from the hand-off, fewer than
+   *     the context: here already, whole blocks from the prefix cache; or behind the window of the
+   *     whole context, where every layer has one. The hand-off brings the rest
    */
   int reserve(Generation generation, SessionListener listener);
 

@@ -16,9 +16,14 @@ import java.util.function.Consumer;
  * @param blockTokens token positions of a KV block, a positive multiple of 16
  * @param kvCacheBytes bytes for KV over all ranks; 0 = chosen from free memory
  * @param stepTokens most tokens of one step, decode and prefill together
- * @param prefillChunk most tokens of one sequence in one step
+ * @param prefillChunk most tokens of one sequence in one step; 0 = what the step has left, shared
+ *     between prompts
+ * @param maxStepMillis what a step should take at most while sessions decode, by which prefill
+ *     chunks are cut; 0 = no bound
  * @param maxSessions most sessions running at a time
- * @param contextLength most tokens of a session; 0 = the model's
+ * @param contextLength most tokens of a session; 0 = the model's, or as many as fit memory
+ * @param swapBytes host memory for the KV of preempted sessions; 0 = none, {@link #AUTO} = chosen
+ *     from free memory
  */
 public record EngineOptions(
     Path modelDirectory,
@@ -31,8 +36,13 @@ public record EngineOptions(
     long kvCacheBytes,
     int stepTokens,
     int prefillChunk,
+    int maxStepMillis,
     int maxSessions,
-    int contextLength) {
+    int contextLength,
+    long swapBytes) {
+
+  /** Of {@code swapBytes}: chosen from free memory. */
+  public static final long AUTO = -1;
 
   public EngineOptions {
     if (tensorParallel != 1 && tensorParallel != 2 && tensorParallel != 4 && tensorParallel != 8) {
@@ -45,9 +55,11 @@ public record EngineOptions(
     }
     requireAtLeast("kvCacheBytes", kvCacheBytes, 0);
     requireAtLeast("stepTokens", stepTokens, 1);
-    requireAtLeast("prefillChunk", prefillChunk, 1);
+    requireAtLeast("prefillChunk", prefillChunk, 0);
+    requireAtLeast("maxStepMillis", maxStepMillis, 0);
     requireAtLeast("maxSessions", maxSessions, 1);
     requireAtLeast("contextLength", contextLength, 0);
+    requireAtLeast("swapBytes", swapBytes, AUTO);
   }
 
   private static void requireAtLeast(String name, long value, long least) {
@@ -101,6 +113,14 @@ public record EngineOptions(
     return with(draft -> draft.maxSessions = value);
   }
 
+  public EngineOptions withMaxStepMillis(int value) {
+    return with(draft -> draft.maxStepMillis = value);
+  }
+
+  public EngineOptions withSwapBytes(long value) {
+    return with(draft -> draft.swapBytes = value);
+  }
+
   public EngineOptions withContextLength(int value) {
     return with(draft -> draft.contextLength = value);
   }
@@ -115,8 +135,10 @@ public record EngineOptions(
     draft.kvCacheBytes = kvCacheBytes;
     draft.stepTokens = stepTokens;
     draft.prefillChunk = prefillChunk;
+    draft.maxStepMillis = maxStepMillis;
     draft.maxSessions = maxSessions;
     draft.contextLength = contextLength;
+    draft.swapBytes = swapBytes;
     change.accept(draft);
     return draft.options();
   }
@@ -132,9 +154,11 @@ public record EngineOptions(
     int blockTokens = 32;
     long kvCacheBytes = 0;
     int stepTokens = 512;
-    int prefillChunk = 256;
+    int prefillChunk = 0;
+    int maxStepMillis = 200;
     int maxSessions = 64;
     int contextLength = 0;
+    long swapBytes = AUTO;
 
     Draft(Path modelDirectory, String servedName) {
       this.modelDirectory = modelDirectory;
@@ -153,8 +177,10 @@ public record EngineOptions(
           kvCacheBytes,
           stepTokens,
           prefillChunk,
+          maxStepMillis,
           maxSessions,
-          contextLength);
+          contextLength,
+          swapBytes);
     }
   }
 }

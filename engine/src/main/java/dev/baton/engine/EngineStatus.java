@@ -11,6 +11,8 @@ package dev.baton.engine;
  * @param promptTokens computed before decoding, those computed again after a preemption included
  * @param generatedTokens sampled here
  * @param cachedTokens found in the prefix cache when sessions first got blocks
+ * @param preemptions sessions that had to give back their blocks
+ * @param swaps those of them whose KV was copied to host memory, not to be computed again
  */
 public record EngineStatus(
     int waitingSessions,
@@ -21,4 +23,5 @@ public record EngineStatus(
     long promptTokens,
     long generatedTokens,
     long cachedTokens,
-    long preemptions) {}
+    long preemptions,
+    long swaps) {}

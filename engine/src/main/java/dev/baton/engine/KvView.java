@@ -13,7 +13,10 @@ public interface KvView {
   /** Token positions that the blocks can hold. */
   int tokens();
 
-  /** Copies computed KV of all ranks into a slab of {@code region.bytes()} bytes. */
+  /**
+   * Copies computed KV of all ranks into a slab of {@code region.bytes()} bytes. Of a model whose
+   * layers all have a window, only the window of the context's end can be asked for.
+   */
   void pack(SlabRegion region, MemorySegment slab);
 
   /** Copies a slab into the blocks of all ranks. */

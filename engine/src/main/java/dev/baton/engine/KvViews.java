@@ -1,6 +1,6 @@
 package dev.baton.engine;
 
-import dev.baton.engine.cache.BlockTable;
+import dev.baton.engine.cache.Window;
 import dev.baton.engine.model.ModelRunner;
 import dev.baton.engine.schedule.Session;
 import dev.baton.engine.schedule.Session.State;
@@ -12,10 +12,12 @@ import java.util.Map;
 final class KvViews {
 
   private final ModelRunner runner;
+  private final Window window;
   private final Map<SessionId, SessionKv> open = new HashMap<>();
 
-  KvViews(ModelRunner runner) {
+  KvViews(ModelRunner runner, Window window) {
     this.runner = runner;
+    this.window = window;
   }
 
   /** The session's view, opened on first use. */
@@ -27,6 +29,10 @@ final class KvViews {
   void advance(Session session) {
     SessionKv view = open.get(session.id());
     if (view != null) {
+      if (session.table().first() > 0) {
+        // Along with the window the session has got blocks that it had not when the view opened.
+        view.setBlocks(blocks(session));
+      }
       view.setComputed(session.computed());
     }
   }
@@ -39,9 +45,17 @@ final class KvViews {
   }
 
   private SessionKv view(SessionId id, Session session) {
-    BlockTable table = session.table();
-    int[] blocks = Arrays.copyOf(table.blocks(), table.count());
     int writableTo = session.state() == State.RESERVED ? session.length() : 0;
-    return new SessionKv(id, runner, blocks, session.computed(), writableTo);
+    return new SessionKv(
+        id,
+        runner,
+        blocks(session),
+        window.start(session.generation().contextTokens()),
+        session.computed(),
+        writableTo);
+  }
+
+  private static int[] blocks(Session session) {
+    return Arrays.copyOf(session.table().blocks(), session.table().count());
   }
 }

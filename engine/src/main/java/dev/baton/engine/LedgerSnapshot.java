@@ -1,8 +1,12 @@
 package dev.baton.engine;
 
-/** The account of all blocks at one instant; the five states add up to the capacity, always. */
+/**
+ * The account of all blocks at one instant; the five states add up to the capacity, always.
+ *
+ * @param swapped blocks of KV that preempted sessions have in host memory, outside the capacity
+ */
 public record LedgerSnapshot(
-    int owned, int reserved, int cached, int quarantined, int free, int capacity) {
+    int owned, int reserved, int cached, int quarantined, int free, int capacity, int swapped) {
 
   public LedgerSnapshot {
     if (owned + reserved + cached + quarantined + free != capacity) {
@@ -14,6 +18,6 @@ public record LedgerSnapshot(
 
   /** Nothing belongs to any session. */
   public boolean closed() {
-    return owned == 0 && reserved == 0 && quarantined == 0;
+    return owned == 0 && reserved == 0 && quarantined == 0 && swapped == 0;
   }
 }

@@ -6,8 +6,11 @@ import dev.baton.engine.SampledToken.FinishReason;
 import dev.baton.engine.SampledToken.Logprobs;
 import dev.baton.engine.cache.BlockPool;
 import dev.baton.engine.cache.BlockTable;
+import dev.baton.engine.cache.SwapSpace;
+import dev.baton.engine.cache.Window;
 import dev.baton.engine.model.ModelRunner;
 import dev.baton.engine.sample.Sampler;
+import dev.baton.engine.schedule.Pace;
 import dev.baton.engine.schedule.Scheduler;
 import dev.baton.engine.schedule.Session;
 import dev.baton.engine.schedule.Session.State;
@@ -17,6 +20,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -34,7 +38,11 @@ final class LocalEngine implements Engine {
   private final ModelInfo model;
   private final SessionRules rules;
   private final BlockPool pool;
+  private final SwapSpace swap;
+  private final Pace pace;
   private final Scheduler scheduler;
+  private final StatusBoard board;
+  private final LongSupplier nanoTime;
   private final Sampler sampler;
   private final KvViews views;
 
@@ -49,10 +57,14 @@ final class LocalEngine implements Engine {
   private boolean inStep;
   private boolean closed;
   private @Nullable EngineException ended;
-  private volatile EngineStatus status;
 
-  LocalEngine(ModelRunner runner, EngineOptions options) {
+  /**
+   * @param nanoTime a clock that only rises, nanoseconds; it decides how long chunks are, and never
+   *     which token comes
+   */
+  LocalEngine(ModelRunner runner, EngineOptions options, LongSupplier nanoTime) {
     this.runner = runner;
+    this.nanoTime = nanoTime;
     this.model = runner.model();
     StepBatch batch = runner.batch();
     int contextLength = Math.min(model.contextLength(), batch.maxBlocks() * runner.blockTokens());
@@ -60,16 +72,28 @@ final class LocalEngine implements Engine {
       contextLength = Math.min(contextLength, options.contextLength());
     }
     this.rules = new SessionRules(model, contextLength);
-    this.pool = new BlockPool(runner.blocks(), runner.blockTokens(), model.fingerprint());
+    int stepTokens = Math.min(options.stepTokens(), batch.maxTokens());
+    Window window = new Window(runner.window(), runner.blockTokens(), stepTokens);
+    this.pool = new BlockPool(runner.blocks(), model.fingerprint(), window);
+    this.pace = new Pace(options.maxStepMillis());
+    this.swap =
+        new SwapSpace(
+            runner.swapBytes(),
+            KvCopies.pageBytes(runner),
+            runner.blockTokens(),
+            new KvCopies(runner, pace, nanoTime));
     this.scheduler =
         new Scheduler(
             pool,
-            Math.min(options.stepTokens(), batch.maxTokens()),
+            swap,
+            pace,
+            stepTokens,
             options.prefillChunk(),
             Math.min(options.maxSessions(), batch.maxSequences()));
+    this.board = new StatusBoard(scheduler, pool, swap);
     this.sampler = new Sampler(model.vocabularySize());
-    this.views = new KvViews(runner);
-    this.status = readStatus();
+    this.views = new KvViews(runner, window);
+    publishStatus();
   }
 
   @Override
@@ -79,7 +103,7 @@ final class LocalEngine implements Engine {
 
   @Override
   public EngineStatus status() {
-    return status;
+    return board.read();
   }
 
   @Override
@@ -152,13 +176,16 @@ final class LocalEngine implements Engine {
     inStep = true;
     try {
       pool.beginStep(steps);
-      StepPlan plan = scheduler.schedule();
+      swap.beginStep(steps);
+      StepPlan plan = schedule();
       if (plan.size() == 0) {
         checkWhenIdle();
         return false;
       }
       uncheckedSteps = true;
+      long begun = nanoTime.getAsLong();
       MemorySegment logits = run(plan);
+      pace.ran(plan.decodes(), plan.prefillTokens(), nanoTime.getAsLong() - begun);
       steps++;
       settle(plan, logits);
       return true;
@@ -185,6 +212,7 @@ final class LocalEngine implements Engine {
       closed = true;
       failAll(new EngineException(Kind.INTERNAL, "engine: closed"));
       publishStatus();
+      swap.close();
       runner.close();
     }
   }
@@ -220,6 +248,15 @@ final class LocalEngine implements Engine {
     publishStatus();
   }
 
+  /** May copy KV, so that what it throws is as bad as a failed step. */
+  private StepPlan schedule() {
+    try {
+      return scheduler.schedule();
+    } catch (RuntimeException | Error e) {
+      throw fail("planning step %d failed".formatted(steps + 1), e);
+    }
+  }
+
   private MemorySegment run(StepPlan plan) {
     try {
       plan.writeTo(runner.batch());
@@ -251,16 +288,12 @@ final class LocalEngine implements Engine {
   }
 
   private void settle(StepPlan plan, MemorySegment logits) {
-    int row = 0;
     for (int i = 0; i < plan.size(); i++) {
       Session session = plan.session(i);
-      int tokens = plan.tokens(i);
-      // A listener may have released it meanwhile; then computed and length stand still, so the
-      // row is counted all the same.
-      boolean sampled = session.computed() + tokens == session.length();
-      int sampledRow = sampled ? row++ : -1;
+      // A listener may have released it meanwhile, or made a reservation that took its blocks; then
+      // what the step did for it is lost.
       if (session.state() == State.RUNNING) {
-        settle(session, tokens, logits, sampledRow);
+        settle(session, plan.tokens(i), logits, plan.row(i));
       }
     }
   }
@@ -384,19 +417,6 @@ final class LocalEngine implements Engine {
   }
 
   private void publishStatus() {
-    status = readStatus();
-  }
-
-  private EngineStatus readStatus() {
-    return new EngineStatus(
-        scheduler.waitingSessions(),
-        scheduler.runningSessions(),
-        scheduler.queuedTokens(),
-        pool.snapshot(),
-        steps,
-        promptTokens,
-        generatedTokens,
-        scheduler.cachedTokens(),
-        scheduler.preemptions());
+    board.write(steps, promptTokens, generatedTokens);
   }
 }

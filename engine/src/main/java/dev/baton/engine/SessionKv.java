@@ -7,28 +7,38 @@ import java.lang.foreign.MemorySegment;
 /**
  * The {@link KvView} of one session: a copy of its block table, and what may be read and written of
  * it. The step thread moves the limits; any thread reads and writes within them. Refuses to read
- * what is not computed, to write into blocks that others share, and everything once it is closed.
+ * what is not computed or behind the window, to write into blocks that others share, and everything
+ * once it is closed.
  */
 final class SessionKv implements KvView {
 
   private final SessionId session;
   private final ModelRunner runner;
-  private final int[] blocks;
+  private final int readableFrom;
   private final int writableFrom;
   private final int writableTo;
+  private volatile int[] blocks;
   private volatile int computed;
   private volatile boolean writable;
   private volatile boolean open = true;
 
   /**
    * @param blocks of the session; this view's own from now on
+   * @param readableFrom where the window begins that is needed of the whole context
    * @param computed leading tokens whose KV is there
    * @param writableTo tokens that a hand-off may bring; 0 when none does
    */
-  SessionKv(SessionId session, ModelRunner runner, int[] blocks, int computed, int writableTo) {
+  SessionKv(
+      SessionId session,
+      ModelRunner runner,
+      int[] blocks,
+      int readableFrom,
+      int computed,
+      int writableTo) {
     this.session = session;
     this.runner = runner;
     this.blocks = blocks;
+    this.readableFrom = readableFrom;
     this.computed = computed;
     this.writableFrom = computed;
     this.writableTo = writableTo;
@@ -44,10 +54,10 @@ final class SessionKv implements KvView {
   public void pack(SlabRegion region, MemorySegment slab) {
     requireOpen();
     int limit = computed;
-    if (region.tokenTo() > limit) {
+    if (region.tokenFrom() < readableFrom || region.tokenTo() > limit) {
       throw new IllegalArgumentException(
-          "pack: tokens [%d, %d) of session %s (expected: within the %d computed)"
-              .formatted(region.tokenFrom(), region.tokenTo(), session, limit));
+          "pack: tokens [%d, %d) of session %s (expected: within the %d computed, from %d on)"
+              .formatted(region.tokenFrom(), region.tokenTo(), session, limit, readableFrom));
     }
     runner.packKv(blocks, region, slab);
   }
@@ -65,6 +75,11 @@ final class SessionKv implements KvView {
               .formatted(region.tokenFrom(), region.tokenTo(), session, writableFrom, writableTo));
     }
     runner.unpackKv(blocks, region, slab);
+  }
+
+  /** Blocks before these stay as they are as long as they are in the window of the context. */
+  void setBlocks(int[] table) {
+    blocks = table;
   }
 
   void setComputed(int tokens) {

@@ -3,6 +3,7 @@ package dev.baton.engine;
 import dev.baton.engine.EngineException.Kind;
 import dev.baton.engine.SampledToken.FinishReason;
 import dev.baton.engine.schedule.Session;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** What a session must look like to be admitted, and which token ends it. */
@@ -10,6 +11,7 @@ final class SessionRules {
 
   private final ModelInfo model;
   private final int contextLength;
+  private final int[] endOfSequence;
 
   /**
    * @param contextLength most tokens of a session
@@ -17,6 +19,7 @@ final class SessionRules {
   SessionRules(ModelInfo model, int contextLength) {
     this.model = model;
     this.contextLength = contextLength;
+    this.endOfSequence = model.eosTokenIds().stream().mapToInt(Integer::intValue).toArray();
   }
 
   /** Throws EngineException when the model can never run this. */
@@ -48,12 +51,30 @@ final class SessionRules {
   /** Why the session's latest token ends it, if it does. */
   @Nullable FinishReason finish(Session session) {
     Sampling sampling = session.generation().sampling();
-    Integer token = session.token(session.length() - 1);
-    if ((!sampling.ignoreEos() && model.eosTokenIds().contains(token))
-        || sampling.stopTokenIds().contains(token)) {
+    int token = session.token(session.length() - 1);
+    if ((!sampling.ignoreEos() && endsSequence(token)) || stops(sampling.stopTokenIds(), token)) {
       return FinishReason.STOP;
     }
     return session.length() >= session.tokenLimit() ? FinishReason.LENGTH : null;
+  }
+
+  private boolean endsSequence(int token) {
+    for (int id : endOfSequence) {
+      if (id == token) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** As contains, without an object for the token. */
+  private static boolean stops(List<Integer> ids, int token) {
+    for (int i = 0; i < ids.size(); i++) {
+      if (ids.get(i) == token) {
+        return true;
+      }
+    }
+    return false;
   }
 
   private void checkTokens(String name, int[] tokens) {

@@ -13,8 +13,9 @@ import java.util.Random;
 import org.junit.jupiter.api.Test;
 
 /**
- * Random lives of sessions on small pools. Whatever the mix: the ledger recounts after every call,
- * and every session's tokens are those of a plain run. Replays with -Dseed=.
+ * Random lives of sessions on small pools, with and without windows and swap space, at random
+ * speeds. Whatever the mix: the ledger recounts after every call, and every session's tokens are
+ * those of a plain run. Replays with -Dseed=.
  */
 class EnginePropertyTest {
 
@@ -27,21 +28,25 @@ class EnginePropertyTest {
     long first = Long.getLong("seed", System.nanoTime());
     int runs = System.getProperty("seed") == null ? RUNS : 1;
     long preemptions = 0;
+    long swaps = 0;
     long cached = 0;
     for (int i = 0; i < runs; i++) {
       long seed = first + i;
       try {
         EngineStatus end = new Life(seed).live();
         preemptions += end.preemptions();
+        swaps += end.swaps();
         cached += end.cachedTokens();
       } catch (RuntimeException | AssertionError e) {
         throw new AssertionError("replay with -Dseed=" + seed, e);
       }
     }
     System.out.printf(
-        "seeds from %d: %d preemptions, %d cached tokens%n", first, preemptions, cached);
+        "seeds from %d: %d preemptions, %d of them by swap, %d cached tokens%n",
+        first, preemptions, swaps, cached);
     if (runs == RUNS) {
-      assertThat(preemptions).isPositive();
+      assertThat(preemptions).isGreaterThan(swaps);
+      assertThat(swaps).isPositive();
       assertThat(cached).isPositive();
     }
   }
@@ -53,6 +58,9 @@ class EnginePropertyTest {
     private final Engine engine;
     private final List<Visitor> visitors = new ArrayList<>();
     private final List<int[]> stems = new ArrayList<>();
+    private final int window;
+    private final long speed;
+    private long nanos;
     private int names;
 
     Life(long seed) {
@@ -60,14 +68,19 @@ class EnginePropertyTest {
       int blockTokens = random.nextBoolean() ? 16 : 32;
       int leastBlocks = Math.ceilDiv(CONTEXT, blockTokens);
       int blocks = leastBlocks + random.nextInt(leastBlocks);
+      window = random.nextInt(3) == 0 ? 2 + random.nextInt(70) : 0;
+      speed = 1L << random.nextInt(24);
+      int pageBytes = 2 * Float.BYTES * blockTokens;
       EngineOptions options =
           EngineOptions.of(Path.of("fake"))
               .withBlockTokens(blockTokens)
               .withStepTokens(1 + random.nextInt(80))
-              .withPrefillChunk(1 + random.nextInt(64))
-              .withMaxSessions(1 + random.nextInt(12));
-      runner = new FakeModelRunner(blocks, options, CONTEXT);
-      engine = Engine.on(runner, options);
+              .withPrefillChunk(random.nextInt(64))
+              .withMaxStepMillis(random.nextInt(3) * 5)
+              .withMaxSessions(1 + random.nextInt(12))
+              .withSwapBytes((long) random.nextInt(2) * random.nextInt(20) * pageBytes);
+      runner = new FakeModelRunner(blocks, options, CONTEXT, window);
+      engine = new LocalEngine(runner, options, () -> nanos += random.nextLong(speed));
       for (int i = 0; i < 3; i++) {
         stems.add(randomTokens(80));
       }
@@ -137,8 +150,9 @@ class EnginePropertyTest {
               List.of());
       SessionId id = new SessionId("s" + names++, 1);
       String salt = random.nextInt(4) == 0 ? "other" : "";
-      Generation whole = new Generation(id, prompt, new int[0], sampling, salt, random.nextInt(2));
-      List<Integer> plain = FakeModelRunner.plainRun(whole, CONTEXT);
+      Generation whole =
+          new Generation(id, prompt, new int[0], sampling, salt, random.nextInt(4) - 1);
+      List<Integer> plain = FakeModelRunner.plainRun(whole, CONTEXT, window);
       int before = random.nextInt(3) == 0 ? random.nextInt(plain.size()) : 0;
       int[] generated = plain.stream().limit(before).mapToInt(Integer::intValue).toArray();
       Generation generation =
@@ -264,13 +278,17 @@ class EnginePropertyTest {
       }
 
       private void checkKv(int count) {
-        SlabRegion region = FakeModelRunner.region(0, count);
+        int from = window == 0 ? 0 : Math.max(0, generation.contextTokens() - window + 1);
+        if (from >= count) {
+          return;
+        }
+        SlabRegion region = FakeModelRunner.region(from, count);
         float[] slab = new float[(int) (region.bytes() / Float.BYTES)];
         engine.kv(generation.session()).pack(region, MemorySegment.ofArray(slab));
         int[] context = generation.context();
-        for (int position = 0; position < count; position++) {
-          assertThat(slab[2 * position]).isEqualTo(context[position]);
-          assertThat(slab[2 * position + 1]).isEqualTo(position);
+        for (int position = from; position < count; position++) {
+          assertThat(slab[2 * (position - from)]).isEqualTo(context[position]);
+          assertThat(slab[2 * (position - from) + 1]).isEqualTo(position);
         }
       }
     }

@@ -115,6 +115,10 @@ public final class BlockLedger {
     return counts[state.ordinal()];
   }
 
+  int count(int ordinal) {
+    return counts[ordinal];
+  }
+
   public State state(int block) {
     return states[block];
   }
@@ -210,7 +214,8 @@ public final class BlockLedger {
         count(State.CACHED),
         count(State.QUARANTINED),
         count(State.FREE),
-        capacity());
+        capacity(),
+        0);
   }
 
   public boolean holds(SessionId session, int block) {

@@ -11,23 +11,41 @@ import dev.baton.engine.cache.BlockLedger.State;
  * prefix cache together, so that a block is idle in the one exactly when it is CACHED in the other.
  *
  * <p>Only full blocks are shared and nobody writes a full block again, so blocks are never copied.
- * Each method that takes blocks takes all it needs or changes nothing. Step thread only.
+ * Each method that takes blocks takes all it needs or none. Step thread only.
  */
 public final class BlockPool {
+
+  /*
+   * Windows
+   *
+   * Where every layer looks back over a window only, a session holds the blocks from the window of
+   * its next position on, at most window.mostBlocks() of them: as it goes on, it drops blocks behind
+   * and claims as many ahead. A dropped block stays cached when its prefix is published. A cached
+   * prefix is of use when its last window is there; what is before may be gone.
+   *
+   * A session that drops a block which another one shares gets none for it. So that it can go on all
+   * the same, the pool counts holds there, not blocks: a shared block is paid for by each holder.
+   * Then dropping one hold always pays for claiming one block. Sharing saves computing, not room.
+   */
+
+  private static final int NO_ROOM = -1;
 
   private final BlockLedger ledger;
   private final PrefixCache prefixes;
   private final BlockHasher hasher;
+  private final Window window;
   private final int blockTokens;
+  private int holds;
 
   /**
    * @param fingerprint of the model; part of every key
    */
-  public BlockPool(int capacity, int blockTokens, String fingerprint) {
+  public BlockPool(int capacity, String fingerprint, Window window) {
     this.ledger = new BlockLedger(capacity);
     this.prefixes = new PrefixCache(capacity);
-    this.hasher = new BlockHasher(fingerprint, blockTokens);
-    this.blockTokens = blockTokens;
+    this.hasher = new BlockHasher(fingerprint, window.blockTokens());
+    this.window = window;
+    this.blockTokens = window.blockTokens();
   }
 
   public int capacity() {
@@ -40,12 +58,30 @@ public final class BlockPool {
 
   /** Blocks that a session could get now: free ones and idle prefixes. */
   public int available() {
-    return ledger.count(State.FREE) + prefixes.idle();
+    return window.size() == 0
+        ? ledger.count(State.FREE) + prefixes.idle()
+        : capacity() - ledger.count(State.QUARANTINED) - holds;
   }
 
-  /** Blocks for so many token positions. */
+  public Window window() {
+    return window;
+  }
+
+  /** Blocks that a session of so many token positions holds at most at a time. */
   public int blocksFor(int positions) {
-    return Math.ceilDiv(positions, blockTokens);
+    return Math.min(window.mostBlocks(), Math.ceilDiv(positions, blockTokens));
+  }
+
+  /** Blocks that become available when the session's hold ends. */
+  public int freedBy(BlockTable table) {
+    if (window.size() > 0) {
+      return table.held();
+    }
+    int alone = 0;
+    for (int i = 0; i < table.count(); i++) {
+      alone += ledger.holders(table.blocks()[i]) == 1 ? 1 : 0;
+    }
+    return alone;
   }
 
   /** An empty table. */
@@ -59,56 +95,96 @@ public final class BlockPool {
 
   /**
    * Fills an empty table: shares the longest cached prefix of the tokens, and claims blocks up to
-   * {@code positions}. At least the last token is left out of the prefix, for its logits are
-   * needed.
+   * {@code positions}, or as far as a window and a chunk reach. At least the last token is left out
+   * of the prefix, for its logits are needed.
    *
+   * @param resume tokens whose KV comes from elsewhere, as far as the prefix cache lacks it: by
+   *     hand-off, or from the swap space; 0 = none
    * @param spare blocks that must still be available afterwards
    * @param as OWNED, or RESERVED for the claimed ones (shared ones are owned: their KV is there)
-   * @return false when there are not enough blocks; nothing has changed then
+   * @return leading positions whose KV is there or will never be read; -1 when there are not enough
+   *     blocks, and nothing has changed then
    */
-  public boolean fill(
-      BlockTable table, int[] tokens, int length, int positions, int spare, State as) {
+  public int fill(
+      BlockTable table, int[] tokens, int length, int positions, int resume, int spare, State as) {
     if (table.count() != 0) {
       throw new IllegalStateException(
           "fill: table of session %s holds %d blocks (expected: none)"
-              .formatted(table.session(), table.count()));
+              .formatted(table.session(), table.held()));
     }
-    int wanted = blocksFor(positions);
-    int hits = 0;
-    int idleHits = 0;
-    for (int most = (length - 1) / blockTokens; hits < most; hits++) {
-      int block = prefixes.find(table.key(hits, tokens, blockTokens, hasher));
-      if (block == PrefixCache.NONE) {
-        break;
-      }
-      if (prefixes.isIdle(block)) {
-        idleHits++;
-      }
+    int hits = cachedBlocks(table, tokens, length);
+    int start = Math.max(hits * blockTokens, resume);
+    int first = window.firstBlock(start);
+    int shared = Math.max(first, hits);
+    int wanted = placesUpTo(first, positions);
+    if (available() - taken(table, tokens, first, shared, wanted) < spare) {
+      return NO_ROOM;
     }
-    if (available() - idleHits - (wanted - hits) < spare) {
-      return false;
+    int present = Math.max(hits * blockTokens, window.start(start));
+    if (resume == 0 || as == State.RESERVED) {
+      table.setCompleteFrom(Math.ceilDiv(present, blockTokens));
     }
-    for (int i = 0; i < hits; i++) {
+    table.skip(first);
+    for (int i = first; i < shared; i++) {
       int block = prefixes.find(table.key(i, tokens, blockTokens, hasher));
       if (prefixes.isIdle(block)) {
         prefixes.markBusy(block);
       }
       ledger.share(block, table.session());
       table.add(block);
+      holds++;
     }
-    table.setShared(hits);
+    table.setShared(shared);
     table.setReserved(as == State.RESERVED);
     claimUpTo(table, wanted, as, as == State.RESERVED ? Reason.HANDOFF : Reason.CONTEXT);
-    return true;
+    return present;
+  }
+
+  /** How many leading blocks need not be computed; of these the last window is cached. */
+  private int cachedBlocks(BlockTable table, int[] tokens, int length) {
+    int most = (length - 1) / blockTokens;
+    int usable = 0;
+    int run = 0;
+    for (int i = 0; i < most; i++) {
+      boolean found = prefixes.find(table.key(i, tokens, blockTokens, hasher)) != PrefixCache.NONE;
+      if (!found && window.size() == 0) {
+        break;
+      }
+      run = found ? run + 1 : 0;
+      int end = i + 1;
+      if (end - run <= window.firstBlock(end * blockTokens)) {
+        usable = end;
+      }
+    }
+    return usable;
+  }
+
+  /** What is no longer available once the table holds the places from first to wanted. */
+  private int taken(BlockTable table, int[] tokens, int first, int shared, int wanted) {
+    if (window.size() > 0) {
+      return wanted - first;
+    }
+    int idleHits = 0;
+    for (int i = first; i < shared; i++) {
+      int block = prefixes.find(table.key(i, tokens, blockTokens, hasher));
+      idleHits += prefixes.isIdle(block) ? 1 : 0;
+    }
+    return idleHits + wanted - shared;
+  }
+
+  private int placesUpTo(int first, int positions) {
+    return (int) Math.min((long) first + window.mostBlocks(), Math.ceilDiv(positions, blockTokens));
   }
 
   /**
-   * Makes the table reach {@code positions}.
+   * Drops what a session at {@code computed} never reads again, then makes the table reach {@code
+   * positions}, or as far as a window and a chunk go.
    *
-   * @return false when there are not enough blocks; nothing has changed then
+   * @return false when there are not enough blocks; nothing has been claimed then
    */
-  public boolean extend(BlockTable table, int positions) {
-    int wanted = blocksFor(positions);
+  public boolean extend(BlockTable table, int computed, int positions) {
+    dropBehind(table, computed);
+    int wanted = placesUpTo(table.first(), positions);
     if (wanted <= table.count()) {
       return true;
     }
@@ -117,6 +193,14 @@ public final class BlockPool {
     }
     claimUpTo(table, wanted, State.OWNED, Reason.GROWTH);
     return true;
+  }
+
+  private void dropBehind(BlockTable table, int computed) {
+    int first = Math.min(window.firstBlock(computed), table.count());
+    for (int i = table.first(); i < first; i++) {
+      release(table, i);
+    }
+    table.dropTo(Math.max(table.first(), first));
   }
 
   /** The KV of a reserved table has arrived: its blocks are owned from now on. */
@@ -140,23 +224,51 @@ public final class BlockPool {
   /** Ends the session's hold on all its blocks; published ones that nobody else holds stay. */
   public void release(BlockTable table) {
     // From the end, so that of one prefix the deepest block is the first to be given up.
-    for (int i = table.count() - 1; i >= 0; i--) {
-      int block = table.blocks()[i];
-      boolean published = prefixes.isPublished(block);
-      boolean last = ledger.release(block, table.session(), published);
-      if (last && published) {
-        prefixes.markIdle(block);
-      }
+    for (int i = table.count() - 1; i >= table.first(); i--) {
+      release(table, i);
     }
     table.clear();
   }
 
+  private void release(BlockTable table, int place) {
+    int block = table.blocks()[place];
+    boolean published = prefixes.isPublished(block);
+    boolean last = ledger.release(block, table.session(), published);
+    if (last && published) {
+      prefixes.markIdle(block);
+    }
+    holds--;
+  }
+
   /** As {@link #release}, for a session whose KV is in doubt: nobody is to find it. */
   public void releaseUntrusted(BlockTable table) {
-    for (int i = 0; i < table.count(); i++) {
+    for (int i = 0; i < table.first(); i++) {
+      BlockKey key = table.knownKey(i);
+      int block = key == null ? PrefixCache.NONE : prefixes.find(key);
+      if (block != PrefixCache.NONE) {
+        forgetDropped(block);
+      }
+    }
+    for (int i = table.first(); i < table.count(); i++) {
       prefixes.forget(table.blocks()[i]);
     }
     release(table);
+  }
+
+  private void forgetDropped(int block) {
+    boolean idle = prefixes.isIdle(block);
+    if (idle) {
+      prefixes.markBusy(block);
+      ledger.evict(block);
+    }
+    prefixes.forget(block);
+  }
+
+  /** Writes the number of blocks in each state, by its ordinal. */
+  public void count(int[] states) {
+    for (int i = 0; i < states.length; i++) {
+      states[i] = ledger.count(i);
+    }
   }
 
   public LedgerSnapshot snapshot() {
@@ -171,10 +283,12 @@ public final class BlockPool {
     ledger.checkIntegrity();
     prefixes.checkIntegrity();
     int[] holders = new int[capacity()];
+    int recount = 0;
     for (BlockTable table : tables) {
-      for (int i = 0; i < table.count(); i++) {
+      for (int i = table.first(); i < table.count(); i++) {
         checkHeld(table, i);
         holders[table.blocks()[i]]++;
+        recount++;
       }
     }
     for (int block = 0; block < holders.length; block++) {
@@ -188,6 +302,10 @@ public final class BlockPool {
             "pool: %s, idle %s in the prefix cache (expected: the same)"
                 .formatted(ledger.describe(block), prefixes.isIdle(block)));
       }
+    }
+    if (holds != recount) {
+      throw new IllegalStateException(
+          "pool: %d holds (expected: %d, recounted)".formatted(holds, recount));
     }
   }
 
@@ -213,6 +331,7 @@ public final class BlockPool {
         ledger.evict(prefixes.takeOldestIdle());
       }
       table.add(ledger.claim(table.session(), as, reason));
+      holds++;
     }
   }
 }

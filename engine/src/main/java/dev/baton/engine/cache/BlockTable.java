@@ -2,9 +2,11 @@ package dev.baton.engine.cache;
 
 import dev.baton.engine.SessionId;
 import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
 
 /**
- * The blocks of one session in order of position, and the keys of its full ones. Changed by {@link
+ * The blocks of one session in order of position, and the keys of its full ones. The leading ones
+ * may be behind the window of the model: they count as places, but are not held. Changed by {@link
  * BlockPool} only. Step thread only.
  */
 public final class BlockTable {
@@ -14,8 +16,10 @@ public final class BlockTable {
   private final SessionId session;
   private final BlockKey root;
   private int[] blocks = new int[FIRST_CAPACITY];
+  private int first;
   private int count;
   private int shared;
+  private int completeFrom;
   private int published;
   private boolean reserved;
   private BlockKey[] keys = new BlockKey[FIRST_CAPACITY];
@@ -30,12 +34,25 @@ public final class BlockTable {
     return session;
   }
 
-  /** Blocks held. */
+  /** Places of blocks; those from {@link #first} on are held. */
   public int count() {
     return count;
   }
 
-  /** Leading blocks that came from the prefix cache; never written by this session. */
+  /** The first place whose block is held; what is before it is never read again. */
+  public int first() {
+    return first;
+  }
+
+  /** Blocks held. */
+  public int held() {
+    return count - first;
+  }
+
+  /**
+   * Where the blocks end that came from the prefix cache, or are behind the window; never written
+   * by this session.
+   */
   public int shared() {
     return shared;
   }
@@ -45,7 +62,10 @@ public final class BlockTable {
     return reserved;
   }
 
-  /** Block numbers; the first {@link #count} entries hold. The table's own array: read only. */
+  /**
+   * Block numbers; the entries from {@link #first} to {@link #count} hold, those before are numbers
+   * of some blocks of the pool. The table's own array: read only.
+   */
   public int[] blocks() {
     return blocks;
   }
@@ -65,7 +85,25 @@ public final class BlockTable {
 
   void setShared(int value) {
     shared = value;
-    published = value;
+    published = Math.max(value, completeFrom);
+  }
+
+  /** Full blocks before this place lack positions that nobody needs, and are not for others. */
+  void setCompleteFrom(int place) {
+    completeFrom = place;
+  }
+
+  /** Counts places without blocks at the start of an empty table. */
+  void skip(int places) {
+    blocks = Arrays.copyOf(blocks, Math.max(blocks.length, places));
+    Arrays.fill(blocks, 0, places, 0);
+    count = places;
+    first = places;
+  }
+
+  /** Gives up the hold on the blocks before this place. */
+  void dropTo(int place) {
+    first = place;
   }
 
   void add(int block) {
@@ -77,10 +115,16 @@ public final class BlockTable {
 
   /** Forgets the blocks; the keys stay, for the tokens stay. */
   void clear() {
+    first = 0;
     count = 0;
     shared = 0;
     published = 0;
     reserved = false;
+  }
+
+  /** The key of full block {@code index}, if somebody has asked for it. */
+  @Nullable BlockKey knownKey(int index) {
+    return index < keyCount ? keys[index] : null;
   }
 
   /** The key of full block {@code index}, computed on first use. */

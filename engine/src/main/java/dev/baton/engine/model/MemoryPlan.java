@@ -5,6 +5,7 @@ import dev.baton.device.KvShape;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.EngineOptions;
 import dev.baton.engine.Formats;
+import dev.baton.engine.cache.Window;
 import dev.baton.engine.checkpoint.ModelConfig;
 
 /**
@@ -14,8 +15,9 @@ import dev.baton.engine.checkpoint.ModelConfig;
  * @param activations working memory of the largest step, logits included
  * @param kv KV blocks
  * @param blocks KV blocks of the pool
- * @param sessionBlocks blocks of one session of full length
+ * @param contextLength most tokens of a session: as asked for, or the model's, or what fits
  * @param logitRows most rows of a step that get logits
+ * @param swap host memory for the KV of preempted sessions, taken only when it is needed
  * @param available what the process could take before loading
  */
 record MemoryPlan(
@@ -23,17 +25,30 @@ record MemoryPlan(
     long activations,
     long kv,
     int blocks,
-    int sessionBlocks,
+    int contextLength,
     int logitRows,
+    long swap,
     long available) {
 
   /** Of the memory left beside weights and activations, what KV takes when nobody says how much. */
   private static final int KV_SHARE_PERCENT = 25;
 
+  /** What KV takes at most when one session of the model's own context needs more than that. */
+  private static final int ONE_SESSION_PERCENT = 50;
+
+  /** Of the memory left beside all that, what swap space takes when nobody says how much. */
+  private static final int SWAP_SHARE_PERCENT = 15;
+
   /** Kept free for the Java heap, code and thread stacks; not planned with. */
   private static final long RESERVE = 256L << 20;
 
-  /** Throws NO_CAPACITY when it does not fit, INVALID when kvCacheBytes holds no whole session. */
+  /**
+   * A context length that was asked for fits or is refused; the model's own is cut to what fits.
+   * Throws NO_CAPACITY when memory is too small, INVALID when kvCacheBytes is, with the sums and
+   * the largest context that fits.
+   *
+   * @param contextLength asked for, or the model's
+   */
   static MemoryPlan make(
       ModelConfig config,
       EngineOptions options,
@@ -51,36 +66,67 @@ record MemoryPlan(
       activations += Activations.bytes(shard, options.stepTokens(), logitRows);
       blockBytes += kvShape(shard, options, 1, formats.kv()).blockBytes();
     }
-    int sessionBlocks = Math.ceilDiv(contextLength, options.blockTokens());
-    long oneSession = sessionBlocks * blockBytes;
-    long fixed = weights + activations;
-    if (options.kvCacheBytes() > 0 && options.kvCacheBytes() < oneSession) {
-      throw new EngineException(
-          EngineException.Kind.INVALID,
-          "kvCacheBytes: %d (expected: >= %d, one session of %d tokens; or a smaller contextLength)"
-              .formatted(options.kvCacheBytes(), oneSession, contextLength));
+    Window window = new Window(window(config), options.blockTokens(), options.stepTokens());
+    long whole = Math.ceilDiv(contextLength, options.blockTokens());
+    long oneSession = Math.min(window.mostBlocks(), whole) * blockBytes;
+    long room = Math.max(0, available - RESERVE - weights - activations);
+    boolean asked = options.contextLength() > 0;
+    long kv = options.kvCacheBytes();
+    if (kv == 0) {
+      long least = asked ? oneSession : Math.min(oneSession, room / 100 * ONE_SESSION_PERCENT);
+      long share = room / 100 * KV_SHARE_PERCENT;
+      kv = Math.max(least, Math.min(share, oneSession * options.maxSessions()));
     }
-    long wanted = options.kvCacheBytes();
-    if (wanted == 0) {
-      long share = Math.max(0, available - RESERVE - fixed) / 100 * KV_SHARE_PERCENT;
-      wanted = Math.max(oneSession, Math.min(share, oneSession * options.maxSessions()));
-    }
-    if (wanted > available - RESERVE - fixed) {
+    if (kv > room || room < blockBytes) {
       throw new EngineException(
           EngineException.Kind.NO_CAPACITY,
-          "memory: weights %s + activations %s + KV %s = %s (expected: <= %s available; one session of %d tokens needs KV of %s: a smaller contextLength, kvCacheBytes or stepTokens helps)"
+          "memory: weights %s + activations %s + KV %s = %s (expected: <= %s available; one session of %d tokens needs KV of %s, and %d tokens are the most that fit: a smaller contextLength, kvCacheBytes or stepTokens helps)"
               .formatted(
                   size(weights),
                   size(activations),
-                  size(wanted),
-                  size(fixed + wanted),
+                  size(Math.max(kv, blockBytes)),
+                  size(weights + activations + Math.max(kv, blockBytes)),
                   size(Math.max(0, available - RESERVE)),
                   contextLength,
-                  size(oneSession)));
+                  size(oneSession),
+                  tokens(room, blockBytes, options)));
     }
-    int blocks = (int) Math.min(Integer.MAX_VALUE, wanted / blockBytes);
-    return new MemoryPlan(
-        weights, activations, blocks * blockBytes, blocks, sessionBlocks, logitRows, available);
+    int fits = tokens(kv, blockBytes, options);
+    if (kv < oneSession && (asked || fits == 0)) {
+      throw new EngineException(
+          EngineException.Kind.INVALID,
+          "kvCacheBytes: %d (expected: >= %d, one session of %d tokens; or a contextLength of at most %d)"
+              .formatted(kv, fits == 0 ? blockBytes : oneSession, contextLength, fits));
+    }
+    int context = kv < oneSession ? Math.min(contextLength, fits) : contextLength;
+    int blocks = (int) Math.min(Integer.MAX_VALUE, kv / blockBytes);
+    long taken = blocks * blockBytes;
+    long swap = options.swapBytes();
+    if (swap == EngineOptions.AUTO) {
+      swap = Math.min(taken, Math.max(0, room - taken) / 100 * SWAP_SHARE_PERCENT);
+    }
+    return new MemoryPlan(weights, activations, taken, blocks, context, logitRows, swap, available);
+  }
+
+  private static int tokens(long bytes, long blockBytes, EngineOptions options) {
+    return (int) Math.min(Integer.MAX_VALUE, bytes / blockBytes * options.blockTokens());
+  }
+
+  /** Positions that every layer sees back; 0 = one or more see all. Never less than two. */
+  static int window(ModelConfig config) {
+    int largest = 2;
+    for (int window : config.windows()) {
+      if (window == 0) {
+        return 0;
+      }
+      largest = Math.max(largest, window);
+    }
+    return largest;
+  }
+
+  /** Blocks that a session of full length has places for. */
+  int sessionBlocks(int blockTokens) {
+    return Math.ceilDiv(contextLength, blockTokens);
   }
 
   static KvShape kvShape(Shard shard, EngineOptions options, int blocks, DType kvDtype) {
@@ -96,8 +142,8 @@ record MemoryPlan(
 
   @Override
   public String toString() {
-    return "weights %s, activations %s, KV %s in %d blocks, available before loading %s"
-        .formatted(size(weights), size(activations), size(kv), blocks, size(available));
+    return "weights %s, activations %s, KV %s in %d blocks, swap space up to %s, available before loading %s"
+        .formatted(size(weights), size(activations), size(kv), blocks, size(swap), size(available));
   }
 
   /** For people: three digits or so, in a unit that suits. */

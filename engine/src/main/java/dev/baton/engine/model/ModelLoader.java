@@ -160,7 +160,7 @@ public final class ModelLoader {
       Formats formats,
       TensorSource tensors) {
     MemoryPlan plan = MemoryPlan.make(config, options, contextLength, formats, available);
-    ModelInfo model = describe(config, fingerprint, contextLength, formats.kv());
+    ModelInfo model = describe(config, fingerprint, plan.contextLength(), formats.kv());
     LOG.info("device: {}", device.description());
     LOG.info(
         "model: {} ({}), {} layers, {} heads and {} KV heads of {}, context {}, weights {}, KV {},"
@@ -171,12 +171,19 @@ public final class ModelLoader {
         config.heads(),
         config.kvHeads(),
         config.headDim(),
-        contextLength,
+        plan.contextLength(),
         formats.weights(),
         formats.kv(),
         options.tensorParallel(),
         model.fingerprint());
     LOG.info("memory: {}", plan);
+    if (plan.contextLength() < contextLength) {
+      LOG.warn(
+          "context: cut to {} tokens, what the KV cache holds, of the model's {}; a larger"
+              + " kvCacheBytes holds more",
+          plan.contextLength(),
+          contextLength);
+    }
     return start(model, config, plan, new WeightLoader(device, tensors, config, formats));
   }
 
@@ -223,7 +230,7 @@ public final class ModelLoader {
         device.allocateStepBatch(
             options.stepTokens(),
             Math.min(options.stepTokens(), options.maxSessions()),
-            plan.sessionBlocks());
+            plan.sessionBlocks(options.blockTokens()));
     Tensor logits = device.allocate(DType.FLOAT32, plan.logitRows(), config.vocabularySize());
     ForwardPass[] passes = new ForwardPass[ops.size()];
     KvCache[] caches = new KvCache[ops.size()];
@@ -248,7 +255,15 @@ public final class ModelLoader {
                     logits);
           });
       return new RankedModelRunner(
-          model, device, ranks, shards, List.of(passes), List.of(caches), batch, logits);
+          model,
+          device,
+          ranks,
+          shards,
+          List.of(passes),
+          List.of(caches),
+          batch,
+          logits,
+          plan.swap());
     } catch (RuntimeException | Error e) {
       ranks.close();
       throw e;

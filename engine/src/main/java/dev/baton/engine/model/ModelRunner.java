@@ -19,6 +19,12 @@ public interface ModelRunner extends AutoCloseable {
 
   int blockTokens();
 
+  /** Positions that every layer sees back, counting the token's own; 0 = one or more see all. */
+  int window();
+
+  /** Bytes of host memory that copies of preempted sessions' KV may take. */
+  long swapBytes();
+
   /** The batch of the next step; filled and sealed by the caller before {@link #run}. */
   StepBatch batch();
 

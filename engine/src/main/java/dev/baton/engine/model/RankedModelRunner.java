@@ -8,6 +8,7 @@ import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
 import dev.baton.engine.ModelInfo;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.locks.ReadWriteLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
@@ -25,7 +26,13 @@ final class RankedModelRunner implements ModelRunner {
   private final List<KvCache> caches;
   private final StepBatch batch;
   private final Tensor logits;
+
+  /** The first so many rows of the logits; made once, for a step makes no objects. */
+  private final MemorySegment[] rows;
+
   private final Ranks.Task step;
+  private final int window;
+  private final long swapBytes;
 
   /** Shared: packing and unpacking; exclusive: closing. */
   private final ReadWriteLock memory = new ReentrantReadWriteLock();
@@ -36,6 +43,7 @@ final class RankedModelRunner implements ModelRunner {
    * @param passes by rank
    * @param caches by rank
    * @param logits {@code [logitRows, vocabulary]} float32
+   * @param swapBytes host memory for copies of KV
    */
   RankedModelRunner(
       ModelInfo model,
@@ -45,7 +53,8 @@ final class RankedModelRunner implements ModelRunner {
       List<ForwardPass> passes,
       List<KvCache> caches,
       StepBatch batch,
-      Tensor logits) {
+      Tensor logits,
+      long swapBytes) {
     this.model = model;
     this.device = device;
     this.ranks = ranks;
@@ -53,7 +62,12 @@ final class RankedModelRunner implements ModelRunner {
     this.caches = List.copyOf(caches);
     this.batch = batch;
     this.logits = logits;
+    this.rows = new MemorySegment[Math.toIntExact(logits.rows()) + 1];
+    long rowBytes = logits.columns() * DType.FLOAT32.bytes();
+    Arrays.setAll(rows, count -> logits.segment().asSlice(0, count * rowBytes));
     List<ForwardPass> program = List.copyOf(passes);
+    this.window = MemoryPlan.window(shards.getFirst().config());
+    this.swapBytes = swapBytes;
     this.step = rank -> program.get(rank).run();
   }
 
@@ -73,6 +87,16 @@ final class RankedModelRunner implements ModelRunner {
   }
 
   @Override
+  public int window() {
+    return window;
+  }
+
+  @Override
+  public long swapBytes() {
+    return swapBytes;
+  }
+
+  @Override
   public StepBatch batch() {
     return batch;
   }
@@ -88,9 +112,7 @@ final class RankedModelRunner implements ModelRunner {
               .formatted(batch.logitRows(), logits.rows()));
     }
     ranks.runAll(step);
-    return logits
-        .segment()
-        .asSlice(0, logits.columns() * batch.logitRows() * DType.FLOAT32.bytes());
+    return rows[batch.logitRows()];
   }
 
   @Override

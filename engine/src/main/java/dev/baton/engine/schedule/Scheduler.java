@@ -2,6 +2,7 @@ package dev.baton.engine.schedule;
 
 import dev.baton.engine.cache.BlockLedger;
 import dev.baton.engine.cache.BlockPool;
+import dev.baton.engine.cache.SwapSpace;
 import dev.baton.engine.schedule.Session.State;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -16,14 +17,19 @@ public final class Scheduler {
   /*
    * How a step is filled
    *
-   *   1. Every session that decodes gets one token: their readers are waiting for the next word.
-   *   2. Sessions in the middle of their prefill get the rest of the budget in order, at most one
-   *      chunk each.
-   *   3. While budget, slots and blocks are left, the head of the queue is admitted and gets its
-   *      first chunk.
+   *   1. A session at the head of the queue that outranks running ones takes their place.
+   *   2. Every session that decodes gets one token: their readers are waiting for the next word.
+   *   3. Sessions in the middle of their prefill get chunks of the rest in order. Beside decodes the
+   *      rest is what Pace allows, else the whole budget. While more than one prompt is there, one
+   *      takes half of it at most, so that a short prompt is not behind all of a long one.
+   *   4. While budget, slots and blocks are left, the head of the queue is admitted and gets its
+   *      first chunk. What is left in the end goes to the prefills again, in order.
    *
-   * Order is everywhere the same: larger priority first, then earlier arrival. A preempted session
-   * keeps its arrival, so it is back at the head of its priority.
+   * Order is everywhere the same and a session's place in it never changes: it is due at the step of
+   * its arrival, and AGING_STEPS * log2(1 + priority) steps earlier for its priority (later for a
+   * negative one); so within a priority first come is first served, a larger priority goes before
+   * what came not too long before it, and nobody is overtaken for ever. A preempted session keeps its
+   * place, so it is back at the head of its priority.
    *
    * Admission. A session gets blocks for all tokens it has and the next one at once, so that a
    * prefill never stops halfway for want of blocks. One block for each running session that may
@@ -32,38 +38,69 @@ public final class Scheduler {
    * reservation for a hand-off may not take the slot and the blocks that the head is waiting for.
    *
    * Preemption. When a decoding session needs a block and there is none, the last session in order
-   * gives all its blocks back and later computes its KV again (its full blocks often still are in
-   * the prefix cache); at worst that is the session itself. Prefill-only sessions are not
-   * preempted: their blocks are being read by a hand-off, and they do not grow.
+   * gives all its blocks back; at worst that is the session itself. When the head of the queue, or a
+   * reservation, finds no slot or blocks, running sessions of lower priority and later in order do,
+   * the last first, if together they make room. Prefill-only sessions are not preempted: their
+   * blocks are being read by a hand-off, and they do not grow. What a preempted session has computed
+   * is copied to the swap space when that costs less than to compute it again (Pace) and pages are
+   * left; else it is computed again, as far as it is no longer in the prefix cache.
    *
-   * Why nothing starves. The first session in order is never preempted by another; it ends, for its
-   * tokens are bounded and it was refused at the door unless all of them fit the pool; then another
-   * is the first. There are never more running sessions than tokens in a step, so every decoding
-   * session runs in every step, and a prefilling one finds at least one token left. Blocks that do
-   * not come back by themselves (held after a prefill, or reserved) come back by release, which
-   * their owner owes.
+   * Why nothing starves. The order is total and fixed. The first session in it is never preempted by
+   * another; it runs as soon as what does not come back by itself (blocks held after a prefill, or
+   * reserved) comes back by release, which its owner owes. Its tokens are bounded and it was refused
+   * at the door unless all of them fit the pool, so it ends; then another is the first. Before a
+   * session of priority p come only those that arrive until AGING_STEPS * (log2(1 + P) - log2(1 + p))
+   * steps after it, P being the largest priority in use: finitely many.
+   *
+   * Why sessions do not preempt each other in turns. A session is only ever preempted for one before
+   * it in order, so no two do it to each other. And one that was preempted is back only when all that
+   * it needs is available and one block more for each that grows: at least so many blocks must be
+   * filled, of blockTokens tokens each, before a shortage can hit it again.
+   *
+   * There are never more running sessions than tokens in a step, so every decoding session runs in
+   * every step, and a prefilling one finds at least one token left.
    */
 
+  /**
+   * So many steps a session of priority 1 goes before one of priority 0; of priority 3 twice as
+   * many. A few minutes at ten steps a second: priorities are to matter as long as people wait.
+   */
+  static final int AGING_STEPS = 1024;
+
   private final BlockPool pool;
+  private final SwapSpace swap;
+  private final Pace pace;
   private final int stepTokens;
   private final int prefillChunk;
   private final int slots;
   private final TreeSet<Session> waiting = new TreeSet<>(Session::compare);
   private final List<Session> running = new ArrayList<>();
   private final StepPlan plan = new StepPlan();
+  private long step;
   private int reservedSessions;
   private int growing;
   private long waitingTokens;
   private long preemptions;
+  private long swaps;
   private long cachedTokens;
 
   /**
+   * @param swap of the same sessions; the caller's
    * @param stepTokens most tokens of a step
-   * @param prefillChunk most tokens of one session in a step
+   * @param prefillChunk most tokens of one session in a step; 0 = as many as there are, shared
+   *     between prompts
    * @param maxSessions most sessions running at a time
    */
-  public Scheduler(BlockPool pool, int stepTokens, int prefillChunk, int maxSessions) {
+  public Scheduler(
+      BlockPool pool,
+      SwapSpace swap,
+      Pace pace,
+      int stepTokens,
+      int prefillChunk,
+      int maxSessions) {
     this.pool = pool;
+    this.swap = swap;
+    this.pace = pace;
     this.stepTokens = stepTokens;
     this.prefillChunk = prefillChunk;
     this.slots = Math.min(maxSessions, stepTokens);
@@ -77,9 +114,8 @@ public final class Scheduler {
   /** Puts a new session into the queue. */
   public void enqueue(Session session) {
     require(session, State.NEW);
-    session.setState(State.WAITING);
-    waiting.add(session);
-    waitingTokens += session.length();
+    place(session);
+    addWaiting(session);
   }
 
   /**
@@ -89,17 +125,22 @@ public final class Scheduler {
    */
   public boolean reserve(Session session) {
     require(session, State.NEW);
+    place(session);
     // What the queue's head is waiting for is not to be had past it.
     int slotsOwed = waiting.isEmpty() ? 0 : 1;
     int blocksOwed = waiting.isEmpty() ? 0 : pool.blocksFor(waiting.first().positionsToAdmit());
-    int spare = growing + reservedSessions + blocksOwed;
-    if (running.size() + reservedSessions + slotsOwed >= slots
-        || !fill(session, spare, BlockLedger.State.RESERVED)) {
+    int spare = reservedSessions + blocksOwed;
+    if (!reserve(session, slotsOwed, spare)
+        && !(makeRoom(session, slotsOwed, spare) && reserve(session, slotsOwed, spare))) {
       return false;
     }
     session.setState(State.RESERVED);
     reservedSessions++;
     return true;
+  }
+
+  private boolean reserve(Session session, int slotsOwed, int spare) {
+    return hasSlot(slotsOwed) && fill(session, growing + spare, BlockLedger.State.RESERVED);
   }
 
   /** The KV of a reserved session's context has arrived: it runs from now on. */
@@ -134,12 +175,22 @@ public final class Scheduler {
   /** Plans the next step. The plan is valid until the next call. */
   public StepPlan schedule() {
     plan.clear();
+    admitUrgent();
     boolean preempted = planDecodes();
-    planPrefills();
+    int budget = stepTokens;
+    if (plan.totalTokens() > 0) {
+      budget = Math.min(budget - plan.totalTokens(), pace.chunkBesideDecodes());
+    }
+    int cap = prefillChunk > 0 ? prefillChunk : several() ? Math.ceilDiv(budget, 2) : budget;
+    planPrefills(budget, cap);
     // After a preemption the queue's head would take the very blocks that were short.
     if (!preempted || plan.size() == 0) {
-      admit();
+      admit(budget, cap);
     }
+    if (prefillChunk == 0) {
+      shareRest(budget);
+    }
+    step += plan.size() == 0 ? 0 : 1;
     return plan;
   }
 
@@ -153,6 +204,11 @@ public final class Scheduler {
 
   public long preemptions() {
     return preemptions;
+  }
+
+  /** Preemptions whose KV was copied to the swap space. */
+  public long swaps() {
+    return swaps;
   }
 
   /** Tokens that sessions found in the prefix cache when they were first given blocks. */
@@ -175,13 +231,26 @@ public final class Scheduler {
   /** Checks queue and run list against the sessions' states; throws IllegalStateException. */
   public void checkIntegrity() {
     long tokens = 0;
+    int kept = 0;
     for (Session session : waiting) {
       require(session, State.WAITING);
-      tokens += session.length();
+      tokens += session.length() - session.computed();
+      kept += session.computed() > 0 ? 1 : 0;
+      if (swap.tokens(session.id()) != session.computed()) {
+        throw new IllegalStateException(
+            "scheduler: %s has %d tokens in swap space (expected: those computed)"
+                .formatted(session, swap.tokens(session.id())));
+      }
       if (session.table().count() != 0) {
         throw new IllegalStateException(
             "scheduler: %s holds blocks (expected: none)".formatted(session));
       }
+    }
+    swap.checkIntegrity();
+    if (swap.sessions() != kept) {
+      throw new IllegalStateException(
+          "scheduler: %d sessions in swap space (expected: the %d that wait for their KV)"
+              .formatted(swap.sessions(), kept));
     }
     int grow = 0;
     for (Session session : running) {
@@ -204,7 +273,8 @@ public final class Scheduler {
         next++;
         continue;
       }
-      while (session.state() == State.RUNNING && !pool.extend(session.table(), session.length())) {
+      while (session.state() == State.RUNNING
+          && !pool.extend(session.table(), session.computed(), session.length())) {
         preempt(lastThatGrows());
         preempted = true;
       }
@@ -217,49 +287,165 @@ public final class Scheduler {
     return preempted;
   }
 
-  private void planPrefills() {
-    for (int i = 0; i < running.size() && plan.totalTokens() < stepTokens; i++) {
+  private void planPrefills(int budget, int cap) {
+    for (int i = 0; i < running.size() && plan.prefillTokens() < budget; i++) {
       if (running.get(i).isPrefilling()) {
-        planChunk(running.get(i));
+        planChunk(running.get(i), budget, cap);
       }
     }
   }
 
-  private void admit() {
-    while (plan.totalTokens() < stepTokens
-        && running.size() + reservedSessions < slots
+  /** More than one prompt wants a part of the step. */
+  private boolean several() {
+    int prompts = waiting.size();
+    for (int i = 0; i < running.size() && prompts < 2; i++) {
+      prompts += running.get(i).isPrefilling() ? 1 : 0;
+    }
+    return prompts > 1;
+  }
+
+  private void admit(int budget, int cap) {
+    while (plan.prefillTokens() < budget
+        && plan.totalTokens() < stepTokens
+        && hasSlot(0)
         && !waiting.isEmpty()) {
       Session head = waiting.first();
-      if (!fill(head, growing, BlockLedger.State.OWNED)) {
+      if (!admit(head)) {
         return;
       }
-      removeWaiting(head);
-      addRunning(head);
-      planChunk(head);
+      planChunk(head, budget, cap);
     }
   }
 
+  /** The head of the queue runs at once when sessions of lower priority can make room for it. */
+  private void admitUrgent() {
+    while (!waiting.isEmpty() && outranksSome(waiting.first())) {
+      Session head = waiting.first();
+      boolean admitted = hasSlot(0) && admit(head);
+      if (!admitted && !(makeRoom(head, 0, 0) && admit(head))) {
+        return;
+      }
+    }
+  }
+
+  private boolean outranksSome(Session head) {
+    for (int i = running.size() - 1; i >= 0; i--) {
+      if (Session.compare(running.get(i), head) < 0) {
+        return false;
+      }
+      if (yieldsTo(running.get(i), head)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private boolean admit(Session session) {
+    if (!fill(session, growing, BlockLedger.State.OWNED)) {
+      return false;
+    }
+    addRunning(session);
+    return true;
+  }
+
+  /**
+   * Preempts sessions of lower priority, if that gives the session a slot and blocks.
+   *
+   * @param spare blocks that must be left, beside one for each session that grows
+   * @return whether there is room now; if not, nothing has changed
+   */
+  private boolean makeRoom(Session session, int slotsOwed, int spare) {
+    int slotsShort = running.size() + reservedSessions + slotsOwed + 1 - slots;
+    int need = pool.blocksFor(session.positionsToAdmit()) + growing + spare;
+    int room = pool.available();
+    int victims = 0;
+    int next = running.size();
+    while ((room < need || victims < slotsShort)
+        && --next >= 0
+        && Session.compare(session, running.get(next)) < 0) {
+      if (yieldsTo(running.get(next), session)) {
+        room += pool.freedBy(running.get(next).table());
+        // It is itself no longer one of those that grow.
+        need--;
+        victims++;
+      }
+    }
+    if (room < need || victims < slotsShort) {
+      return false;
+    }
+    for (int last = running.size() - 1; victims > 0; last--) {
+      if (yieldsTo(running.get(last), session)) {
+        preempt(running.get(last));
+        victims--;
+      }
+    }
+    return true;
+  }
+
+  private static boolean yieldsTo(Session session, Session other) {
+    return session.grows()
+        && session.hasLowerPriorityThan(other)
+        && Session.compare(other, session) < 0;
+  }
+
+  private boolean hasSlot(int owed) {
+    return running.size() + reservedSessions + owed < slots;
+  }
+
+  /** Gives a session blocks, and into them what the prefix cache and the swap space have. */
   private boolean fill(Session session, int spare, BlockLedger.State as) {
-    boolean filled =
+    boolean reserved = as == BlockLedger.State.RESERVED;
+    int swapped = session.computed();
+    int present =
         pool.fill(
             session.table(),
             session.tokens(),
             session.length(),
             session.positionsToAdmit(),
+            reserved ? session.length() : swapped,
             spare,
             as);
-    if (filled) {
-      int cached = session.table().shared() * pool.blockTokens();
-      if (session.restart(cached)) {
-        cachedTokens += cached;
-      }
+    if (present < 0) {
+      return false;
     }
-    return filled;
+    if (session.state() == State.WAITING) {
+      removeWaiting(session);
+    }
+    if (swapped > 0) {
+      swap.bring(session.table());
+    }
+    int unread = reserved ? session.table().first() : 0;
+    int cached = (session.table().shared() - unread) * pool.blockTokens();
+    if (session.restart(cached, Math.max(present, swapped))) {
+      cachedTokens += cached;
+    }
+    return true;
   }
 
-  private void planChunk(Session session) {
-    int left = session.length() - session.computed();
-    plan.add(session, Math.min(left, Math.min(prefillChunk, stepTokens - plan.totalTokens())));
+  private void planChunk(Session session, int budget, int cap) {
+    int count = Math.min(chunk(session, 0, budget), cap);
+    if (count > 0) {
+      plan.add(session, count);
+    }
+  }
+
+  /** Gives what is left of the budget to those that prefill, in order. */
+  private void shareRest(int budget) {
+    for (int i = 0; i < plan.size() && plan.prefillTokens() < budget; i++) {
+      if (plan.session(i).isPrefilling()) {
+        plan.grow(i, chunk(plan.session(i), plan.tokens(i), budget));
+      }
+    }
+  }
+
+  /** Tokens that the session can compute in this step after {@code planned} ones. */
+  private int chunk(Session session, int planned, int budget) {
+    // Claims nothing that the session does not have already, but for a window that moves on.
+    pool.extend(session.table(), session.computed(), session.positionsToAdmit());
+    int covered = session.table().count() * pool.blockTokens() - session.computed();
+    int left = Math.min(session.length() - session.computed(), covered) - planned;
+    int unused = Math.min(stepTokens - plan.totalTokens(), budget - plan.prefillTokens());
+    return Math.min(left, unused);
   }
 
   private Session lastThatGrows() {
@@ -274,17 +460,32 @@ public final class Scheduler {
 
   private void preempt(Session session) {
     removeRunning(session);
+    int computed = session.computed();
+    boolean kept =
+        pace.copyIsCheaper(swap.bytesFor(session.table(), computed), computed)
+            && swap.keep(session.table(), computed);
     pool.release(session.table());
-    session.reset();
-    session.setState(State.WAITING);
-    waiting.add(session);
-    waitingTokens += session.length();
+    if (kept) {
+      swaps++;
+    } else {
+      session.reset();
+    }
+    addWaiting(session);
     preemptions++;
+  }
+
+  private void place(Session session) {
+    int priority = session.generation().priority();
+    double level = Math.signum(priority) * Math.log(1.0 + Math.abs((long) priority)) / Math.log(2);
+    session.setDue(step - Math.round(AGING_STEPS * level));
   }
 
   private void leave(Session session) {
     switch (session.state()) {
-      case WAITING -> removeWaiting(session);
+      case WAITING -> {
+        removeWaiting(session);
+        swap.forget(session.id());
+      }
       case RUNNING -> removeRunning(session);
       case RESERVED -> reservedSessions--;
       case HELD, NEW -> {}
@@ -306,9 +507,15 @@ public final class Scheduler {
     growing -= session.grows() ? 1 : 0;
   }
 
+  private void addWaiting(Session session) {
+    session.setState(State.WAITING);
+    waiting.add(session);
+    waitingTokens += session.length() - session.computed();
+  }
+
   private void removeWaiting(Session session) {
     waiting.remove(session);
-    waitingTokens -= session.length();
+    waitingTokens -= session.length() - session.computed();
   }
 
   private static void require(Session session, State expected) {

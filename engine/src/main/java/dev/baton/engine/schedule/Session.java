@@ -45,6 +45,7 @@ public final class Session {
   private final long arrival;
 
   private State state = State.NEW;
+  private long due;
   private int[] tokens;
   private int length;
   private int computed;
@@ -181,14 +182,20 @@ public final class Session {
     state = value;
   }
 
+  /** Sets the session's place in the order; smaller is earlier. */
+  void setDue(long value) {
+    due = value;
+  }
+
   /**
-   * Starts, or starts again, from what the prefix cache had.
+   * Starts, or starts again.
    *
+   * @param cached leading tokens that the prefix cache had
+   * @param present leading tokens whose KV is there now, those included
    * @return whether it is the first start
    */
-  boolean restart(int cached) {
-    computed = cached;
-    prefillEnd = length;
+  boolean restart(int cached, int present) {
+    computed = present;
     boolean first = cachedTokens < 0;
     if (first) {
       cachedTokens = cached;
@@ -202,10 +209,17 @@ public final class Session {
     prefillEnd = length;
   }
 
-  /** Larger priority first, then earlier arrival. */
+  /** The order of sessions: due first, then larger priority, then earlier arrival. */
   static int compare(Session a, Session b) {
+    if (a.due != b.due) {
+      return Long.compare(a.due, b.due);
+    }
     int byPriority = Integer.compare(b.generation.priority(), a.generation.priority());
     return byPriority != 0 ? byPriority : Long.compare(a.arrival, b.arrival);
+  }
+
+  boolean hasLowerPriorityThan(Session other) {
+    return generation.priority() < other.generation.priority();
   }
 
   @Override

@@ -11,8 +11,10 @@ public final class StepPlan {
 
   private Session[] sessions = new Session[16];
   private int[] tokens = new int[16];
+  private int[] rows = new int[16];
   private int size;
   private int total;
+  private int prefill;
 
   public int size() {
     return size;
@@ -21,6 +23,16 @@ public final class StepPlan {
   /** Tokens of all sessions. */
   public int totalTokens() {
     return total;
+  }
+
+  /** Those of them that prefill. */
+  public int prefillTokens() {
+    return prefill;
+  }
+
+  /** Sessions that decode. */
+  public int decodes() {
+    return total - prefill;
   }
 
   public Session session(int index) {
@@ -32,13 +44,20 @@ public final class StepPlan {
     return tokens[index];
   }
 
+  /** The row of logits of the session at {@code index}; -1 = none yet. After {@link #writeTo}. */
+  public int row(int index) {
+    return rows[index];
+  }
+
   /** Fills and seals a batch: the sessions in order, logits for each session's last known token. */
   public void writeTo(StepBatch batch) {
     batch.begin();
+    int row = 0;
     for (int i = 0; i < size; i++) {
       Session session = sessions[i];
       batch.addSequence(session.table().blocks(), session.table().count());
       int from = session.computed();
+      rows[i] = from + tokens[i] == session.length() ? row++ : -1;
       for (int position = from; position < from + tokens[i]; position++) {
         batch.addToken(session.token(position), position, position == session.length() - 1);
       }
@@ -50,15 +69,24 @@ public final class StepPlan {
     Arrays.fill(sessions, 0, size, null);
     size = 0;
     total = 0;
+    prefill = 0;
   }
 
   void add(Session session, int count) {
     if (size == sessions.length) {
       sessions = Arrays.copyOf(sessions, 2 * size);
       tokens = Arrays.copyOf(tokens, 2 * size);
+      rows = Arrays.copyOf(rows, 2 * size);
     }
     sessions[size] = session;
-    tokens[size++] = count;
-    total += count;
+    tokens[size++] = 0;
+    grow(size - 1, count);
+  }
+
+  /** Gives the session at {@code index} more tokens. */
+  void grow(int index, int more) {
+    tokens[index] += more;
+    total += more;
+    prefill += sessions[index].isPrefilling() ? more : 0;
   }
 }

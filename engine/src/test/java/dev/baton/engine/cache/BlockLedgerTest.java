@@ -40,7 +40,7 @@ class BlockLedgerTest {
   void aSharedBlockIsCountedOnceAndStaysUntilItsLastHolderGoes() {
     int block = own(ANNA);
     ledger.share(block, BERT);
-    assertThat(ledger.snapshot()).isEqualTo(new LedgerSnapshot(1, 0, 0, 0, 3, 4));
+    assertThat(ledger.snapshot()).isEqualTo(new LedgerSnapshot(1, 0, 0, 0, 3, 4, 0));
 
     assertThat(ledger.release(block, ANNA, true)).isFalse();
     assertThat(ledger.state(block)).isEqualTo(State.OWNED);
@@ -74,7 +74,7 @@ class BlockLedgerTest {
   @Test
   void aReservationIsSettledOnceAndThenOwned() {
     int block = ledger.claim(ANNA, State.RESERVED, Reason.HANDOFF);
-    assertThat(ledger.snapshot()).isEqualTo(new LedgerSnapshot(0, 1, 0, 0, 3, 4));
+    assertThat(ledger.snapshot()).isEqualTo(new LedgerSnapshot(0, 1, 0, 0, 3, 4, 0));
     assertThatThrownBy(() -> ledger.settle(block, BERT)).isInstanceOf(IllegalStateException.class);
     assertThatThrownBy(() -> ledger.share(block, BERT)).isInstanceOf(IllegalStateException.class);
     assertThatThrownBy(() -> ledger.release(block, ANNA, true))
@@ -99,7 +99,7 @@ class BlockLedgerTest {
 
     ledger.quarantine(block, ANNA);
 
-    assertThat(ledger.snapshot()).isEqualTo(new LedgerSnapshot(0, 0, 0, 1, 3, 4));
+    assertThat(ledger.snapshot()).isEqualTo(new LedgerSnapshot(0, 0, 0, 1, 3, 4, 0));
     assertThat(ledger.snapshot().closed()).isFalse();
     assertThatThrownBy(() -> ledger.release(block, ANNA, false))
         .isInstanceOf(IllegalStateException.class);

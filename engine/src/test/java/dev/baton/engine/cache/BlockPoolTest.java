@@ -17,7 +17,7 @@ class BlockPoolTest {
   private static final int BLOCK = 16;
   private static final String MODEL = "model";
 
-  private final BlockPool pool = new BlockPool(6, BLOCK, MODEL);
+  private final BlockPool pool = new BlockPool(6, MODEL, Window.none(BLOCK));
   private final List<BlockTable> tables = new ArrayList<>();
   private int names;
 
@@ -105,7 +105,8 @@ class BlockPoolTest {
 
     // Two blocks are cached, none is free: the hits cannot also serve as room.
     BlockTable refused = pool.open(new SessionId("refused", 1), "");
-    assertThat(pool.fill(refused, tokens, 2 * BLOCK + 1, 2 * BLOCK + 1, 0, State.OWNED)).isFalse();
+    assertThat(pool.fill(refused, tokens, 2 * BLOCK + 1, 2 * BLOCK + 1, 0, 0, State.OWNED))
+        .isNegative();
 
     assertThat(refused.count()).isZero();
     assertThat(pool.snapshot().cached()).isEqualTo(2);
@@ -138,7 +139,8 @@ class BlockPoolTest {
 
     BlockTable table = pool.open(new SessionId("importer", 1), "");
     tables.add(table);
-    assertThat(pool.fill(table, tokens, 3 * BLOCK, 3 * BLOCK, 0, State.RESERVED)).isTrue();
+    assertThat(pool.fill(table, tokens, 3 * BLOCK, 3 * BLOCK, 3 * BLOCK, 0, State.RESERVED))
+        .isEqualTo(BLOCK);
 
     assertThat(pool.snapshot().reserved()).isEqualTo(2);
     assertThat(pool.snapshot().owned()).isEqualTo(1);
@@ -185,7 +187,8 @@ class BlockPoolTest {
   private BlockTable fill(int[] tokens, int positions, String salt, boolean expected) {
     BlockTable table = pool.open(new SessionId("s" + names++, 1), salt);
     boolean filled =
-        pool.fill(table, tokens, Math.min(tokens.length, positions), positions, 0, State.OWNED);
+        pool.fill(table, tokens, Math.min(tokens.length, positions), positions, 0, 0, State.OWNED)
+            >= 0;
     assertThat(filled).isEqualTo(expected);
     tables.add(table);
     return table;
@@ -193,7 +196,7 @@ class BlockPoolTest {
 
   private boolean tryFill(int[] tokens, int positions, int spare) {
     BlockTable table = pool.open(new SessionId("s" + names++, 1), "");
-    boolean filled = pool.fill(table, tokens, tokens.length, positions, spare, State.OWNED);
+    boolean filled = pool.fill(table, tokens, tokens.length, positions, 0, spare, State.OWNED) >= 0;
     tables.add(table);
     return filled;
   }

@@ -29,6 +29,8 @@ public final class FakeModelRunner implements ModelRunner {
 
   private final ModelInfo model;
   private final int blockTokens;
+  private final int window;
+  private final long swapBytes;
   private final int[] kvTokens;
   private final int[] kvPositions;
   private final FakeStepBatch batch;
@@ -52,6 +54,15 @@ public final class FakeModelRunner implements ModelRunner {
   }
 
   public FakeModelRunner(int blocks, EngineOptions options, int contextLength) {
+    this(blocks, options, contextLength, 0);
+  }
+
+  /**
+   * @param window tokens that its logits depend on; 0 = all
+   */
+  public FakeModelRunner(int blocks, EngineOptions options, int contextLength, int window) {
+    this.window = window;
+    this.swapBytes = Math.max(0, options.swapBytes());
     this.blockTokens = options.blockTokens();
     this.kvTokens = new int[blocks * blockTokens];
     this.kvPositions = new int[blocks * blockTokens];
@@ -77,13 +88,18 @@ public final class FakeModelRunner implements ModelRunner {
    * The tokens that a plain run, one token after the other, generates; stops as the engine must.
    */
   public static List<Integer> plainRun(Generation generation, int contextLength) {
+    return plainRun(generation, contextLength, 0);
+  }
+
+  /** As above, of a model that looks back over a window. */
+  public static List<Integer> plainRun(Generation generation, int contextLength, int window) {
     int[] tokens = Arrays.copyOf(generation.prompt(), contextLength);
     int length = generation.prompt().length;
     List<Integer> generated = new ArrayList<>();
     Sampler sampler = new Sampler(VOCABULARY);
     while (true) {
       long hash = 0;
-      for (int i = 0; i < length; i++) {
+      for (int i = window == 0 ? 0 : Math.max(0, length - window); i < length; i++) {
         hash = mix(hash, tokens[i]);
       }
       sampler.load(MemorySegment.ofArray(logits(hash)), 0);
@@ -114,6 +130,16 @@ public final class FakeModelRunner implements ModelRunner {
   @Override
   public int blockTokens() {
     return blockTokens;
+  }
+
+  @Override
+  public int window() {
+    return window;
+  }
+
+  @Override
+  public long swapBytes() {
+    return swapBytes;
   }
 
   @Override
@@ -189,7 +215,8 @@ public final class FakeModelRunner implements ModelRunner {
 
   private long hash(int[] table, int lastPosition) {
     long hash = 0;
-    for (int position = 0; position <= lastPosition; position++) {
+    int first = window == 0 ? 0 : Math.max(0, lastPosition + 1 - window);
+    for (int position = first; position <= lastPosition; position++) {
       int slot = slot(table, position);
       if (kvPositions[slot] != position) {
         throw new IllegalStateException(

@@ -49,7 +49,8 @@ class MemoryPlanTest {
     MemoryPlan ample = plan(options, 100 * GIB);
     assertThat(ample.kv()).isEqualTo(4 * 8192 * TOKEN);
     assertThat(ample.blocks()).isEqualTo(4 * 256);
-    assertThat(ample.sessionBlocks()).isEqualTo(256);
+    assertThat(ample.contextLength()).isEqualTo(8192);
+    assertThat(ample.sessionBlocks(32)).isEqualTo(256);
   }
 
   @Test
@@ -106,6 +107,61 @@ class MemoryPlanTest {
             e -> assertThat(e.kind()).isEqualTo(EngineException.Kind.INVALID))
         .hasMessageContaining("kvCacheBytes: 268402688 (expected: >= 268435456")
         .hasMessageContaining("8192 tokens");
+  }
+
+  @Test
+  void theModelsOwnContextIsCutToWhatFits() {
+    EngineOptions any = options.withContextLength(0);
+    MemoryPlan plan = MemoryPlan.make(config, any, 131072, Formats.of(DType.BFLOAT16), 8 * GIB);
+    long room = 8 * GIB - (256L << 20) - plan.weights() - plan.activations();
+    assertThat(plan.kv()).isBetween(room / 2 - (2 << 20), room / 2);
+    assertThat(plan.contextLength()).isEqualTo((int) (plan.kv() / TOKEN));
+    assertThat(plan.contextLength()).isLessThan(131072);
+    MemoryPlan given =
+        MemoryPlan.make(
+            config,
+            any.withKvCacheBytes(1000 * TOKEN),
+            131072,
+            Formats.of(DType.BFLOAT16),
+            100 * GIB);
+    assertThat(given.contextLength()).isEqualTo(1000 / 32 * 32);
+  }
+
+  @Test
+  void aContextThatWasAskedForIsRefusedWithTheLargestThatFits() {
+    assertThatThrownBy(() -> plan(options.withContextLength(131072), 6 * GIB))
+        .isInstanceOfSatisfying(
+            EngineException.class,
+            e -> assertThat(e.kind()).isEqualTo(EngineException.Kind.NO_CAPACITY))
+        .hasMessageContaining("131072 tokens needs KV of 4096.0 MiB")
+        .hasMessageMatching(".* [0-9]{5} tokens are the most that fit.*");
+    assertThatThrownBy(() -> plan(options.withKvCacheBytes(100 * TOKEN), 100 * GIB))
+        .isInstanceOf(EngineException.class)
+        .hasMessageContaining("a contextLength of at most 96");
+  }
+
+  @Test
+  void swapSpaceIsAShareOfTheRestAndNoLargerThanTheCache() {
+    assertThat(plan(options, 100 * GIB).swap()).isEqualTo(plan(options, 100 * GIB).kv());
+    assertThat(plan(options, 5 * GIB).swap()).isBetween(1L, GIB / 2);
+    assertThat(plan(options.withSwapBytes(12345), 100 * GIB).swap()).isEqualTo(12345);
+    assertThat(plan(options.withSwapBytes(0), 100 * GIB).swap()).isZero();
+  }
+
+  @Test
+  void aSessionOfAModelWithAWindowNeedsItsWindowOnly() throws IOException {
+    ModelConfig mistral =
+        ConfigReader.read(
+            new TinyModel()
+                .with("architectures", "[\"MistralForCausalLM\"]")
+                .with("sliding_window", 40)
+                .with("max_position_embeddings", 4096)
+                .write(directory.resolve("mistral")));
+    EngineOptions one = EngineOptions.of(directory).withMaxSessions(1).withStepTokens(64);
+    MemoryPlan plan = MemoryPlan.make(mistral, one, 4096, Formats.of(DType.FLOAT32), GIB);
+    assertThat(MemoryPlan.window(mistral)).isEqualTo(40);
+    assertThat(plan.contextLength()).isEqualTo(4096);
+    assertThat(plan.blocks()).isEqualTo((40 + 64 + 30) / 32 + 1);
   }
 
   @Test

@@ -10,8 +10,11 @@ import dev.baton.engine.Sampling;
 import dev.baton.engine.SessionId;
 import dev.baton.engine.SessionListener;
 import dev.baton.engine.cache.BlockPool;
+import dev.baton.engine.cache.SwapSpace;
+import dev.baton.engine.cache.Window;
 import dev.baton.engine.schedule.Session.Kind;
 import dev.baton.engine.schedule.Session.State;
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
@@ -22,8 +25,11 @@ class SchedulerTest {
   private static final int BLOCK = 16;
 
   private final List<Session> sessions = new ArrayList<>();
-  private BlockPool pool = new BlockPool(64, BLOCK, "model");
-  private Scheduler scheduler = new Scheduler(pool, 32, 20, 8);
+  private BlockPool pool = new BlockPool(64, "model", Window.none(BLOCK));
+  private final Pace pace = new Pace(0);
+  private int stepTokens = 32;
+  private SwapSpace swap = new SwapSpace(0, 1, BLOCK, new NoCopies());
+  private Scheduler scheduler = new Scheduler(pool, swap, pace, 32, 20, 8);
 
   @AfterEach
   void recount() {
@@ -73,7 +79,7 @@ class SchedulerTest {
 
   @Test
   void noMoreSessionsRunThanThereAreSlots() {
-    scheduler = new Scheduler(pool, 32, 20, 2);
+    scheduler = new Scheduler(pool, swap, pace, 32, 20, 2);
     Session a = enqueue("a", 3);
     enqueue("b", 3);
     enqueue("c", 3);
@@ -84,7 +90,7 @@ class SchedulerTest {
 
   @Test
   void neverMoreSessionsThanTokensOfAStepSoThatAPrefillAlwaysMovesOn() {
-    scheduler = new Scheduler(pool, 2, 20, 8);
+    scheduler = new Scheduler(pool, swap, pace, 2, 20, 8);
     enqueue("a", 1);
     enqueue("b", 1);
     enqueue("c", 1);
@@ -167,6 +173,128 @@ class SchedulerTest {
   }
 
   @Test
+  void aLargerPriorityTakesTheBlocksOfSmallerOnesAtOnce() {
+    poolOf(6);
+    Session low = enqueue("low", 30, -1, Kind.GENERATE, 20);
+    Session normal = enqueue("normal", 30);
+    step();
+    step();
+    Session urgent = enqueue("urgent", 25, 2, Kind.GENERATE, 10);
+    assertThat(step()).startsWith("normal 1", "urgent 20");
+    assertThat(low.state()).isEqualTo(State.WAITING);
+    assertThat(normal.state()).isEqualTo(State.RUNNING);
+    assertThat(urgent.state()).isEqualTo(State.RUNNING);
+  }
+
+  @Test
+  void aLargerPriorityTakesASlot() {
+    scheduler = new Scheduler(pool, swap, pace, 32, 20, 2);
+    enqueue("a", 3);
+    Session b = enqueue("b", 3);
+    step();
+    enqueue("equal", 3);
+    assertThat(step()).containsExactly("a 1", "b 1");
+    enqueue("urgent", 3, 1, Kind.GENERATE, 60);
+    assertThat(step()).containsExactly("a 1", "urgent 3");
+    assertThat(b.state()).isEqualTo(State.WAITING);
+  }
+
+  @Test
+  void nobodyIsPreemptedInVain() {
+    poolOf(6);
+    Session held = enqueue("held", 3 * BLOCK, 5, Kind.PREFILL, 1);
+    for (int i = 0; i < 3; i++) {
+      step();
+    }
+    scheduler.hold(held);
+    enqueue("low", 10, -1, Kind.GENERATE, 20);
+    step();
+    enqueue("urgent", 5 * BLOCK, 2, Kind.GENERATE, 5);
+    assertThat(step()).containsExactly("low 1");
+    assertThat(scheduler.preemptions()).isZero();
+  }
+
+  @Test
+  void aReservationOfLargerPriorityIsGivenRoom() {
+    poolOf(4);
+    Session low = enqueue("low", 2 * BLOCK, -1, Kind.GENERATE, 20);
+    step();
+    Session importer = session("importer", 3 * BLOCK, 0, Kind.HANDOFF, 5);
+    assertThat(scheduler.reserve(importer)).isTrue();
+    assertThat(low.state()).isEqualTo(State.WAITING);
+  }
+
+  @Test
+  void aSmallPriorityIsServedThoughLargeOnesNeverStopComing() {
+    scheduler = new Scheduler(pool, swap, pace, 32, 20, 1);
+    Session low = enqueue("low", 3, 0, Kind.GENERATE, 5);
+    int steps = 0;
+    for (; low.state() != State.ENDED && steps < 3 * Scheduler.AGING_STEPS; steps++) {
+      while (scheduler.waitingSessions() < 3) {
+        enqueue("urgent" + sessions.size(), 3, 1, Kind.GENERATE, 4);
+      }
+      step();
+    }
+    assertThat(steps).isBetween(Scheduler.AGING_STEPS / 2, Scheduler.AGING_STEPS + 40);
+  }
+
+  @Test
+  void aShortPromptIsNotBehindAllOfALongOne() {
+    scheduler = new Scheduler(pool, swap, pace, 32, 0, 8);
+    enqueue("long", 400);
+    assertThat(step()).containsExactly("long 32");
+    enqueue("short", 10);
+    assertThat(step()).containsExactly("long 22", "short 10");
+    assertThat(step()).containsExactly("short 1", "long 31");
+  }
+
+  @Test
+  void besideDecodesAChunkIsAsLongAsThePaceAllows() {
+    Pace slow = new Pace(1);
+    stepTokens = 64;
+    scheduler = new Scheduler(pool, swap, slow, stepTokens, 0, 8);
+    enqueue("talks", 10);
+    assertThat(step()).containsExactly("talks 10");
+    slow.ran(0, 64, 64_000_000);
+    enqueue("long", 200);
+    assertThat(step()).containsExactly("talks 1", "long " + Pace.LEAST_CHUNK);
+  }
+
+  @Test
+  void whatWasCopiedAwayGoesOnWhereItWas() {
+    poolOf(5);
+    swap = new SwapSpace(100, 1, BLOCK, new NoCopies());
+    scheduler = new Scheduler(pool, swap, pace, 32, 20, 8);
+    Session first = enqueue("first", 15);
+    Session second = enqueue("second", 15);
+    Session third = enqueue("third", 1);
+    runUntilPreempted();
+    assertThat(third.state()).isEqualTo(State.WAITING);
+    assertThat(third.computed()).isEqualTo(third.length() - 1);
+    assertThat(swap.used()).isEqualTo(Math.ceilDiv(third.computed(), BLOCK));
+    assertThat(scheduler.swaps()).isEqualTo(1);
+
+    scheduler.end(first);
+    assertThat(step()).containsExactly("second 1", "third 1");
+    assertThat(swap.used()).isZero();
+    assertThat(second.state()).isEqualTo(State.RUNNING);
+  }
+
+  @Test
+  void whoLeavesWhileItsKvIsAwayLeavesNothingBehind() {
+    poolOf(5);
+    swap = new SwapSpace(100, 1, BLOCK, new NoCopies());
+    scheduler = new Scheduler(pool, swap, pace, 32, 20, 8);
+    enqueue("first", 15);
+    enqueue("second", 15);
+    Session third = enqueue("third", 1);
+    runUntilPreempted();
+    scheduler.end(third);
+    assertThat(swap.used()).isZero();
+    assertThat(scheduler.queuedTokens()).isZero();
+  }
+
+  @Test
   void everybodyComesToTheEndInAPoolThatHoldsHardlyMoreThanOne() {
     poolOf(5);
     List<Session> all = new ArrayList<>();
@@ -215,7 +343,7 @@ class SchedulerTest {
 
   @Test
   void aReservationTakesASlot() {
-    scheduler = new Scheduler(pool, 32, 20, 1);
+    scheduler = new Scheduler(pool, swap, pace, 32, 20, 1);
     Session importer = session("importer", 5, 0, Kind.HANDOFF, 5);
     assertThat(scheduler.reserve(importer)).isTrue();
     assertThat(scheduler.reserve(session("second", 5, 0, Kind.HANDOFF, 5))).isFalse();
@@ -252,8 +380,8 @@ class SchedulerTest {
   }
 
   private void poolOf(int blocks) {
-    pool = new BlockPool(blocks, BLOCK, "model");
-    scheduler = new Scheduler(pool, 32, 20, 8);
+    pool = new BlockPool(blocks, "model", Window.none(BLOCK));
+    scheduler = new Scheduler(pool, swap, pace, 32, 20, 8);
   }
 
   private Session enqueue(String name, int context) {
@@ -283,7 +411,7 @@ class SchedulerTest {
   /** Runs a step as the engine does; the plan as "name tokens". */
   private List<String> step() {
     StepPlan plan = scheduler.schedule();
-    assertThat(plan.totalTokens()).isLessThanOrEqualTo(32);
+    assertThat(plan.totalTokens()).isLessThanOrEqualTo(stepTokens);
     List<String> ran = new ArrayList<>();
     for (int i = 0; i < plan.size(); i++) {
       Session session = plan.session(i);
@@ -311,6 +439,15 @@ class SchedulerTest {
   private void checkIntegrity() {
     scheduler.checkIntegrity();
     pool.checkIntegrity(sessions.stream().map(Session::table).toList());
+  }
+
+  /** For tests that look at who runs, not at KV. */
+  private static final class NoCopies implements SwapSpace.Copier {
+    @Override
+    public void copyOut(int[] blocks, int from, int to, MemorySegment page) {}
+
+    @Override
+    public void copyIn(int[] blocks, int from, int to, MemorySegment page) {}
   }
 
   private static final class Deaf implements SessionListener {

@@ -287,10 +287,11 @@ public final class FakeEngine implements Engine {
         0,
         sessions.size(),
         0,
-        new LedgerSnapshot(capacity - free - reserved, reserved, 0, 0, free, capacity),
+        new LedgerSnapshot(capacity - free - reserved, reserved, 0, 0, free, capacity, 0),
         steps,
         0,
         generated,
+        0,
         0,
         0);
   }

@@ -1,0 +1,134 @@
+package dev.baton.engine.cache;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.baton.engine.SessionId;
+import dev.baton.engine.cache.BlockLedger.State;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** Blocks of a model whose layers all look back over a window of 40 positions. */
+class BlockPoolWindowTest {
+
+  private static final int BLOCK = 16;
+  private static final Window WINDOW = new Window(40, BLOCK, 24);
+
+  private final BlockPool pool = new BlockPool(12, "model", WINDOW);
+  private final List<BlockTable> tables = new ArrayList<>();
+
+  @AfterEach
+  void recount() {
+    pool.checkIntegrity(tables);
+    for (BlockTable table : tables) {
+      pool.release(table);
+    }
+    pool.checkIntegrity(tables);
+    assertThat(pool.snapshot().closed()).isTrue();
+  }
+
+  @Test
+  void aWindowAndAChunkFitItsBlocksHoweverTheyLie() {
+    for (int computed = 0; computed < 200; computed++) {
+      int end = (WINDOW.firstBlock(computed) + WINDOW.mostBlocks()) * BLOCK;
+      assertThat(end).isGreaterThanOrEqualTo(computed + 24);
+    }
+    assertThat(WINDOW.mostBlocks()).isEqualTo(5);
+    assertThat(pool.blocksFor(1000)).isEqualTo(5);
+  }
+
+  @Test
+  void aLongSessionHoldsItsWindowOnlyAndNeverLacksTheNextBlock() {
+    BlockTable table = fill(300, 0);
+    fill(300, 1);
+    assertThat(pool.available()).isEqualTo(2);
+    compute(table, 300, 0);
+    assertThat(table.count()).isEqualTo(19);
+    assertThat(table.first()).isEqualTo((299 - 40 + 1) / BLOCK);
+    assertThat(pool.snapshot().owned()).isLessThanOrEqualTo(10);
+  }
+
+  @Test
+  void aSharedBlockIsPaidByEachSoThatADropPaysForAClaim() {
+    BlockTable first = fill(300, 0);
+    compute(first, 80, 0);
+    BlockTable second = fill(300, 0);
+    assertThat(second.shared()).isGreaterThan(second.first());
+    // Each drops blocks that the other still holds, and yet gets its next ones.
+    compute(second, 300, 0);
+    compute(first, 300, 0);
+  }
+
+  @Test
+  void aPrefixIsOfUseAsSoonAsItsLastWindowIsThere() {
+    BlockTable table = fill(100, 0);
+    compute(table, 97, 0);
+    release(table);
+    // Others' blocks push out the oldest prefixes, those that were behind the window.
+    fill(80, 1);
+    release(fill(64, 2));
+    assertThat(pool.snapshot().cached()).isEqualTo(3);
+
+    BlockTable again = pool.open(new SessionId("again", 1), "");
+    tables.add(again);
+    int present = pool.fill(again, tokens(0), 100, 100, 0, 0, State.OWNED);
+
+    assertThat(present).isEqualTo(96);
+    assertThat(again.first()).isEqualTo((96 - 40 + 1) / BLOCK);
+    assertThat(again.shared()).isEqualTo(6);
+  }
+
+  @Test
+  void aHandOffBringsTheWindowAndTheBlockThatItFillsInPartIsNotForOthers() {
+    BlockTable table = pool.open(new SessionId("importer", 1), "");
+    tables.add(table);
+    int present = pool.fill(table, tokens(0), 100, 101, 100, 0, State.RESERVED);
+    assertThat(present).isEqualTo(61);
+    assertThat(table.first()).isEqualTo(3);
+    assertThat(pool.snapshot().reserved()).isEqualTo(4);
+    pool.settle(table);
+    pool.publish(table, tokens(0), 100);
+    release(table);
+    // Positions 48 to 60 of the block from 48 on never came.
+    assertThat(pool.snapshot().cached()).isEqualTo(2);
+  }
+
+  @Test
+  void anUntrustedSessionsDroppedBlocksAreNotFoundEither() {
+    BlockTable table = fill(200, 0);
+    compute(table, 200, 0);
+    tables.remove(table);
+    pool.releaseUntrusted(table);
+    assertThat(pool.snapshot().cached()).isZero();
+    assertThat(pool.snapshot().free()).isEqualTo(12);
+  }
+
+  private BlockTable fill(int length, int stem) {
+    BlockTable table = pool.open(new SessionId("s" + tables.size(), 1), "");
+    assertThat(pool.fill(table, tokens(stem), length, length, 0, 0, State.OWNED)).isNotNegative();
+    tables.add(table);
+    return table;
+  }
+
+  private void compute(BlockTable table, int to, int stem) {
+    for (int done = Math.min(to, table.shared() * BLOCK); done < to; ) {
+      assertThat(pool.extend(table, done, 300)).isTrue();
+      done = Math.min(to, done + 24);
+      assertThat(table.count() * BLOCK).isGreaterThanOrEqualTo(done);
+      pool.publish(table, tokens(stem), done);
+      pool.checkIntegrity(tables);
+    }
+    assertThat(pool.extend(table, to - 1, to)).isTrue();
+  }
+
+  private void release(BlockTable table) {
+    tables.remove(table);
+    pool.release(table);
+  }
+
+  private static int[] tokens(int stem) {
+    return IntStream.range(0, 300).map(i -> i + 1000 * stem).toArray();
+  }
+}

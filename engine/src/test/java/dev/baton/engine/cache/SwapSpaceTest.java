@@ -1,0 +1,150 @@
+package dev.baton.engine.cache;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.baton.engine.SessionId;
+import dev.baton.engine.cache.BlockLedger.State;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+class SwapSpaceTest {
+
+  private static final int BLOCK = 4;
+  private static final int BLOCKS = 16;
+  private static final long PAGE = BLOCK * (long) Integer.BYTES;
+
+  /** One number for each position of the pool. */
+  private final int[] kv = new int[BLOCKS * BLOCK];
+
+  private final BlockPool pool = new BlockPool(BLOCKS, "model", Window.none(BLOCK));
+  private final SwapSpace swap = new SwapSpace(5 * PAGE + 1, PAGE, BLOCK, new Numbers());
+
+  @AfterEach
+  void close() {
+    swap.checkIntegrity();
+    swap.close();
+  }
+
+  @Test
+  void whatWentComesBackIntoOtherBlocks() {
+    BlockTable table = filled("a", 11);
+    write(table, 11);
+    assertThat(swap.keep(table, 10)).isTrue();
+    assertThat(swap.used()).isEqualTo(3);
+    assertThat(swap.tokens(table.session())).isEqualTo(10);
+    pool.release(table);
+    filled("other", 5);
+    Arrays.fill(kv, -1);
+
+    fill(table, 11, 10);
+    swap.bring(table);
+
+    assertThat(read(table, 10)).containsExactly(IntStream.range(100, 110).toArray());
+    assertThat(kv[table.blocks()[2] * BLOCK + 2]).as("beyond what was kept").isEqualTo(-1);
+    assertThat(swap.used()).isZero();
+  }
+
+  @Test
+  void whatThePrefixCacheStillHasIsNotCopiedBack() {
+    BlockTable table = filled("a", 11);
+    write(table, 11);
+    pool.publish(table, tokens(), 8);
+    swap.keep(table, 10);
+    pool.release(table);
+    for (int position = 0; position < 8; position++) {
+      kv[position] = 500 + position;
+    }
+
+    fill(table, 11, 10);
+    swap.bring(table);
+
+    assertThat(table.shared()).isEqualTo(2);
+    assertThat(read(table, 10)).startsWith(500, 501).endsWith(108, 109);
+  }
+
+  @Test
+  void takesAllOfASessionOrNothing() {
+    assertThat(swap.capacity()).isEqualTo(5);
+    BlockTable first = filled("a", 12);
+    BlockTable second = filled("b", 12);
+    assertThat(swap.keep(first, 12)).isTrue();
+    assertThat(swap.keep(second, 12)).isFalse();
+    assertThat(swap.used()).isEqualTo(3);
+    assertThat(swap.keep(second, 8)).isTrue();
+    swap.forget(first.session());
+    assertThat(swap.used()).isEqualTo(2);
+    assertThat(swap.sessions()).isEqualTo(1);
+    swap.forget(first.session());
+    assertThat(swap.used()).isEqualTo(2);
+  }
+
+  @Test
+  void keepsASessionOnceAndBringsNobodyElse() {
+    BlockTable table = filled("a", 4);
+    swap.keep(table, 4);
+    assertThatThrownBy(() -> swap.keep(table, 4))
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessageContaining("a");
+    assertThatThrownBy(() -> swap.bring(filled("b", 4)))
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessageContaining("b");
+  }
+
+  @Test
+  void withoutMemoryNobodyIsKept() {
+    try (SwapSpace none = new SwapSpace(0, PAGE, BLOCK, new Numbers())) {
+      assertThat(none.keep(filled("a", 1), 1)).isFalse();
+      none.checkIntegrity();
+    }
+  }
+
+  private BlockTable filled(String name, int positions) {
+    BlockTable table = pool.open(new SessionId(name, 1), name);
+    fill(table, positions, 0);
+    return table;
+  }
+
+  private void fill(BlockTable table, int positions, int resume) {
+    assertThat(pool.fill(table, tokens(), positions, positions, resume, 0, State.OWNED))
+        .isNotNegative();
+  }
+
+  private static int[] tokens() {
+    return IntStream.range(0, 64).toArray();
+  }
+
+  private void write(BlockTable table, int count) {
+    for (int position = 0; position < count; position++) {
+      kv[slot(table.blocks(), position)] = 100 + position;
+    }
+  }
+
+  private int[] read(BlockTable table, int count) {
+    return IntStream.range(0, count).map(i -> kv[slot(table.blocks(), i)]).toArray();
+  }
+
+  private static int slot(int[] blocks, int position) {
+    return blocks[position / BLOCK] * BLOCK + position % BLOCK;
+  }
+
+  private final class Numbers implements SwapSpace.Copier {
+    @Override
+    public void copyOut(int[] blocks, int from, int to, MemorySegment page) {
+      for (int position = from; position < to; position++) {
+        page.setAtIndex(ValueLayout.JAVA_INT, position - from, kv[slot(blocks, position)]);
+      }
+    }
+
+    @Override
+    public void copyIn(int[] blocks, int from, int to, MemorySegment page) {
+      for (int position = from; position < to; position++) {
+        kv[slot(blocks, position)] = page.getAtIndex(ValueLayout.JAVA_INT, position - from);
+      }
+    }
+  }
+}

@@ -1,0 +1,154 @@
+package dev.baton.engine.schedule;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.baton.engine.EngineException;
+import dev.baton.engine.Generation;
+import dev.baton.engine.SampledToken;
+import dev.baton.engine.Sampling;
+import dev.baton.engine.SessionId;
+import dev.baton.engine.SessionListener;
+import dev.baton.engine.cache.BlockPool;
+import dev.baton.engine.cache.SwapSpace;
+import dev.baton.engine.cache.Window;
+import dev.baton.engine.schedule.Session.Kind;
+import dev.baton.engine.schedule.Session.State;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+
+/**
+ * Random queues on small pools, counted in steps: the first in order moves on in every step, so all
+ * of them end within the sum of their tokens; and sessions are not preempted in turns. Replays with
+ * -Dseed=.
+ */
+class SchedulerPropertyTest {
+
+  private static final int RUNS = 200;
+  private static final int BLOCK = 16;
+
+  @Test
+  void everyStepMovesTheFirstOnAndPreemptionsAreBounded() {
+    long first = Long.getLong("seed", System.nanoTime());
+    int runs = System.getProperty("seed") == null ? RUNS : 1;
+    long preemptions = 0;
+    for (int i = 0; i < runs; i++) {
+      try {
+        preemptions += new Queue(first + i).drain();
+      } catch (RuntimeException | AssertionError e) {
+        throw new AssertionError("replay with -Dseed=" + (first + i), e);
+      }
+    }
+    System.out.printf("seeds from %d: %d preemptions%n", first, preemptions);
+  }
+
+  private static final class Queue {
+    final Random random;
+    final BlockPool pool;
+    final SwapSpace swap;
+    final Scheduler scheduler;
+    final List<Session> all = new ArrayList<>();
+    final List<Session> living = new ArrayList<>();
+    int blocksOfGrowth;
+    int names;
+
+    Queue(long seed) {
+      random = new Random(seed);
+      int window = random.nextInt(3) == 0 ? 2 + random.nextInt(60) : 0;
+      int stepTokens = 1 + random.nextInt(60);
+      pool = new BlockPool(9 + random.nextInt(12), "model", new Window(window, BLOCK, stepTokens));
+      swap = new SwapSpace(random.nextInt(2) * random.nextInt(30), 1, BLOCK, new NoCopies());
+      scheduler =
+          new Scheduler(
+              pool,
+              swap,
+              new Pace(0),
+              stepTokens,
+              random.nextInt(2) * (1 + random.nextInt(30)),
+              1 + random.nextInt(8));
+    }
+
+    long drain() {
+      int toCome = 25;
+      int tokens = 0;
+      int steps = 0;
+      while (toCome > 0 || !living.isEmpty()) {
+        for (int i = random.nextInt(3); i > 0 && toCome > 0; i--, toCome--) {
+          tokens += arrive();
+        }
+        step();
+        steps++;
+        // What has come so far cannot have kept the engine busy for longer.
+        assertThat(steps).isLessThanOrEqualTo(tokens + 2 * 25);
+      }
+      assertThat(scheduler.preemptions())
+          .isLessThanOrEqualTo(blocksOfGrowth + (long) all.size() * all.size());
+      assertThat(pool.snapshot().closed()).isTrue();
+      assertThat(swap.used()).isZero();
+      swap.close();
+      return scheduler.preemptions();
+    }
+
+    private int arrive() {
+      int context = 1 + random.nextInt(70);
+      int most = 1 + random.nextInt(60);
+      SessionId id = new SessionId("s" + names++, 1);
+      int[] prompt = new int[context];
+      prompt[0] = random.nextInt(4);
+      Generation generation =
+          new Generation(id, prompt, new int[0], Sampling.greedy(most), "", random.nextInt(5) - 2);
+      Session session =
+          new Session(
+              generation, new Deaf(), Kind.GENERATE, context + most, pool.open(id, ""), names);
+      assertThat(scheduler.canEverFit(session)).isTrue();
+      scheduler.enqueue(session);
+      all.add(session);
+      living.add(session);
+      blocksOfGrowth += Math.ceilDiv(most, BLOCK) + 1;
+      return context + most;
+    }
+
+    private void step() {
+      living.sort(Session::compare);
+      Session first = living.isEmpty() ? null : living.getFirst();
+      int before = first == null ? 0 : first.computed();
+      StepPlan plan = scheduler.schedule();
+      for (int i = 0; i < plan.size(); i++) {
+        Session session = plan.session(i);
+        session.advance(plan.tokens(i));
+        pool.publish(session.table(), session.tokens(), session.computed());
+        if (session.computed() == session.length()) {
+          session.append(random.nextInt(3));
+          if (session.length() == session.tokenLimit()) {
+            scheduler.end(session);
+            living.remove(session);
+          }
+        }
+      }
+      if (first != null) {
+        assertThat(first.computed()).as("%s", first).isGreaterThan(before);
+      }
+      scheduler.checkIntegrity();
+      pool.checkIntegrity(all.stream().map(Session::table).toList());
+      assertThat(living).noneMatch(session -> session.state() == State.ENDED);
+    }
+  }
+
+  private static final class NoCopies implements SwapSpace.Copier {
+    @Override
+    public void copyOut(int[] blocks, int from, int to, MemorySegment page) {}
+
+    @Override
+    public void copyIn(int[] blocks, int from, int to, MemorySegment page) {}
+  }
+
+  private static final class Deaf implements SessionListener {
+    @Override
+    public void onToken(SampledToken token) {}
+
+    @Override
+    public void onFailed(EngineException cause) {}
+  }
+}
