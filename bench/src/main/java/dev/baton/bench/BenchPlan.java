@@ -1,13 +1,12 @@
 package dev.baton.bench;
 
-import dev.baton.engine.Precision;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What {@code baton bench engine} measures: every workload on every combination of dtype and
- * tensor-parallel degree.
+ * What {@code baton bench engine} measures: every workload with every format and tensor-parallel
+ * degree.
  *
  * @param shape one of {@link Shape#NAMED}, or a directory with config.json
  * @param prefill prompt lengths; may be empty
@@ -17,11 +16,13 @@ import org.jspecify.annotations.Nullable;
  * @param repeats rounds; each runs every workload once, and the peer
  * @param stepTokens 0 = the engine's default, or the largest batch
  * @param prefillChunk 0 = the engine's default
+ * @param busy processes that each keep a processor busy while everything is measured a second time;
+ *     0 = none, and no second time
  * @param peer shell command that prints another engine's rates; null = none
  */
 public record BenchPlan(
     String shape,
-    List<Precision> dtypes,
+    List<FormatChoice> formats,
     List<Integer> tensorParallel,
     List<Integer> prefill,
     int decode,
@@ -30,10 +31,11 @@ public record BenchPlan(
     int repeats,
     int stepTokens,
     int prefillChunk,
+    int busy,
     @Nullable String peer) {
 
   public BenchPlan {
-    dtypes = List.copyOf(dtypes);
+    formats = List.copyOf(formats);
     tensorParallel = List.copyOf(tensorParallel);
     prefill = List.copyOf(prefill);
     depths = List.copyOf(depths);
@@ -42,18 +44,19 @@ public record BenchPlan(
     require("decode", decode, 0);
     require("stepTokens", stepTokens, 0);
     require("prefillChunk", prefillChunk, 0);
-    if (dtypes.isEmpty() || tensorParallel.isEmpty()) {
-      throw new IllegalArgumentException("plan: no dtype or no TP (expected: at least one)");
+    require("busy", busy, 0);
+    if (formats.isEmpty() || tensorParallel.isEmpty()) {
+      throw new IllegalArgumentException("plan: no format or no TP (expected: at least one)");
     }
     if (workloads(prefill, decode, depths, batches).isEmpty()) {
       throw new IllegalArgumentException(
           "plan: nothing to measure (expected: a prefill length, or decode > 0 with a depth and a"
               + " batch)");
     }
-    if (peer != null && dtypes.size() * tensorParallel.size() > 1) {
+    if (peer != null && formats.size() * tensorParallel.size() > 1) {
       throw new IllegalArgumentException(
-          "peer: with %d dtypes and %d TP degrees (expected: one of each, so that it is clear what is compared)"
-              .formatted(dtypes.size(), tensorParallel.size()));
+          "peer: with %d formats and %d TP degrees (expected: one of each, so that it is clear what is compared)"
+              .formatted(formats.size(), tensorParallel.size()));
     }
   }
 

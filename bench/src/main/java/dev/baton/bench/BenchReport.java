@@ -1,23 +1,26 @@
 package dev.baton.bench;
 
+import dev.baton.engine.Formats;
 import java.util.List;
 
 /**
  * What one run of the bench found.
  *
+ * @param busy processes beside which everything was measured a second time
  * @param machine where and beside what it ran
  * @param configurations in the order of the plan
  */
-public record BenchReport(String shape, Machine machine, List<Configuration> configurations) {
+public record BenchReport(
+    String shape, Machine machine, int busy, List<Configuration> configurations) {
 
   /**
    * The results of one loaded model.
    *
-   * @param dtype of weights and KV
+   * @param formats of weights and KV
    * @param loadSeconds from nothing to ready, making the weights included
    */
   record Configuration(
-      String dtype,
+      Formats formats,
       int tensorParallel,
       double loadSeconds,
       Ceilings ceilings,

@@ -16,6 +16,7 @@ import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.LongStream;
 
 /**
@@ -54,7 +55,7 @@ final class CeilingProbe implements AutoCloseable {
   /** Ranks, each on its even share of the processors. */
   private final List<Ops> ranks;
 
-  private final Map<DType, List<Product>> products = new EnumMap<>(DType.class);
+  private final Map<Arithmetic, List<Product>> products = new EnumMap<>(Arithmetic.class);
 
   /**
    * @param bytes read in one pass over memory, by all threads together
@@ -88,8 +89,10 @@ final class CeilingProbe implements AutoCloseable {
     return device.description();
   }
 
-  Ceilings measure(DType dtype) {
-    return new Ceilings(dtype, readRate(), productRate(dtype));
+  Ceilings measure(Set<Arithmetic> wanted) {
+    Map<Arithmetic, Double> operations = new EnumMap<>(Arithmetic.class);
+    wanted.forEach(each -> operations.put(each, productRate(each)));
+    return new Ceilings(readRate(), operations);
   }
 
   private double readRate() {
@@ -111,26 +114,27 @@ final class CeilingProbe implements AutoCloseable {
     return best;
   }
 
-  private double productRate(DType dtype) {
+  private double productRate(Arithmetic arithmetic) {
     double best = 0;
-    for (Product product : products.computeIfAbsent(dtype, this::products)) {
+    for (Product product : products.computeIfAbsent(arithmetic, this::products)) {
       best = Math.max(best, rate(product));
     }
     return best;
   }
 
-  private List<Product> products(DType dtype) {
+  private List<Product> products(Arithmetic arithmetic) {
     List<Product> made = new ArrayList<>();
     for (int[] shape : SHAPES) {
-      made.add(product(dtype, shape[0], shape[1], shape[2]));
+      made.add(product(arithmetic.format(), shape[0], shape[1], shape[2]));
     }
     return made;
   }
 
-  private Product product(DType dtype, int rows, int outputsOfThread, int inputs) {
+  private Product product(WeightFormat format, int rows, int outputsOfThread, int inputs) {
     int outputs = outputsOfThread * (threads / ranks.size());
-    MemorySegment values = arena.allocate((long) outputs * inputs * dtype.bytes(), Long.BYTES);
-    RandomTensors.fill(values, dtype, inputs, 1);
+    DType stored = DType.BFLOAT16;
+    MemorySegment values = arena.allocate((long) outputs * inputs * stored.bytes(), Long.BYTES);
+    RandomTensors.fill(values, stored, inputs, 1);
     List<Tensor> in = new ArrayList<>();
     List<Tensor> out = new ArrayList<>();
     for (int rank = 0; rank < ranks.size(); rank++) {
@@ -139,9 +143,8 @@ final class CeilingProbe implements AutoCloseable {
       in.add(x);
       out.add(device.allocate(DType.FLOAT32, rows, outputs));
     }
-    WeightSlice slice = WeightSlice.whole(values, dtype, outputs, inputs);
-    return new Product(
-        rows, device.packLinear(slice, WeightFormat.of(dtype), Parallelism.COLUMN), in, out);
+    WeightSlice slice = WeightSlice.whole(values, stored, outputs, inputs);
+    return new Product(rows, device.packLinear(slice, format, Parallelism.COLUMN), in, out);
   }
 
   private double rate(Product product) {

@@ -3,23 +3,24 @@ package dev.baton.bench;
 import dev.baton.device.DType;
 import dev.baton.engine.Engine;
 import dev.baton.engine.EngineOptions;
-import dev.baton.engine.Precision;
-import dev.baton.engine.checkpoint.ModelConfig;
+import dev.baton.engine.Formats;
 import dev.baton.engine.model.ModelLoader;
 import dev.baton.engine.model.ModelRunner;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * {@code baton bench engine}: for every dtype and tensor-parallel degree makes a model of random
- * weights, then goes round: ceilings, every workload, the peer, and again. What is compared is thus
- * measured side by side, under the same changes of the machine.
+ * {@code baton bench engine}: for every format and tensor-parallel degree makes a model of random
+ * weights, then goes round: ceilings, every workload, the peer, all that once more beside busy
+ * processes when asked for, and again. What is compared is thus measured side by side, under the
+ * same changes of the machine.
  */
 public final class EngineBench {
 
@@ -74,13 +75,13 @@ public final class EngineBench {
     progress.accept("measuring the machine");
     try (CeilingProbe probe =
         new CeilingProbe(Runtime.getRuntime().availableProcessors(), probeBytes, probeNanos)) {
-      for (Precision precision : plan.dtypes()) {
+      for (FormatChoice choice : plan.formats()) {
         for (int ranks : plan.tensorParallel()) {
-          configurations.add(measure(precision, ranks, probe));
+          configurations.add(measure(choice, ranks, probe));
         }
       }
       Machine machine = Machine.describe(probe.device(), loadBefore);
-      return new BenchReport(shape.name(), machine, configurations);
+      return new BenchReport(shape.name(), machine, plan.busy(), configurations);
     }
   }
 
@@ -98,14 +99,21 @@ public final class EngineBench {
     }
   }
 
-  private BenchReport.Configuration measure(Precision precision, int ranks, CeilingProbe probe) {
-    EngineOptions options = options(precision, ranks);
+  private BenchReport.Configuration measure(FormatChoice choice, int ranks, CeilingProbe probe) {
+    EngineOptions options = options(choice, ranks);
+    Formats formats = Formats.choose(options, stored());
     progress.accept("making %s, TP %d".formatted(shape.name(), ranks));
     long begun = System.nanoTime();
     try (EngineDriver driver = load(options)) {
       double loadSeconds = (System.nanoTime() - begun) / 1e9;
-      return measure(driver, ranks, loadSeconds, probe);
+      return measure(driver, formats, ranks, loadSeconds, probe);
     }
+  }
+
+  /** Dtype of the weights that are made. */
+  private DType stored() {
+    @Nullable DType declared = shape.config().dtype();
+    return declared == null ? DType.BFLOAT16 : declared;
   }
 
   private EngineDriver load(EngineOptions options) {
@@ -120,48 +128,56 @@ public final class EngineBench {
   }
 
   private BenchReport.Configuration measure(
-      EngineDriver driver, int ranks, double loadSeconds, CeilingProbe probe) {
-    DType dtype = driver.model().kvDtype();
-    Costs costs = Costs.of(shape.config(), dtype);
-    List<Workload> workloads = plan.workloads();
-    Map<Workload, List<Measurement>> measured = new HashMap<>();
-    Map<String, List<Double>> peer = new HashMap<>();
-    Ceilings ceilings = new Ceilings(dtype, 0, 0);
+      EngineDriver driver, Formats formats, int ranks, double loadSeconds, CeilingProbe probe) {
+    Costs costs = Costs.of(shape.config(), formats);
+    Set<Arithmetic> needed = EnumSet.of(costs.linear(), costs.attention());
+    Rounds quiet = new Rounds();
+    Rounds disturbed = new Rounds();
+    Ceilings ceilings = Ceilings.NONE;
     progress.accept("warming up");
     driver.run(WARM_UP);
     for (int round = 1; round <= plan.repeats(); round++) {
-      progress.accept("round %d of %d: ceilings".formatted(round, plan.repeats()));
-      ceilings = ceilings.best(probe.measure(dtype));
-      for (Workload workload : workloads) {
-        progress.accept("round %d of %d: %s".formatted(round, plan.repeats(), workload.name()));
-        Measurement measurement = driver.run(workload);
-        measured.computeIfAbsent(workload, key -> new ArrayList<>()).add(measurement);
+      String prefix = "round %d of %d: ".formatted(round, plan.repeats());
+      progress.accept(prefix + "ceilings");
+      ceilings = ceilings.best(probe.measure(needed));
+      runAll(driver, prefix, quiet);
+      if (plan.busy() > 0) {
+        try (BusyProcesses busy = BusyProcesses.start(plan.busy())) {
+          runAll(driver, prefix + "beside %d busy: ".formatted(busy.alive()), disturbed);
+        }
       }
-      runPeer(round, peer);
     }
     List<Result> results = new ArrayList<>();
-    for (Workload workload : workloads) {
-      List<Double> others = peer.getOrDefault(PeerOutput.key(workload), List.of());
-      List<Measurement> own = measured.getOrDefault(workload, List.of());
-      results.add(new Result(workload, costs, ceilings, own, others));
+    for (Workload workload : plan.workloads()) {
+      results.add(
+          new Result(
+              workload,
+              costs,
+              ceilings,
+              quiet.own(workload),
+              disturbed.own(workload),
+              quiet.peer(workload),
+              disturbed.peer(workload)));
     }
-    return new BenchReport.Configuration(
-        dtype.name().toLowerCase(Locale.ROOT), ranks, loadSeconds, ceilings, results);
+    return new BenchReport.Configuration(formats, ranks, loadSeconds, ceilings, results);
   }
 
-  private void runPeer(int round, Map<String, List<Double>> rates) {
+  /** Every workload once, and the peer. */
+  private void runAll(EngineDriver driver, String prefix, Rounds rounds) {
+    for (Workload workload : plan.workloads()) {
+      progress.accept(prefix + workload.name());
+      rounds.add(workload, driver.run(workload));
+    }
     @Nullable String command = plan.peer();
     if (command != null) {
-      progress.accept("round %d of %d: peer".formatted(round, plan.repeats()));
-      new PeerCommand(command, PEER_LIMIT)
-          .run()
-          .forEach((key, rate) -> rates.computeIfAbsent(key, k -> new ArrayList<>()).add(rate));
+      progress.accept(prefix + "peer");
+      rounds.addPeer(new PeerCommand(command, PEER_LIMIT).run());
     }
   }
 
   /** Memory for the largest workload and no more. */
-  private EngineOptions options(Precision precision, int ranks) {
-    EngineOptions defaults = EngineOptions.of(shape.directory());
+  private EngineOptions options(FormatChoice choice, int ranks) {
+    EngineOptions defaults = choice.in(EngineOptions.of(shape.directory()));
     int sessions = 1;
     int context = WARM_UP.contextTokens();
     long blocks = 0;
@@ -177,27 +193,36 @@ public final class EngineBench {
     blocks = Math.max(blocks, Math.ceilDiv(context, blockTokens) + 1L);
     int stepTokens = plan.stepTokens() == 0 ? defaults.stepTokens() : plan.stepTokens();
     int chunk = plan.prefillChunk() == 0 ? defaults.prefillChunk() : plan.prefillChunk();
-    return defaults
-        .withServedName(shape.name())
-        .withPrecision(precision)
-        .withTensorParallel(ranks)
-        .withMaxSessions(sessions)
-        .withContextLength(context)
-        .withStepTokens(Math.max(stepTokens, sessions))
-        .withPrefillChunk(chunk)
-        .withKvCacheBytes(blocks * blockTokens * kvBytes(precision, ranks));
+    EngineOptions options =
+        defaults
+            .withServedName(shape.name())
+            .withTensorParallel(ranks)
+            .withMaxSessions(sessions)
+            .withContextLength(context)
+            .withStepTokens(Math.max(stepTokens, sessions))
+            .withPrefillChunk(chunk);
+    return options.withKvCacheBytes(ModelMemory.kvBytes(shape.config(), stored(), options, blocks));
   }
 
-  /** Bytes of one position over all ranks; more ranks than KV heads hold copies. */
-  private long kvBytes(Precision precision, int ranks) {
-    ModelConfig config = shape.config();
-    boolean half =
-        switch (precision) {
-          case AUTO -> config.dtype() == null || config.dtype() == DType.BFLOAT16;
-          case BFLOAT16 -> true;
-          case FLOAT32 -> false;
-        };
-    long heads = Math.max(config.kvHeads(), ranks);
-    return 2L * config.layers() * heads * config.headDim() * (half ? 2 : 4);
+  /** What was measured of each workload, round by round. */
+  private static final class Rounds {
+    private final Map<Workload, List<Measurement>> own = new HashMap<>();
+    private final Map<String, List<Double>> peer = new HashMap<>();
+
+    void add(Workload workload, Measurement measurement) {
+      own.computeIfAbsent(workload, key -> new ArrayList<>()).add(measurement);
+    }
+
+    void addPeer(Map<String, Double> rates) {
+      rates.forEach((key, rate) -> peer.computeIfAbsent(key, k -> new ArrayList<>()).add(rate));
+    }
+
+    List<Measurement> own(Workload workload) {
+      return own.getOrDefault(workload, List.of());
+    }
+
+    List<Double> peer(Workload workload) {
+      return peer.getOrDefault(PeerOutput.key(workload), List.of());
+    }
   }
 }

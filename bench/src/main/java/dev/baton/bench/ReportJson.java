@@ -22,6 +22,7 @@ final class ReportJson {
     machine.put("java", report.machine().java());
     machine.put("load_before", report.machine().loadBefore());
     machine.put("load_after", report.machine().loadAfter());
+    root.put("busy", report.busy());
     ArrayNode configurations = root.putArray("configurations");
     for (BenchReport.Configuration each : report.configurations()) {
       write(configurations.addObject(), each);
@@ -30,12 +31,18 @@ final class ReportJson {
   }
 
   private static void write(ObjectNode node, BenchReport.Configuration configuration) {
-    node.put("dtype", configuration.dtype());
+    node.put("dtype", lower(configuration.formats().dtype()));
+    node.put("weights", lower(configuration.formats().weights()));
+    node.put("kv", lower(configuration.formats().kv()));
     node.put("tensor_parallel", configuration.tensorParallel());
     node.put("load_seconds", configuration.loadSeconds());
     ObjectNode ceilings = node.putObject("ceilings");
     ceilings.put("memory_bytes_per_second", configuration.ceilings().bytesPerSecond());
-    ceilings.put("operations_per_second", configuration.ceilings().operationsPerSecond());
+    ObjectNode operations = ceilings.putObject("operations_per_second");
+    configuration
+        .ceilings()
+        .operationsPerSecond()
+        .forEach((arithmetic, rate) -> operations.put(lower(arithmetic), rate));
     ArrayNode results = node.putArray("results");
     configuration.results().forEach(result -> write(results.addObject(), result));
   }
@@ -53,15 +60,29 @@ final class ReportJson {
     node.put("tokens_per_second", result.median());
     node.put("limit", result.limit());
     node.put("share", result.share());
-    node.put("bound", result.bound().name().toLowerCase(Locale.ROOT));
+    node.put("bound", lower(result.bound()));
     node.put("outside_microseconds_per_step", result.outsideMicrosPerStep());
     ArrayNode rounds = node.putArray("rounds");
     result.rates().forEach(rounds::add);
+    if (result.hasDisturbed()) {
+      node.put("busy_tokens_per_second", result.disturbedMedian());
+      node.put("busy_kept", result.kept());
+      result.disturbedRates().forEach(node.putArray("busy_rounds")::add);
+    }
     if (result.hasPeer()) {
       node.put("peer_tokens_per_second", result.peerMedian());
       node.put("ratio", result.ratio());
       ArrayNode peer = node.putArray("peer_rounds");
       result.peer().forEach(peer::add);
     }
+    if (result.hasDisturbedPeer()) {
+      node.put("busy_peer_tokens_per_second", result.disturbedPeerMedian());
+      node.put("busy_peer_kept", result.peerKept());
+      result.disturbedPeer().forEach(node.putArray("busy_peer_rounds")::add);
+    }
+  }
+
+  private static String lower(Enum<?> value) {
+    return value.name().toLowerCase(Locale.ROOT);
   }
 }

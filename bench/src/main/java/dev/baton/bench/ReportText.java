@@ -3,6 +3,8 @@ package dev.baton.bench;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import java.util.stream.Collectors;
 
 /** Writes a report as a Markdown table with the machine and the ceilings above it. */
 final class ReportText {
@@ -25,53 +27,100 @@ final class ReportText {
         machine.java());
     line(text, "device: %s", machine.device());
     for (BenchReport.Configuration each : report.configurations()) {
-      configuration(text, report.shape(), each);
+      configuration(text, report, each);
     }
     return text.toString();
   }
 
   private static void configuration(
-      StringBuilder text, String shape, BenchReport.Configuration configuration) {
+      StringBuilder text, BenchReport report, BenchReport.Configuration configuration) {
     Ceilings ceilings = configuration.ceilings();
     line(text, "");
     line(
         text,
-        "%s, %s, TP %d, random weights made in %.1f s",
-        shape,
-        configuration.dtype(),
+        "%s, weights %s, KV %s, TP %d, random weights made in %.1f s",
+        report.shape(),
+        lower(configuration.formats().weights()),
+        lower(configuration.formats().kv()),
         configuration.tensorParallel(),
         configuration.loadSeconds());
     line(
         text,
-        "ceilings of all processors: memory read %.1f GB/s; products in cache %.2f TFLOP/s",
+        "ceilings of all processors: memory read %.1f GB/s; products %s",
         ceilings.bytesPerSecond() / 1e9,
-        ceilings.operationsPerSecond() / 1e12);
-    boolean peer = configuration.results().stream().anyMatch(Result::hasPeer);
+        ceilings.operationsPerSecond().entrySet().stream()
+            .sorted(Map.Entry.comparingByKey())
+            .map(each -> "%s %.2f T/s".formatted(lower(each.getKey()), each.getValue() / 1e12))
+            .collect(Collectors.joining(", ")));
+    List<Result> results = configuration.results();
+    boolean busy = results.stream().anyMatch(Result::hasDisturbed);
+    boolean peer = results.stream().anyMatch(Result::hasPeer);
+    boolean busyPeer = results.stream().anyMatch(Result::hasDisturbedPeer);
     List<List<String>> rows = new ArrayList<>();
     List<String> heads = new ArrayList<>(HEADS);
+    if (busy) {
+      heads.addAll(List.of("beside %d busy".formatted(report.busy()), "kept"));
+    }
     if (peer) {
       heads.addAll(List.of("peer", "ratio"));
     }
+    if (busyPeer) {
+      heads.addAll(List.of("peer beside %d busy".formatted(report.busy()), "kept"));
+    }
     rows.add(heads);
-    configuration.results().forEach(result -> rows.add(row(result, peer)));
-    table(text, rows);
+    for (Result result : results) {
+      List<String> row = row(result);
+      if (busy) {
+        row.addAll(busy(result));
+      }
+      if (peer) {
+        row.addAll(peer(result));
+      }
+      if (busyPeer) {
+        row.addAll(busyPeer(result));
+      }
+      rows.add(row);
+    }
+    TextTable.write(text, rows);
   }
 
-  private static List<String> row(Result result, boolean peer) {
+  private static List<String> row(Result result) {
     List<String> cells = new ArrayList<>();
     cells.add(result.workload().name());
     cells.add(rate(result.median()));
     cells.add(rate(result.least()));
     cells.add(rate(result.most()));
     cells.add(rate(result.limit()));
-    cells.add("%.0f %%".formatted(result.share() * 100));
-    cells.add(result.bound().name().toLowerCase(Locale.ROOT));
+    cells.add(percent(result.share()));
+    cells.add(lower(result.bound()));
     cells.add("%.0f".formatted(result.outsideMicrosPerStep()));
-    if (peer) {
-      cells.add(result.hasPeer() ? rate(result.peerMedian()) : "-");
-      cells.add(result.hasPeer() ? "%.2f".formatted(result.ratio()) : "-");
-    }
     return cells;
+  }
+
+  private static List<String> busy(Result result) {
+    return result.hasDisturbed()
+        ? List.of(rate(result.disturbedMedian()), percent(result.kept()))
+        : List.of("-", "-");
+  }
+
+  private static List<String> peer(Result result) {
+    return result.hasPeer()
+        ? List.of(rate(result.peerMedian()), "%.2f".formatted(result.ratio()))
+        : List.of("-", "-");
+  }
+
+  private static List<String> busyPeer(Result result) {
+    return result.hasDisturbedPeer()
+        ? List.of(rate(result.disturbedPeerMedian()), percent(result.peerKept()))
+        : List.of("-", "-");
+  }
+
+  private static String percent(double share) {
+    return "%.0f %%".formatted(share * 100);
+  }
+
+  private static String lower(Enum<?> value) {
+    return value.name().toLowerCase(Locale.ROOT);
   }
 
   /** Three digits or more. */
@@ -82,30 +131,6 @@ final class ReportText {
 
   private static String load(double load) {
     return load < 0 ? "unknown" : "%.1f".formatted(load);
-  }
-
-  /** The first column to the left, figures to the right. */
-  private static void table(StringBuilder text, List<List<String>> rows) {
-    int columns = rows.getFirst().size();
-    int[] widths = new int[columns];
-    for (List<String> row : rows) {
-      for (int i = 0; i < columns; i++) {
-        widths[i] = Math.max(widths[i], row.get(i).length());
-      }
-    }
-    for (int r = 0; r < rows.size(); r++) {
-      for (int i = 0; i < columns; i++) {
-        String align = i == 0 ? "| %-" : "| %";
-        text.append((align + widths[i] + "s ").formatted(rows.get(r).get(i)));
-      }
-      text.append("|\n");
-      if (r == 0) {
-        for (int i = 0; i < columns; i++) {
-          text.append('|').append("-".repeat(widths[i] + 1)).append(i == 0 ? '-' : ':');
-        }
-        text.append("|\n");
-      }
-    }
   }
 
   private static void line(StringBuilder text, String format, Object... values) {

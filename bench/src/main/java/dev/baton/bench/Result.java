@@ -7,21 +7,27 @@ import java.util.function.ToDoubleFunction;
  * All rounds of one workload, ours and, where it has one of the same name, the peer's.
  *
  * @param costs of the model, to tell the limit
+ * @param disturbed the same beside busy processes; empty when there were none
  * @param peer the peer's tokens per second, one a round; empty when it did not tell
+ * @param disturbedPeer likewise beside busy processes
  */
 record Result(
     Workload workload,
     Costs costs,
     Ceilings ceilings,
     List<Measurement> measurements,
-    List<Double> peer) {
+    List<Measurement> disturbed,
+    List<Double> peer,
+    List<Double> disturbedPeer) {
 
   Result {
     if (measurements.isEmpty()) {
       throw new IllegalArgumentException("measurements: none (expected: at least one)");
     }
     measurements = List.copyOf(measurements);
+    disturbed = List.copyOf(disturbed);
     peer = List.copyOf(peer);
+    disturbedPeer = List.copyOf(disturbedPeer);
   }
 
   double median() {
@@ -52,7 +58,20 @@ record Result(
   }
 
   double outsideMicrosPerStep() {
-    return Samples.median(map(Measurement::outsideMicrosPerStep));
+    return Samples.median(map(measurements, Measurement::outsideMicrosPerStep));
+  }
+
+  boolean hasDisturbed() {
+    return !disturbed.isEmpty();
+  }
+
+  double disturbedMedian() {
+    return Samples.median(disturbedRates());
+  }
+
+  /** What busy processes leave of the median. */
+  double kept() {
+    return disturbedMedian() / median();
   }
 
   boolean hasPeer() {
@@ -68,11 +87,29 @@ record Result(
     return median() / peerMedian();
   }
 
-  List<Double> rates() {
-    return map(Measurement::tokensPerSecond);
+  boolean hasDisturbedPeer() {
+    return hasPeer() && !disturbedPeer.isEmpty();
   }
 
-  private List<Double> map(ToDoubleFunction<Measurement> figure) {
+  double disturbedPeerMedian() {
+    return Samples.median(disturbedPeer);
+  }
+
+  /** What busy processes leave of the peer's median. */
+  double peerKept() {
+    return disturbedPeerMedian() / peerMedian();
+  }
+
+  List<Double> rates() {
+    return map(measurements, Measurement::tokensPerSecond);
+  }
+
+  List<Double> disturbedRates() {
+    return map(disturbed, Measurement::tokensPerSecond);
+  }
+
+  private static List<Double> map(
+      List<Measurement> measurements, ToDoubleFunction<Measurement> figure) {
     return measurements.stream().map(each -> figure.applyAsDouble(each)).toList();
   }
 }

@@ -4,7 +4,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import dev.baton.device.DType;
+import dev.baton.device.WeightFormat;
+import dev.baton.engine.Formats;
 import java.util.List;
+import java.util.Map;
 import org.assertj.core.data.Offset;
 import org.junit.jupiter.api.Test;
 
@@ -20,8 +23,12 @@ class CostsTest {
   private final Costs costs = costs();
 
   private static Costs costs() {
+    return costs(Formats.of(DType.BFLOAT16));
+  }
+
+  private static Costs costs(Formats formats) {
     try (Shape shape = Shape.open("llama-1b")) {
-      return Costs.of(shape.config(), DType.BFLOAT16);
+      return Costs.of(shape.config(), formats);
     }
   }
 
@@ -48,7 +55,8 @@ class CostsTest {
   void aPrefillMultipliesEveryLayerOnceATokenAndTheOutputLayerOnce() {
     Costs.Work work = costs.of(new Workload.Prefill(512), 2);
     double attention = 4.0 * 16 * 32 * 64 * (512.0 * 513 / 2);
-    assertThat(work.operations()).isCloseTo(2.0 * 512 * 16 * LAYER + 2.0 * HEAD + attention, EXACT);
+    assertThat(work.in(Arithmetic.BFLOAT16))
+        .isCloseTo(2.0 * 512 * 16 * LAYER + 2.0 * HEAD + attention, EXACT);
     assertThat(2.0 * 16 * LAYER / 1e9).isCloseTo(1.95, within(0.01));
   }
 
@@ -61,28 +69,75 @@ class CostsTest {
 
   @Test
   void aSlidingWindowBoundsWhatATokenSees() {
-    Costs windowed = new Costs(0, 0, 1, 0, 1, 2, 10, List.of(0, 4));
+    Costs windowed = costs(0, 0, 1, 0, 1, 10, List.of(0, 4));
     // 1 + .. + 6 in the first layer, 1 + 2 + 3 + 4 + 4 + 4 in the second.
-    assertThat(windowed.of(new Workload.Prefill(6), 1).operations()).isEqualTo(4.0 * (21 + 18));
+    assertThat(windowed.of(new Workload.Prefill(6), 1).in(Arithmetic.BFLOAT16))
+        .isEqualTo(4.0 * (21 + 18));
     assertThat(windowed.of(new Workload.Decode(1, 7, 1), 1).bytes()).isEqualTo(10.0 * (10 + 4));
   }
 
   @Test
   void aTokenMultipliesItsExpertsAndABatchReadsThoseOfAllItsTokens() {
-    Costs mixture = new Costs(100, 800, 0.25, 50, 0, 2, 0, List.of(0));
+    Costs mixture = costs(100, 800, 0.25, 50, 0, 0, List.of(0));
     Costs.Work one = mixture.of(new Workload.Decode(1, 0, 1), 1);
-    assertThat(one.operations()).isEqualTo(2.0 * (100 + 200 + 50));
+    assertThat(one.in(Arithmetic.BFLOAT16)).isEqualTo(2.0 * (100 + 200 + 50));
     assertThat(one.bytes()).isEqualTo(2.0 * (100 + 200 + 50));
     Costs.Work two = mixture.of(new Workload.Decode(2, 0, 1), 1);
-    assertThat(two.operations()).isEqualTo(2 * one.operations());
+    assertThat(two.in(Arithmetic.BFLOAT16)).isEqualTo(2 * one.in(Arithmetic.BFLOAT16));
     assertThat(two.bytes()).isEqualTo(2.0 * (100 + 200 + 150 + 50));
+  }
+
+  /** Of bfloat16 weights, without scales. */
+  private static Costs costs(
+      long layers,
+      long experts,
+      double chosen,
+      long head,
+      long attentionWidth,
+      double kvBytes,
+      List<Integer> windows) {
+    return new Costs(
+        new Costs.Matrices(layers, 2 * layers),
+        new Costs.Matrices(experts, 2 * experts),
+        chosen,
+        new Costs.Matrices(head, 2 * head),
+        attentionWidth,
+        kvBytes,
+        windows,
+        Arithmetic.BFLOAT16,
+        Arithmetic.BFLOAT16);
+  }
+
+  @Test
+  void quantizedWeightsCountWithTheirScales() {
+    Workload decode = new Workload.Decode(1, 0, 1);
+    double kv = 4 * 16 * 2 * 8 * 64 * 2;
+    long outputs = 16 * (2048 + 512 + 512 + 2048 + 8192 + 8192 + 2048) + 128256;
+    double int8 = costs(quantized(WeightFormat.INT8)).of(decode, 1).bytes();
+    assertThat(int8).isCloseTo(16 * LAYER + HEAD + 4.0 * outputs + kv, EXACT);
+    double int4 = costs(quantized(WeightFormat.INT4)).of(decode, 1).bytes();
+    assertThat(int4).isCloseTo((16 * LAYER + HEAD) * 4.25 / 8 + kv, EXACT);
+  }
+
+  private static Formats quantized(WeightFormat weights) {
+    return new Formats(DType.BFLOAT16, weights, DType.BFLOAT16);
+  }
+
+  @Test
+  void productsOfQuantizedWeightsAndAttentionHaveLimitsOfTheirOwn() {
+    Costs.Work work = costs(quantized(WeightFormat.INT4)).of(new Workload.Prefill(512), 1);
+    assertThat(work.in(Arithmetic.INT8)).isCloseTo(2.0 * 512 * 16 * LAYER + 2.0 * HEAD, EXACT);
+    assertThat(work.in(Arithmetic.BFLOAT16))
+        .isCloseTo(4.0 * 16 * 32 * 64 * (512.0 * 513 / 2), EXACT);
   }
 
   @Test
   void theHigherOfTheTwoTimesIsTheLimit() {
-    Ceilings ceilings = new Ceilings(DType.BFLOAT16, 10e9, 1e12);
-    Costs.Work memory = new Costs.Work(1e12, 20e9);
-    Costs.Work compute = new Costs.Work(3e12, 20e9);
+    Ceilings ceilings =
+        new Ceilings(10e9, Map.of(Arithmetic.BFLOAT16, 1e12, Arithmetic.INT8, 2e12));
+    Costs.Work memory = new Costs.Work(20e9, Map.of(Arithmetic.BFLOAT16, 1e12));
+    Costs.Work compute =
+        new Costs.Work(20e9, Map.of(Arithmetic.BFLOAT16, 1e12, Arithmetic.INT8, 4e12));
     assertThat(ceilings.seconds(memory)).isEqualTo(2);
     assertThat(ceilings.bound(memory)).isEqualTo(Ceilings.Bound.MEMORY);
     assertThat(ceilings.seconds(compute)).isEqualTo(3);

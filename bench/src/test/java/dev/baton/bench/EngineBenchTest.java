@@ -3,8 +3,12 @@ package dev.baton.bench;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.baton.device.DType;
 import dev.baton.engine.EngineException;
+import dev.baton.engine.Formats;
+import dev.baton.engine.KvPrecision;
 import dev.baton.engine.Precision;
+import dev.baton.engine.Quantization;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -24,16 +28,22 @@ class EngineBenchTest {
     return EngineBench.run(plan, progress::add, 1 << 20, 1_000_000);
   }
 
-  private static BenchPlan plan(String shape, List<Precision> dtypes, List<Integer> ranks) {
+  private static BenchPlan plan(String shape, List<FormatChoice> formats, List<Integer> ranks) {
     return new BenchPlan(
-        shape, dtypes, ranks, List.of(40), 3, List.of(0, 33), List.of(1, 5), 2, 0, 16, null);
+        shape, formats, ranks, List.of(40), 3, List.of(0, 33), List.of(1, 5), 2, 0, 16, 0, null);
   }
 
   @Test
   void measuresEveryWorkloadOnEveryConfiguration() {
     List<String> progress = new ArrayList<>();
     BenchPlan plan =
-        plan("stories260k", List.of(Precision.FLOAT32, Precision.BFLOAT16), List.of(1, 2));
+        plan(
+            "stories260k",
+            FormatChoice.combinations(
+                List.of(Precision.FLOAT32, Precision.BFLOAT16),
+                List.of(Quantization.NONE),
+                List.of(KvPrecision.AUTO)),
+            List.of(1, 2));
     BenchReport report = run(plan, progress);
     assertThat(report.configurations()).hasSize(4);
     for (BenchReport.Configuration each : report.configurations()) {
@@ -53,14 +63,14 @@ class EngineBenchTest {
                 assertThat(result.share()).isPositive();
               });
     }
-    assertThat(report.configurations().getLast().dtype()).isEqualTo("bfloat16");
+    assertThat(report.configurations().getLast().formats()).isEqualTo(Formats.of(DType.BFLOAT16));
     assertThat(progress).contains("round 2 of 2: decode x5 at 33");
   }
 
   @Test
   void countsTokensAndStepsOfTheEngine() {
     BenchReport report =
-        run(plan("stories260k", List.of(Precision.AUTO), List.of(1)), new ArrayList<>());
+        run(plan("stories260k", List.of(FormatChoice.AUTO), List.of(1)), new ArrayList<>());
     List<Result> results = report.configurations().getFirst().results();
     // 40 tokens in chunks of 16.
     assertThat(results.getFirst().measurements())
@@ -70,13 +80,13 @@ class EngineBenchTest {
   }
 
   @Test
-  void putsThePeerBesideEachRound(@TempDir Path directory) {
+  void putsThePeerAndBusyProcessesBesideEachRound(@TempDir Path directory) {
     Path calls = directory.resolve("calls");
     String rates = "[{\"n_prompt\":40,\"n_gen\":0,\"avg_ts\":2.0}]";
     BenchPlan plan =
         new BenchPlan(
             "stories260k",
-            List.of(Precision.AUTO),
+            List.of(FormatChoice.AUTO),
             List.of(1),
             List.of(40),
             2,
@@ -85,11 +95,14 @@ class EngineBenchTest {
             3,
             0,
             0,
+            1,
             "echo x >> %s; echo '%s'".formatted(calls, rates));
     List<Result> results = run(plan, new ArrayList<>()).configurations().getFirst().results();
     assertThat(results.getFirst().peer()).containsExactly(2.0, 2.0, 2.0);
     assertThat(results.getLast().hasPeer()).isFalse();
-    assertThat(calls).hasContent("x\nx\nx");
+    assertThat(results.getFirst().disturbed()).hasSize(3);
+    assertThat(results.getFirst().disturbedPeer()).hasSize(3);
+    assertThat(calls).hasContent("x\nx\nx\nx\nx\nx");
   }
 
   @Test
@@ -97,7 +110,7 @@ class EngineBenchTest {
     try (Shape shape = Shape.open("stories260k")) {
       Files.copy(shape.directory().resolve("config.json"), directory.resolve("config.json"));
     }
-    BenchPlan plan = plan(directory.toString(), List.of(Precision.AUTO), List.of(1));
+    BenchPlan plan = plan(directory.toString(), List.of(FormatChoice.AUTO), List.of(1));
     assertThat(run(plan, new ArrayList<>()).shape()).isEqualTo(directory.getFileName().toString());
   }
 
@@ -122,7 +135,7 @@ class EngineBenchTest {
     BenchPlan tooLong =
         new BenchPlan(
             "stories260k",
-            List.of(Precision.AUTO),
+            List.of(FormatChoice.AUTO),
             List.of(1),
             List.of(8192),
             0,
@@ -131,35 +144,39 @@ class EngineBenchTest {
             1,
             0,
             0,
+            0,
             null);
     assertThatThrownBy(() -> run(tooLong, new ArrayList<>()))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("prefill 8192: 8193 positions (expected: <= 8192");
     assertThatThrownBy(
-            () -> run(plan("stories260k", List.of(Precision.AUTO), List.of(3)), new ArrayList<>()))
+            () ->
+                run(plan("stories260k", List.of(FormatChoice.AUTO), List.of(3)), new ArrayList<>()))
         .isInstanceOfAny(IllegalArgumentException.class, EngineException.class)
         .hasMessageContaining("tensorParallel: 3");
   }
 
   @Test
   void refusesAPlanOfNothing() {
-    List<Precision> auto = List.of(Precision.AUTO);
+    List<FormatChoice> auto = List.of(FormatChoice.AUTO);
     List<Integer> one = List.of(1);
     List<Integer> none = List.of();
-    assertThatThrownBy(() -> new BenchPlan("llama-1b", auto, one, none, 0, one, one, 1, 0, 0, null))
+    assertThatThrownBy(
+            () -> new BenchPlan("llama-1b", auto, one, none, 0, one, one, 1, 0, 0, 0, null))
         .hasMessageContaining("nothing to measure");
-    assertThatThrownBy(() -> new BenchPlan("llama-1b", auto, one, one, 1, one, one, 0, 0, 0, null))
+    assertThatThrownBy(
+            () -> new BenchPlan("llama-1b", auto, one, one, 1, one, one, 0, 0, 0, 0, null))
         .hasMessageContaining("repeat: 0 (expected: >= 1)");
     assertThatThrownBy(
-            () -> new BenchPlan("llama-1b", auto, one, List.of(-5), 1, one, one, 1, 0, 0, null))
+            () -> new BenchPlan("llama-1b", auto, one, List.of(-5), 1, one, one, 1, 0, 0, 0, null))
         .hasMessageContaining("prefill: -5 (expected: >= 1)");
     assertThatThrownBy(
-            () -> new BenchPlan("llama-1b", auto, one, none, 1, one, List.of(0), 1, 0, 0, null))
+            () -> new BenchPlan("llama-1b", auto, one, none, 1, one, List.of(0), 1, 0, 0, 0, null))
         .hasMessageContaining("batch: 0 (expected: >= 1)");
     assertThatThrownBy(
             () ->
                 new BenchPlan(
-                    "llama-1b", auto, List.of(1, 2), one, 1, one, one, 1, 0, 0, "llama-bench"))
-        .hasMessageContaining("peer: with 1 dtypes and 2 TP degrees");
+                    "llama-1b", auto, List.of(1, 2), one, 1, one, one, 1, 0, 0, 0, "llama-bench"))
+        .hasMessageContaining("peer: with 1 formats and 2 TP degrees");
   }
 }

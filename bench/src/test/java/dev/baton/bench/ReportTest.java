@@ -5,7 +5,10 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import dev.baton.device.DType;
+import dev.baton.device.WeightFormat;
+import dev.baton.engine.Formats;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
@@ -14,10 +17,24 @@ import tools.jackson.databind.json.JsonMapper;
 class ReportTest {
 
   /** A token costs 2,000 operations and a step 3,000 bytes, and nothing else. */
-  private static final Costs COSTS = new Costs(1000, 0, 1, 500, 0, 2, 0, List.of(0));
+  private static final Costs COSTS =
+      new Costs(
+          new Costs.Matrices(1000, 2000),
+          Costs.Matrices.NONE,
+          1,
+          new Costs.Matrices(500, 1000),
+          0,
+          0,
+          List.of(0),
+          Arithmetic.INT8,
+          Arithmetic.BFLOAT16);
 
   /** 100 decode steps a second by memory. */
-  private static final Ceilings CEILINGS = new Ceilings(DType.BFLOAT16, 300_000, 1e12);
+  private static final Ceilings CEILINGS = ceilings(300_000, 1e12);
+
+  private static Ceilings ceilings(double bytes, double operations) {
+    return new Ceilings(bytes, Map.of(Arithmetic.BFLOAT16, 1e12, Arithmetic.INT8, operations));
+  }
 
   private static final Workload DECODE = new Workload.Decode(1, 0, 10);
 
@@ -26,12 +43,18 @@ class ReportTest {
   }
 
   private static Result result(List<Double> peer) {
+    return result(List.of(), peer);
+  }
+
+  private static Result result(List<Measurement> disturbed, List<Double> peer) {
     return new Result(
         DECODE,
         COSTS,
         CEILINGS,
         List.of(tenSteps(0.2, 0.199), tenSteps(0.1, 0.0995), tenSteps(0.5, 0.4)),
-        peer);
+        disturbed,
+        peer,
+        peer.isEmpty() || disturbed.isEmpty() ? List.of() : List.of(5.0));
   }
 
   @Test
@@ -67,8 +90,8 @@ class ReportTest {
 
   @Test
   void theHigherOfTwoMeasuredCeilingsIsTheCeiling() {
-    Ceilings best = CEILINGS.best(new Ceilings(DType.BFLOAT16, 200_000, 2e12));
-    assertThat(best).isEqualTo(new Ceilings(DType.BFLOAT16, 300_000, 2e12));
+    Ceilings best = CEILINGS.best(ceilings(200_000, 2e12));
+    assertThat(best).isEqualTo(ceilings(300_000, 2e12));
   }
 
   @Test
@@ -78,6 +101,27 @@ class ReportTest {
         .contains("load average 0.5 before, unknown after")
         .doesNotContain("ratio");
     assertThat(report(List.of(25.0)).text()).contains("| 25.0 |  2.00 |");
+  }
+
+  @Test
+  void tellsWhatBusyProcessesLeave() {
+    Result result = result(List.of(tenSteps(0.5, 0.4)), List.of(25.0));
+    assertThat(result.kept()).isEqualTo(0.4);
+    assertThat(result.peerKept()).isEqualTo(0.2);
+    assertThat(report(result).text())
+        .contains("| beside 1 busy | kept |")
+        .contains("|          20.0 | 40 % | 25.0 |  2.00 |               5.00 | 20 % |");
+    JsonNode json = JsonMapper.shared().readTree(report(result).json());
+    JsonNode node = json.get("configurations").get(0).get("results").get(0);
+    assertThat(node.get("busy_kept").asDouble()).isEqualTo(0.4);
+    assertThat(node.get("busy_peer_rounds").get(0).asDouble()).isEqualTo(5);
+  }
+
+  @Test
+  void theCeilingsStandByTheirArithmetic() {
+    assertThat(report(List.of()).text())
+        .contains("shape, weights int8, KV bfloat16, TP 1")
+        .contains("products bfloat16 1.00 T/s, int8 1.00 T/s");
   }
 
   @Test
@@ -100,11 +144,16 @@ class ReportTest {
   }
 
   private static BenchReport report(List<Double> peer) {
+    return report(result(peer));
+  }
+
+  private static BenchReport report(Result result) {
+    Formats formats = new Formats(DType.BFLOAT16, WeightFormat.INT8, DType.BFLOAT16);
     Machine machine = new Machine("a processor", 2, "a device", "25", 0.5, -1);
     return new BenchReport(
         "shape",
         machine,
-        List.of(
-            new BenchReport.Configuration("bfloat16", 1, 1.5, CEILINGS, List.of(result(peer)))));
+        1,
+        List.of(new BenchReport.Configuration(formats, 1, 1.5, CEILINGS, List.of(result))));
   }
 }

@@ -31,6 +31,15 @@ final class Options {
 
   /** The model to serve: as asked for, else the small one of the checkout. */
   static Path modelDirectory(@Nullable Path asked) {
+    return modelDirectory(asked, "config.json", "tokenizer.json");
+  }
+
+  /** Likewise, for what needs no tokenizer. */
+  static Path modelWithConfig(@Nullable Path asked) {
+    return modelDirectory(asked, "config.json");
+  }
+
+  private static Path modelDirectory(@Nullable Path asked, String... files) {
     String home = System.getenv("BATON_HOME");
     Path directory = asked;
     if (directory == null) {
@@ -40,7 +49,7 @@ final class Options {
     if (!Files.isDirectory(directory)) {
       throw CommandFailure.usage("--model: %s (expected: a directory)".formatted(directory));
     }
-    for (String file : new String[] {"config.json", "tokenizer.json"}) {
+    for (String file : files) {
       if (!Files.isReadable(directory.resolve(file))) {
         throw CommandFailure.usage(
             "--model: %s has no readable %s (expected: a Hugging Face model directory)"

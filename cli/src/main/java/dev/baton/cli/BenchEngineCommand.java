@@ -1,0 +1,146 @@
+package dev.baton.cli;
+
+import dev.baton.bench.BenchPlan;
+import dev.baton.bench.BenchReport;
+import dev.baton.bench.EngineBench;
+import dev.baton.engine.EngineException;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code baton bench engine}: the engine alone, against the limits of the machine. */
+@Command(
+    name = "engine",
+    mixinStandardHelpOptions = true,
+    description = {
+      "Measures prefill and decode of the engine on random weights, and prints every figure as a"
+          + " share of what the machine allows, which is measured in the same run.",
+      "docs/benchmarks.md tells what the columns mean."
+    })
+final class BenchEngineCommand implements Callable<Integer> {
+
+  @Option(
+      names = "--shape",
+      paramLabel = "SHAPE",
+      description = "llama-1b, llama-8b, qwen3-0.6b, stories260k, or a directory with config.json.")
+  String shape = "llama-1b";
+
+  @Mixin BenchFormatFlags formats = new BenchFormatFlags();
+
+  @Option(
+      names = "--tp",
+      paramLabel = "N",
+      split = ",",
+      description = "Ranks: 1, 2, 4 or 8. Default: 1.")
+  List<Integer> tensorParallel = List.of(1);
+
+  @Option(
+      names = "--prefill",
+      paramLabel = "TOKENS",
+      split = ",",
+      description = "Prompt lengths; 0 = none. Default: 512.")
+  List<Integer> prefill = List.of(512);
+
+  @Option(
+      names = "--decode",
+      paramLabel = "STEPS",
+      description = "Steps that are timed; 0 = none. Default: 64.")
+  int decode = 64;
+
+  @Option(
+      names = "--depth",
+      paramLabel = "TOKENS",
+      split = ",",
+      description = "Context of each session when decoding begins. Default: 0.")
+  List<Integer> depths = List.of(0);
+
+  @Option(
+      names = "--batch",
+      paramLabel = "N",
+      split = ",",
+      description = "Sessions that decode together. Default: 1.")
+  List<Integer> batches = List.of(1);
+
+  @Option(
+      names = "--repeat",
+      paramLabel = "N",
+      description = "Rounds; the median counts. Default: 5.")
+  int repeats = 5;
+
+  @Option(
+      names = "--step-tokens",
+      paramLabel = "N",
+      description = "Tokens of one step at most. Default: the engine's.")
+  int stepTokens;
+
+  @Option(
+      names = "--prefill-chunk",
+      paramLabel = "N",
+      description = "Prompt tokens in one step at most. Default: the engine's.")
+  int prefillChunk;
+
+  @Option(
+      names = "--busy",
+      paramLabel = "N",
+      description =
+          "Measures everything a second time beside N processes that each keep a processor busy."
+              + " Default: 0.")
+  int busy;
+
+  @Option(
+      names = "--peer",
+      paramLabel = "COMMAND",
+      description = "Another engine's bench, run after each of our rounds: llama-bench -o json.")
+  @Nullable String peer;
+
+  @Option(names = "--json", paramLabel = "FILE", description = "Writes all figures there too.")
+  @Nullable Path json;
+
+  @Override
+  public Integer call() {
+    BenchProgress.quietLog();
+    BenchPlan plan = plan();
+    try {
+      Progress progress = new BenchProgress(System.err);
+      BenchReport report = EngineBench.run(plan, progress::show);
+      progress.clear();
+      System.out.print(report.text());
+      if (json != null) {
+        Files.writeString(json, report.json() + "\n");
+      }
+      return 0;
+    } catch (IllegalArgumentException e) {
+      throw CommandFailure.usage(String.valueOf(e.getMessage()));
+    } catch (EngineException | IllegalStateException | IOException e) {
+      throw CommandFailure.failed(String.valueOf(e.getMessage()));
+    }
+  }
+
+  private BenchPlan plan() {
+    tensorParallel.forEach(ranks -> Options.checkTensorParallel("--tp", ranks));
+    List<Integer> prompts = prefill.stream().filter(tokens -> tokens != 0).toList();
+    try {
+      return new BenchPlan(
+          shape,
+          formats.choices(),
+          tensorParallel,
+          prompts,
+          decode,
+          depths,
+          batches,
+          repeats,
+          stepTokens,
+          prefillChunk,
+          busy,
+          peer);
+    } catch (IllegalArgumentException e) {
+      throw CommandFailure.usage("--" + e.getMessage());
+    }
+  }
+}
