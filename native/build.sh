@@ -49,6 +49,7 @@ done
 # The matrix units' own kernels, on top of the AVX-512 tier.
 if [ "$arch" = x86_64 ]; then
   add "$sources/linear_amx.cpp" "$objects/linear_amx.o" "$(tier_flags avx512) -mamx-tile -mamx-bf16"
+  add "$sources/linear_quantized_amx.cpp" "$objects/linear_quantized_amx.o" "$(tier_flags avx512) -mamx-tile -mamx-int8"
 fi
 add "$sources/dispatch.cpp" "$objects/dispatch.o"
 add "$sources/memory.cpp" "$objects/memory.o"

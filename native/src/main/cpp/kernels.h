@@ -97,12 +97,16 @@ BATON_LANES_TIERS(BATON_DECLARE_TIER)
 #undef BATON_DECLARE_TIER
 
 #if defined(__x86_64__)
-// The matrix units: one kernel of its own, the others are the AVX-512 tier's.
+// The matrix units: products are of its own, the others are the AVX-512 tier's.
 namespace amx {
 using namespace avx512;
 void linear(Share share, float* out, int64_t out_stride, const float* x, int64_t x_stride, int32_t rows,
             const uint8_t* weight, int32_t dtype, const int32_t* borders, int32_t ranges, int32_t outputs, int32_t inputs,
             const float* bias) noexcept;
+void linear_int8(Share share, float* out, int64_t out_stride, const uint8_t* staged, int32_t rows, const uint8_t* weight,
+                 const float* scales, const int32_t* borders, int32_t ranges, int32_t outputs, const float* bias) noexcept;
+void linear_int4(Share share, float* out, int64_t out_stride, const uint8_t* staged, int32_t rows, const uint8_t* weight,
+                 const int32_t* borders, int32_t ranges, int32_t outputs, const float* bias) noexcept;
 }  // namespace amx
 #endif
 #undef BATON_DECLARE

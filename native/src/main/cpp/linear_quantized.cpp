@@ -132,6 +132,7 @@ static inline void rows_8(const QuantizedProduct& p, int pair, int row) {
   for (int range = 0; range < p.ranges; range++) {
     const int64_t at = p.x.at(row, range);
     Sums sums[R][2];
+#pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
       sums[r][0] = sums[r][1] = all_sums(-128 * p.x.sums[at + r]);
     }
@@ -143,7 +144,9 @@ static inline void rows_8(const QuantizedProduct& p, int pair, int row) {
       multiply_8<R>(weight, x, sums);
     }
     Lanes results[R][2];
+#pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
+#pragma GCC unroll 8
       for (int g = 0; g < 2; g++) {
         results[r][g] = mul(to_float(sums[r][g]), mul(all(p.x.scales[at + r]), scales[g]));
       }
@@ -161,6 +164,7 @@ static inline void rows_4(const QuantizedProduct& p, int pair, int row) {
   int64_t at = p.x.at(row, 0);
   for (int range = 0; range < p.ranges; range++) {
     Lanes results[R][2];
+#pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
       results[r][0] = results[r][1] = zero();
     }
@@ -170,13 +174,16 @@ static inline void rows_4(const QuantizedProduct& p, int pair, int row) {
         ask_ahead(weight, PAIR_BYTES_4);
       }
       Sums sums[R][2];
+#pragma GCC unroll 8
       for (int r = 0; r < R; r++) {
         sums[r][0] = sums[r][1] = all_sums(-8 * p.x.sums[at + r]);
       }
       multiply_4<R>(weight, x, sums);
       const uint16_t* stored = reinterpret_cast<const uint16_t*>(weight + PAIR_BYTES_4 - 64);
       const Lanes scales[2] = {load(stored), load(stored + LANES)};
+#pragma GCC unroll 8
       for (int r = 0; r < R; r++) {
+#pragma GCC unroll 8
         for (int g = 0; g < 2; g++) {
           results[r][g] = fma(to_float(sums[r][g]), mul(all(p.x.scales[at + r]), scales[g]), results[r][g]);
         }
