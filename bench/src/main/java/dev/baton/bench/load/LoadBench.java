@@ -60,7 +60,7 @@ public final class LoadBench {
     if (declared != null) {
       return declared;
     }
-    try (Checkpoint checkpoint = Checkpoint.open(plan.model())) {
+    try (Checkpoint checkpoint = Checkpoint.open(plan.model(), config)) {
       return checkpoint.get(TensorNames.EMBEDDING).dtype();
     }
   }

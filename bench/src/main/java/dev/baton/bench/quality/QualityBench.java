@@ -72,7 +72,7 @@ public final class QualityBench {
     if (declared != null) {
       return declared;
     }
-    try (Checkpoint checkpoint = Checkpoint.open(plan.model())) {
+    try (Checkpoint checkpoint = Checkpoint.open(plan.model(), config)) {
       return checkpoint.get(TensorNames.EMBEDDING).dtype();
     }
   }
