@@ -70,7 +70,9 @@ struct Share {
                      int32_t ranges, int32_t outputs))                                                                 \
   KERNEL(copy_kv, (uint8_t* layer, int32_t dtype, int32_t block_tokens, int32_t kv_heads, int32_t head_dim,            \
                    const void* table, int32_t head, int32_t heads, int32_t token_from, int32_t token_to, void* slab,   \
-                   int32_t slab_dtype, int64_t slab_head_stride, int32_t values, int32_t to_slab))
+                   int32_t slab_dtype, int64_t slab_head_stride, int32_t values, int32_t to_slab))      \
+  KERNEL(multiply_peak, (int32_t arithmetic, int64_t rounds, void* done))                                              \
+  KERNEL(read_memory, (const void* memory, int64_t bytes, int32_t streams, void* done))
 
 // From the slowest to the fastest; the tiers of lanes.h, then all.
 #if defined(__x86_64__)
@@ -107,6 +109,7 @@ void linear_int8(Share share, float* out, int64_t out_stride, const uint8_t* sta
                  const float* scales, const int32_t* borders, int32_t ranges, int32_t outputs, const float* bias) noexcept;
 void linear_int4(Share share, float* out, int64_t out_stride, const uint8_t* staged, int32_t rows, const uint8_t* weight,
                  const int32_t* borders, int32_t ranges, int32_t outputs, const float* bias) noexcept;
+void multiply_peak(Share share, int32_t arithmetic, int64_t rounds, void* done) noexcept;
 }  // namespace amx
 #endif
 #undef BATON_DECLARE

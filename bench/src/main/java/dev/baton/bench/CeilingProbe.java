@@ -8,6 +8,7 @@ import dev.baton.device.Parallelism;
 import dev.baton.device.Tensor;
 import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
+import dev.baton.device.cpu.CpuCeilings;
 import dev.baton.device.cpu.CpuDevice;
 import dev.baton.engine.checkpoint.RandomTensors;
 import java.lang.foreign.Arena;
@@ -18,17 +19,18 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.LongStream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Measures the ceilings of this machine, on a device of its own and one thread per processor.
  *
- * <p><b>Memory</b>: every thread compares two regions of equal content ({@link
- * MemorySegment#mismatch}, which the JVM compiles to vector loads and compares), so both are read
- * once, through nothing of ours; all regions together are far larger than the caches.
+ * <p><b>Memory</b>: every thread reads its own regions once, with the tier's widest loads in one,
+ * two or four streams, or by comparing two of equal content ({@link MemorySegment#mismatch}, vector
+ * loads of the JVM's making); the best counts. All regions together are far larger than the caches.
  *
- * <p><b>Products</b>: every rank runs the device's linear operation with weights and inputs that
- * stay in the second-level cache, for several shapes; the best counts. So this ceiling is what our
- * kernel reaches when memory costs nothing, not the rate that the processor's data sheet promises.
+ * <p><b>Products</b>: every thread multiplies operands that stay in registers ({@link
+ * CpuCeilings}). Where there are no native kernels, every rank runs the device's linear operation
+ * with weights and inputs that stay in the second-level cache, the best of several shapes.
  */
 final class CeilingProbe implements AutoCloseable {
 
@@ -36,6 +38,10 @@ final class CeilingProbe implements AutoCloseable {
   private static final int[][] SHAPES = {{64, 256, 1024}, {128, 128, 1024}, {128, 512, 512}};
 
   private static final byte CONTENT = 7;
+  private static final int[] STREAMS = {1, 2, 4};
+
+  /** Some hundred microseconds of products. */
+  private static final long ROUNDS = 1000;
 
   /** One shape of product, ready to run on every rank. */
   private record Product(int rows, LinearWeight weight, List<Tensor> in, List<Tensor> out) {
@@ -46,6 +52,11 @@ final class CeilingProbe implements AutoCloseable {
   }
 
   private final Device device = CpuDevice.open();
+
+  /** Null where there are no native kernels. */
+  private final @Nullable CpuCeilings ceilings =
+      device instanceof CpuDevice cpu ? cpu.ceilings() : null;
+
   private final Arena arena = Arena.ofShared();
   private final int threads;
   private final long probeNanos;
@@ -95,26 +106,61 @@ final class CeilingProbe implements AutoCloseable {
     return new Ceilings(readRate(), operations);
   }
 
+  /** The best of several ways to read: which one the memory likes most differs by machine. */
   private double readRate() {
     double best = 0;
     long end = System.nanoTime() + probeNanos;
     do {
-      long nanos =
-          Team.run(
-              threads,
-              thread -> {
-                MemorySegment a = left.get(thread).segment();
-                if (a.mismatch(right.get(thread).segment()) != -1) {
-                  throw new IllegalStateException("memory: changed under the measurement");
-                }
-              });
-      double bytes = 2.0 * threads * left.getFirst().bytes();
-      best = Math.max(best, bytes / nanos * 1e9);
+      best = Math.max(best, readRate(this::mismatch));
+      for (int streams : STREAMS) {
+        best = Math.max(best, readRate(thread -> read(thread, streams)));
+      }
     } while (System.nanoTime() < end);
     return best;
   }
 
+  private double readRate(Team.Task reading) {
+    double bytes = 2.0 * threads * left.getFirst().bytes();
+    return bytes / Team.run(threads, reading) * 1e9;
+  }
+
+  private void mismatch(int thread) {
+    if (left.get(thread).segment().mismatch(right.get(thread).segment()) != -1) {
+      throw new IllegalStateException("memory: changed under the measurement");
+    }
+  }
+
+  private void read(int thread, int streams) {
+    CpuCeilings own = ceilings;
+    if (own == null) {
+      mismatch(thread);
+      return;
+    }
+    own.read(left.get(thread).segment(), streams);
+    own.read(right.get(thread).segment(), streams);
+  }
+
   private double productRate(Arithmetic arithmetic) {
+    CpuCeilings own = ceilings;
+    return own == null ? linearRate(arithmetic) : peak(own, arithmetic);
+  }
+
+  /** On one thread per processor, for as long as a figure takes. */
+  private double peak(CpuCeilings own, Arithmetic arithmetic) {
+    long[] operations = new long[threads];
+    long nanos =
+        Team.run(
+            threads,
+            thread -> {
+              long end = System.nanoTime() + probeNanos;
+              do {
+                operations[thread] += own.multiply(arithmetic.format(), ROUNDS);
+              } while (System.nanoTime() < end);
+            });
+    return LongStream.of(operations).sum() * 1e9 / nanos;
+  }
+
+  private double linearRate(Arithmetic arithmetic) {
     double best = 0;
     for (Product product : products.computeIfAbsent(arithmetic, this::products)) {
       best = Math.max(best, rate(product));

@@ -129,6 +129,11 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
     return List.copyOf(running);
   }
 
+  /** What this processor does at best with the tier that the device runs on. */
+  public CpuCeilings ceilings() {
+    return new CpuCeilings(kernels);
+  }
+
   @Override
   public String numerics(WeightFormat weights) {
     return kernels.tiled(weights) ? "bf16-amx" : super.numerics(weights);

@@ -76,6 +76,8 @@ final class CpuKernels {
   private static final MethodHandle PACK_INT8 = kernel("pack_int8");
   private static final MethodHandle PACK_INT4 = kernel("pack_int4");
   private static final MethodHandle COPY_KV = kernel("copy_kv");
+  private static final MethodHandle MULTIPLY_PEAK = kernel("multiply_peak");
+  private static final MethodHandle READ_MEMORY = kernel("read_memory");
 
   private final String tier;
   private final MemorySegment linear;
@@ -97,6 +99,8 @@ final class CpuKernels {
   private final MemorySegment packInt8;
   private final MemorySegment packInt4;
   private final MemorySegment copyKv;
+  private final MemorySegment multiplyPeak;
+  private final MemorySegment readMemory;
 
   /**
    * @param tier one of {@link #tiers} that {@link #runs} here
@@ -122,6 +126,8 @@ final class CpuKernels {
     packInt8 = address("pack_int8");
     packInt4 = address("pack_int4");
     copyKv = address("copy_kv");
+    multiplyPeak = address("multiply_peak");
+    readMemory = address("read_memory");
   }
 
   /** Names of the tiers in the library, from the slowest to the fastest. */
@@ -624,6 +630,22 @@ final class CpuKernels {
           slabHeadStride,
           values,
           toSlab);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void multiplyPeak(int arithmetic, long rounds, MemorySegment done) {
+    try {
+      MULTIPLY_PEAK.invokeExact(multiplyPeak, NOBODY, 1, arithmetic, rounds, done);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void readMemory(MemorySegment memory, long bytes, int streams, MemorySegment done) {
+    try {
+      READ_MEMORY.invokeExact(readMemory, NOBODY, 1, memory, bytes, streams, done);
     } catch (Throwable e) {
       throw unexpected(e);
     }
