@@ -107,7 +107,7 @@ final class BenchEngineCommand implements Callable<Integer> {
     BenchProgress.quietLog();
     BenchPlan plan = plan();
     try {
-      Progress progress = new BenchProgress(System.err);
+      BenchProgress progress = new BenchProgress(System.err);
       BenchReport report = EngineBench.run(plan, progress::show);
       progress.clear();
       System.out.print(report.text());
