@@ -1,5 +1,6 @@
 // Operations on rows of float32. All are bound by memory, or by the cache that their rows are in; bytes are said at each.
-#include "lanes.h"
+#include "norm.h"
+#include "products.h"
 
 namespace baton {
 namespace BATON_TIER {
@@ -12,13 +13,7 @@ void rms_norm(Share share, float* out, int64_t out_stride, const float* x, int64
     for (int start = 0; start < width; start += group) {
       const float* from = x + row * x_stride + start;
       float* to = out + row * out_stride + start;
-      Lanes squares = zero();
-      for (int c = 0; c < group; c += LANES) {
-        const Lanes v = load(from + c, smaller(LANES, group - c));
-        squares = fma(v, v, squares);
-      }
-      const float mean = sum(squares) / static_cast<float>(group);
-      const Lanes scale = all(1.0f / __builtin_sqrtf(mean + epsilon));
+      const Lanes scale = norm_scale(from, group, epsilon);
       for (int c = 0; c < group; c += LANES) {
         const int n = smaller(LANES, group - c);
         store(to + c, mul(mul(load(from + c, n), scale), load(weight + c, n)), n);
@@ -34,9 +29,8 @@ void silu_multiply(Share share, float* out, int64_t out_stride, const float* gat
     for (int c = 0; c < width; c += LANES) {
       const int n = smaller(LANES, width - c);
       const Lanes g = load(gate + row * gate_stride + c, n);
-      const Lanes sigmoid_inverse = add(all(1.0f), exp(mul(g, all(-1.0f))));
       const Lanes u = load(up + row * up_stride + c, n);
-      store(out + row * out_stride + c, mul(div(g, sigmoid_inverse), u), n);
+      store(out + row * out_stride + c, mul(silu(g), u), n);
     }
   }
 }

@@ -23,12 +23,13 @@ struct Share {
 //
 // dtype numbers: 0 = float32, 1 = bfloat16, 2 = float16 (checkpoints only). Strides are in elements. A `layer` points to
 // one layer of a KV cache, laid out [block][kv head][keys, values], keys being [tile of 16 positions][dim][16] and
-// values [position][dim]. In tier amx a linear with a bfloat16 weight takes the weight from pack_tiles and, as x, what
-// stage_inputs has made; all others take the weight from pack_linear and x as it is.
+// values [position][dim]. `products` are `count` times seven int64, see products.h. Float32 weights are multiplied by linear
+// and packed by pack_linear; bfloat16 weights by linear_tiles and pack_tiles, with inputs from stage_inputs.
 #define BATON_KERNELS(KERNEL)                                                                                          \
-  KERNEL(linear, (float* out, int64_t out_stride, const float* x, int64_t x_stride, int32_t rows,                      \
-                  const uint8_t* weight, int32_t dtype, const int32_t* borders, int32_t ranges, int32_t outputs,       \
-                  int32_t inputs, const float* bias))                                                                  \
+  KERNEL(linear, (const int64_t* products, int32_t count, const float* x, int64_t x_stride, int32_t rows,              \
+                  int32_t inputs, const int32_t* borders, int32_t ranges))                                             \
+  KERNEL(linear_tiles, (const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,                   \
+                        const int32_t* borders, int32_t ranges))                                                       \
   KERNEL(attention, (float* out, int64_t out_stride, const float* q, int64_t q_stride, const uint8_t* layer,           \
                      int32_t dtype, int32_t block_tokens, int32_t kv_heads, int32_t head_dim, int32_t heads,           \
                      const int32_t* positions, const int32_t* sequences, const int32_t* tables, int32_t table_stride,  \
@@ -51,12 +52,12 @@ struct Share {
                         const float* weights, int32_t choices, int32_t rows, int32_t width))                           \
   KERNEL(convert, (uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, int64_t in_stride, int32_t rows, \
                    int32_t columns))                                                                                   \
-  KERNEL(pack_linear, (uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, int64_t in_stride,           \
-                       int32_t outputs, int32_t inputs))                                                               \
-  KERNEL(stage_inputs, (uint8_t* staged, const float* x, int64_t x_stride, const int32_t* borders, int32_t ranges,      \
-                        int32_t rows))                                                                                 \
+  KERNEL(pack_linear, (uint8_t* packed, const void* in, int32_t in_dtype, int64_t in_stride, int32_t outputs,          \
+                       int32_t inputs, int32_t first, int32_t step))                                                   \
+  KERNEL(stage_inputs, (uint8_t* staged, const float* x, int64_t x_stride, const float* norm, float epsilon,           \
+                        const int32_t* borders, int32_t ranges, int32_t rows))                                         \
   KERNEL(pack_tiles, (uint8_t* packed, const void* in, int32_t in_dtype, int64_t in_stride, const int32_t* borders,    \
-                      int32_t ranges, int32_t outputs))                                                                \
+                      int32_t ranges, int32_t outputs, int32_t first, int32_t step))                                   \
   KERNEL(quantize_inputs, (uint8_t* staged, const float* x, int64_t x_stride, const int32_t* borders, int32_t ranges,    \
                            int32_t groups, int32_t rows))                                                              \
   KERNEL(linear_int8, (float* out, int64_t out_stride, const uint8_t* staged, int32_t rows, const uint8_t* weight,      \
@@ -99,12 +100,13 @@ BATON_LANES_TIERS(BATON_DECLARE_TIER)
 #undef BATON_DECLARE_TIER
 
 #if defined(__x86_64__)
-// The matrix units: products are of its own, the others are the AVX-512 tier's.
+// The matrix units: products are of their own, the others are the AVX-512 tier's.
 namespace amx {
 using namespace avx512;
-void linear(Share share, float* out, int64_t out_stride, const float* x, int64_t x_stride, int32_t rows,
-            const uint8_t* weight, int32_t dtype, const int32_t* borders, int32_t ranges, int32_t outputs, int32_t inputs,
-            const float* bias) noexcept;
+void linear_tiles(Share share, const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,
+                  const int32_t* borders, int32_t ranges) noexcept;
+void stage_inputs(Share share, uint8_t* staged, const float* x, int64_t x_stride, const float* norm, float epsilon,
+                  const int32_t* borders, int32_t ranges, int32_t rows) noexcept;
 void linear_int8(Share share, float* out, int64_t out_stride, const uint8_t* staged, int32_t rows, const uint8_t* weight,
                  const float* scales, const int32_t* borders, int32_t ranges, int32_t outputs, const float* bias) noexcept;
 void linear_int4(Share share, float* out, int64_t out_stride, const uint8_t* staged, int32_t rows, const uint8_t* weight,

@@ -11,6 +11,9 @@ namespace BATON_TIER {
 constexpr int TILE_ROWS = 6;    // 12 sums, 2 weights and a broadcast in 16 registers
 constexpr int GROUPS_ONE = 4;   // 8 sums hide the latency of FMA
 constexpr int GROUPS_MANY = 1;
+constexpr int PAIR_ROWS = 2;    // 8 sums, 4 weights and 2 broadcasts in 16 registers
+constexpr int PAIR_GROUPS = 1;
+constexpr int DEPTH_ONE = 1;    // 8 sums hide the latency of FMA
 constexpr int QUERIES = 4;
 
 struct Lanes {
@@ -58,6 +61,23 @@ static inline __m256 widen_eight(const uint16_t* p) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
 }
 static inline Lanes load(const uint16_t* p) { return {widen_eight(p), widen_eight(p + 8)}; }
+static inline __m256 upper_bits(__m256i bits) {
+  return _mm256_castsi256_ps(_mm256_and_si256(bits, _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
+}
+static inline void load_pairs(const uint16_t* p, Lanes& even, Lanes& odd) {
+  const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16));
+  even = {_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(b, 16))};
+  odd = {upper_bits(a), upper_bits(b)};
+}
+static inline __m256 rounded(__m256 v) {
+  const __m256i bits = _mm256_castps_si256(v);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i up = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+  const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+  return upper_bits(_mm256_blendv_epi8(up, quiet, _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q))));
+}
+static inline Lanes rounded(Lanes v) { return {rounded(v.a), rounded(v.b)}; }
 static inline Lanes load(const float* p, int n) {
   return {_mm256_maskload_ps(p, lane_mask(0, n, 0)), _mm256_maskload_ps(p + 8, lane_mask(0, n, 8))};
 }

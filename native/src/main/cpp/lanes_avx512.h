@@ -11,6 +11,9 @@ namespace BATON_TIER {
 constexpr int TILE_ROWS = 6;    // 24 sums, 4 weights and a broadcast in 32 registers
 constexpr int GROUPS_ONE = 8;   // 8 sums hide the latency of FMA
 constexpr int GROUPS_MANY = 4;
+constexpr int PAIR_ROWS = 6;    // 24 sums, 4 weights and 2 broadcasts in 32 registers
+constexpr int PAIR_GROUPS = 2;
+constexpr int DEPTH_ONE = 2;    // 8 sums hide the latency of FMA
 constexpr int QUERIES = 8;
 
 struct Lanes {
@@ -45,6 +48,19 @@ static inline Lanes widen(__m256i bits) {
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
 }
 static inline Lanes load(const uint16_t* p) { return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+static inline void load_pairs(const uint16_t* p, Lanes& even, Lanes& odd) {
+  const __m512i bits = _mm512_loadu_si512(p);
+  even = {_mm512_castsi512_ps(_mm512_slli_epi32(bits, 16))};
+  odd = {_mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(static_cast<int>(0xffff0000u))))};
+}
+static inline Lanes rounded(Lanes v) {
+  const __m512i bits = _mm512_castps_si512(v.v);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  const __m512i up = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+  const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
+  const __m512i either = _mm512_mask_mov_epi32(up, _mm512_cmp_ps_mask(v.v, v.v, _CMP_UNORD_Q), quiet);
+  return {_mm512_castsi512_ps(_mm512_and_si512(either, _mm512_set1_epi32(static_cast<int>(0xffff0000u))))};
+}
 static inline Lanes load(const float* p, int n) { return {_mm512_maskz_loadu_ps(first_lanes(n), p)}; }
 static inline Lanes load(const uint16_t* p, int n) { return widen(_mm256_maskz_loadu_epi16(first_lanes(n), p)); }
 static inline void store(float* p, Lanes v) { _mm512_storeu_ps(p, v.v); }

@@ -10,6 +10,9 @@ namespace BATON_TIER {
 constexpr int TILE_ROWS = 4;      // rows of x that share a loaded weight
 constexpr int GROUPS_ONE = 1;     // groups of 16 outputs side by side, for one row
 constexpr int GROUPS_MANY = 1;    // and for many rows
+constexpr int PAIR_ROWS = 4;      // rows that share a weight in tiles
+constexpr int PAIR_GROUPS = 1;    // groups of it side by side
+constexpr int DEPTH_ONE = 1;      // tiles of depth side by side, for one row
 constexpr int QUERIES = 4;        // queries that share loaded keys and values
 
 struct Lanes {
@@ -60,6 +63,27 @@ static inline Lanes load(const uint16_t* p) {
   Lanes result;
   for (int i = 0; i < 16; i++) {
     const uint32_t bits = static_cast<uint32_t>(p[i]) << 16;
+    __builtin_memcpy(&result.v[i], &bits, 4);
+  }
+  return result;
+}
+// Sixteen pairs of bfloat16: the first ones and the second ones.
+static inline void load_pairs(const uint16_t* p, Lanes& even, Lanes& odd) {
+  for (int i = 0; i < 16; i++) {
+    const uint32_t low = static_cast<uint32_t>(p[2 * i]) << 16;
+    const uint32_t high = static_cast<uint32_t>(p[2 * i + 1]) << 16;
+    __builtin_memcpy(&even.v[i], &low, 4);
+    __builtin_memcpy(&odd.v[i], &high, 4);
+  }
+}
+// To bfloat16 and back: to nearest even, a NaN stays a quiet NaN. Integer arithmetic, so denormals are kept.
+static inline Lanes rounded(const Lanes& v) {
+  Lanes result;
+  for (int i = 0; i < 16; i++) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &v.v[i], 4);
+    bits = (bits & 0x7fffffffu) > 0x7f800000u ? bits | 0x400000u : bits + 0x7fff + (bits >> 16 & 1);
+    bits &= 0xffff0000u;
     __builtin_memcpy(&result.v[i], &bits, 4);
   }
   return result;

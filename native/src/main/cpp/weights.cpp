@@ -25,21 +25,19 @@ void convert(Share share, uint8_t* out, int32_t out_dtype, const void* in, int32
   });
 }
 
-// out [outputs / 16][inputs][16] (see linear.cpp) from rows of outputs; the last group's missing outputs become zeros.
-void pack_linear(Share share, uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, int64_t in_stride, int32_t outputs,
-                 int32_t inputs) noexcept {
-  by_types(out, out_dtype, in, in_dtype, [&](auto* to, const auto* from) {
+// packed [pair][2][inputs][16] float32 (see linear.cpp) from rows of outputs; missing outputs become zeros. Group g goes
+// to half (first + g * step) % 2 of pair (first + g * step) / 2, as in pack_tiles.
+void pack_linear(Share share, uint8_t* packed, const void* in, int32_t in_dtype, int64_t in_stride, int32_t outputs,
+                 int32_t inputs, int32_t first, int32_t step) noexcept {
+  by_type(in, in_dtype, [&](const auto* from) {
     const int groups = (outputs + LANES - 1) / LANES;
     for (int group = first_of(share, groups); group < end_of(share, groups); group++) {
       const int n = smaller(LANES, outputs - group * LANES);
       const auto* rows = from + static_cast<int64_t>(group) * LANES * in_stride;
-      auto* packed = to + static_cast<int64_t>(group) * LANES * inputs;
-      for (int k = 0; k < inputs; k++) {
-        for (int j = 0; j < n; j++) {
-          put(packed + static_cast<int64_t>(k) * LANES + j, get(rows + j * in_stride + k));
-        }
-        for (int j = n; j < LANES; j++) {
-          put(packed + static_cast<int64_t>(k) * LANES + j, 0.0f);
+      float* to = reinterpret_cast<float*>(packed) + static_cast<int64_t>(first + group * step) * LANES * inputs;
+      for (int k = 0; k < inputs; k++, to += LANES) {
+        for (int j = 0; j < LANES; j++) {
+          to[j] = j < n ? get(rows + j * in_stride + k) : 0.0f;
         }
       }
     }

@@ -22,7 +22,7 @@ public interface Device extends AutoCloseable {
    * same give the same bits; those that do not must not share a request, its KV or a prefix cache.
    */
   default String numerics(WeightFormat weights) {
-    return "ieee-fma";
+    return "baton-1";
   }
 
   /** Zeroed memory. */
@@ -46,6 +46,12 @@ public interface Device extends AutoCloseable {
    * and end on borders of the canonical ranges of the whole width.
    */
   LinearWeight packLinear(WeightSlice slice, WeightFormat format, Parallelism parallelism);
+
+  /**
+   * Packs the same rows of a gate and of what it lets through, all columns of each, for {@link
+   * Ops#gated}.
+   */
+  GatedWeight packGated(WeightSlice gate, WeightSlice up, WeightFormat format);
 
   KvCache allocateKvCache(KvShape shape);
 

@@ -40,6 +40,49 @@ public interface Ops {
   void linear(Tensor out, Tensor x, LinearWeight weight, @Nullable Tensor bias, int rows);
 
   /**
+   * Several products of the same inputs, each as {@link #linear(Tensor, Tensor, LinearWeight,
+   * Tensor, int)} would give it: the inputs are prepared once and the rank's threads meet once. All
+   * weights are of one format and column-parallel, or all shards of the same inputs.
+   *
+   * @param norm goes over {@code x} first, as {@link #rmsNorm} would; null = none
+   */
+  void linear(List<Projection> products, Tensor x, @Nullable Norm norm, int rows);
+
+  /**
+   * {@code stream += x * weight^T (+ bias)}, for row-parallel weights summed over all ranks before
+   * the bias: the same bits as {@link #linear} to {@code scratch}, {@link #allReduce} and {@link
+   * #add}.
+   *
+   * @param bias {@code [1, outputs]} float32
+   * @param scratch {@code [rows, weight.outputs()]}; content undefined afterwards
+   */
+  void addLinear(
+      Tensor stream,
+      Tensor x,
+      LinearWeight weight,
+      @Nullable Tensor bias,
+      Tensor scratch,
+      int rows);
+
+  /**
+   * {@code out = gate / (1 + exp(-gate)) * up} with {@code gate} and {@code up} the products of x
+   * with the two weights: the same bits as two products and {@link #siluMultiply}.
+   *
+   * @param out {@code [rows, weight.outputs()]}
+   * @param norm goes over {@code x} first, as {@link #rmsNorm} would; null = none
+   * @param gateBias {@code [1, outputs]} float32, added to the gate's product
+   * @param upBias likewise
+   */
+  void gated(
+      Tensor out,
+      Tensor x,
+      @Nullable Norm norm,
+      GatedWeight weight,
+      @Nullable Tensor gateBias,
+      @Nullable Tensor upBias,
+      int rows);
+
+  /**
    * Rotates queries in place and writes rotated keys, and values, to the cache, for every token of
    * the batch. Pairs are {@code (i, i + headDim/2)}, Hugging Face's convention.
    *

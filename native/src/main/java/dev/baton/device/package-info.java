@@ -17,6 +17,11 @@
  *       tree: {@code ((p0+p1)+(p2+p3))+((p4+p5)+(p6+p7))}. A rank of a row-parallel weight owns
  *       {@code 8/T} whole ranges, adds its own subtree, and {@link Ops#allReduce} adds the rest of
  *       the tree.
+ *   <li><b>linear with bfloat16 weights</b>: what the matrix units' tdpbf16ps computes, on any
+ *       unit. The inputs are rounded to bfloat16 too, and a range is summed in tiles of 32 inputs
+ *       from its first, the last filled up with zeros: in a tile the even and the odd inputs alone,
+ *       each by fma in order from 0, then {@code sum + (even + odd)}, with denormals as 0 in inputs
+ *       and results. The tree over the ranges is the same, and denormals are kept in it.
  *   <li><b>linear, quantized weights</b>: below.
  *   <li><b>sums over a row</b> (norms): 16 lanes, lane {@code j} takes the elements {@code j, j+16,
  *       ...} in order by fma; lanes are added by halves: {@code j + (j+8)}, then 4, 2, 1.
@@ -38,15 +43,8 @@
  *       in float32.
  * </ul>
  *
- * So scalar, AVX2, AVX-512 and the Java reference agree bit for bit in float32 and with bfloat16
- * weights and KV.
- *
- * <p>The matrix units (tier {@code amx}) differ in one thing, products with bfloat16 weights: the
- * inputs are rounded to bfloat16 too, and a range is summed in tiles of 32 inputs from its first,
- * the last filled up with zeros: in a tile the even and the odd inputs alone, each by fma in order
- * from 0, then {@code sum + (even + odd)}, with denormals as 0. The tree over the ranges is the
- * same. So within that tier, too, bits depend on none of the above; {@link Device#numerics} tells
- * the two kinds apart.
+ * So all tiers of instructions, the matrix units among them, and the Java reference agree bit for
+ * bit; {@link Device#numerics} has one name for all.
  *
  * <h2>Quantized weights</h2>
  *

@@ -9,6 +9,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Tensors of a model's shapes with random elements, for measuring without files. Matrices hold
@@ -16,9 +17,9 @@ import java.util.concurrent.ConcurrentHashMap;
  * fade; norms and biases hold ones. The same seed gives the same bits on every machine and by any
  * number of threads.
  *
- * <p>Each thread has one buffer, which its next tensor overwrites: beside the packed weights there
- * is never more than one unpacked tensor a thread. {@link #close} frees the buffers; no tensor may
- * be read then.
+ * <p>Each thread has two buffers, which its tensors take in turn: beside the packed weights there
+ * are never more than two unpacked tensors a thread. {@link #close} frees the buffers; no tensor
+ * may be read then.
  */
 public final class RandomTensors implements TensorSource, AutoCloseable {
 
@@ -30,10 +31,16 @@ public final class RandomTensors implements TensorSource, AutoCloseable {
 
   private record Buffer(Arena arena, MemorySegment segment) {}
 
+  /** The buffers of one thread: the one that is next, and the one that was last. */
+  private static final class Turns {
+    @Nullable Buffer next;
+    @Nullable Buffer last;
+  }
+
   private final Map<String, List<Integer>> shapes;
   private final DType dtype;
   private final long seed;
-  private final Map<Thread, Buffer> buffers = new ConcurrentHashMap<>();
+  private final Map<Thread, Turns> buffers = new ConcurrentHashMap<>();
 
   /**
    * @param dtype of the elements: BFLOAT16 or FLOAT32; vectors are float32 always
@@ -69,22 +76,23 @@ public final class RandomTensors implements TensorSource, AutoCloseable {
   }
 
   private MemorySegment buffer(long bytes) {
-    Thread thread = Thread.currentThread();
-    Buffer own = buffers.get(thread);
+    Turns own = buffers.computeIfAbsent(Thread.currentThread(), thread -> new Turns());
+    Buffer taken = own.next;
     // Whole words, so that filling needs no tail.
     long needed = Math.ceilDiv(bytes, Long.BYTES) * Long.BYTES;
-    if (own == null
-        || own.segment.byteSize() < needed
-        || own.segment.byteSize() / OVERSIZE > needed) {
-      if (own != null) {
-        buffers.remove(thread);
-        own.arena.close();
+    if (taken == null
+        || taken.segment.byteSize() < needed
+        || taken.segment.byteSize() / OVERSIZE > needed) {
+      if (taken != null) {
+        own.next = null;
+        taken.arena.close();
       }
       Arena arena = Arena.ofShared();
-      own = new Buffer(arena, arena.allocate(needed, Long.BYTES));
-      buffers.put(thread, own);
+      taken = new Buffer(arena, arena.allocate(needed, Long.BYTES));
     }
-    return own.segment.asSlice(0, bytes);
+    own.next = own.last;
+    own.last = taken;
+    return taken.segment.asSlice(0, bytes);
   }
 
   /**
@@ -129,7 +137,16 @@ public final class RandomTensors implements TensorSource, AutoCloseable {
 
   @Override
   public void close() {
-    buffers.values().forEach(buffer -> buffer.arena.close());
+    for (Turns turns : buffers.values()) {
+      close(turns.next);
+      close(turns.last);
+    }
     buffers.clear();
+  }
+
+  private static void close(@Nullable Buffer buffer) {
+    if (buffer != null) {
+      buffer.arena.close();
+    }
   }
 }

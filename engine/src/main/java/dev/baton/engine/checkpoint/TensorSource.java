@@ -4,8 +4,9 @@ package dev.baton.engine.checkpoint;
 public interface TensorSource {
 
   /**
-   * A tensor of the model, by its name in checkpoints. May be called by any thread. The data may be
-   * overwritten by the same thread's next call, so it is packed or converted first.
+   * A tensor of the model, by its name in checkpoints. May be called by any thread. The data of the
+   * last two calls of a thread stay as they are; earlier ones may be overwritten, so they are
+   * packed or converted first.
    */
   CheckpointTensor get(String name);
 }

@@ -15,8 +15,7 @@ import org.jspecify.annotations.Nullable;
  * @param value likewise
  * @param attended {@code [tokens, heads * headDim]} of the rank
  * @param delta what a block adds to the stream {@code [tokens, hidden]}
- * @param gate {@code [tokens, intermediate]} of the rank
- * @param up likewise
+ * @param gated {@code [tokens, intermediate]} of the rank
  * @param mixture null for a model without one
  * @param last rows of the stream that need logits {@code [logitRows, hidden]}
  * @param logits {@code [logitRows, vocabulary]} of the rank
@@ -29,8 +28,7 @@ record Activations(
     Tensor value,
     Tensor attended,
     Tensor delta,
-    Tensor gate,
-    Tensor up,
+    Tensor gated,
     @Nullable MixtureActivations mixture,
     Tensor last,
     Tensor logits) {
@@ -46,7 +44,6 @@ record Activations(
         device.allocate(DType.FLOAT32, tokens, shard.queries().size()),
         device.allocate(DType.FLOAT32, tokens, hidden),
         device.allocate(DType.FLOAT32, tokens, shard.inner().size()),
-        device.allocate(DType.FLOAT32, tokens, shard.inner().size()),
         MixtureActivations.allocate(device, shard, tokens),
         device.allocate(DType.FLOAT32, logitRows, hidden),
         device.allocate(DType.FLOAT32, logitRows, shard.vocabulary().size()));
@@ -56,10 +53,7 @@ record Activations(
   static long bytes(Shard shard, int tokens, int logitRows) {
     long hidden = shard.config().hiddenSize();
     long perToken =
-        3 * hidden
-            + 2L * shard.queries().size()
-            + 2L * shard.keys().size()
-            + 2L * shard.inner().size();
+        3 * hidden + 2L * shard.queries().size() + 2L * shard.keys().size() + shard.inner().size();
     return MixtureActivations.bytes(shard, tokens)
         + (tokens * perToken + logitRows * (hidden + shard.vocabulary().size())) * Float.BYTES;
   }

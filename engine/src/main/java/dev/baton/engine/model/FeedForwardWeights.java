@@ -1,5 +1,6 @@
 package dev.baton.engine.model;
 
+import dev.baton.device.GatedWeight;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Tensor;
 import java.util.List;
@@ -9,13 +10,13 @@ import org.jspecify.annotations.Nullable;
 sealed interface FeedForwardWeights {
 
   /**
+   * @param gated gate and up together
    * @param gateBias {@code [1, intermediate]} of the rank, null in models without
    * @param upBias likewise
    * @param downBias {@code [1, hidden]} likewise
    */
   record Dense(
-      LinearWeight gate,
-      LinearWeight up,
+      GatedWeight gated,
       LinearWeight down,
       @Nullable Tensor gateBias,
       @Nullable Tensor upBias,

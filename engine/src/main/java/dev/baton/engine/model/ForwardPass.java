@@ -3,12 +3,14 @@ package dev.baton.engine.model;
 import static java.util.Objects.requireNonNull;
 
 import dev.baton.device.KvCache;
+import dev.baton.device.Norm;
 import dev.baton.device.Ops;
+import dev.baton.device.Projection;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
 import dev.baton.engine.checkpoint.Mixture;
 import dev.baton.engine.checkpoint.ModelConfig;
-import org.jspecify.annotations.Nullable;
+import java.util.List;
 
 /**
  * One rank's program: a decoder of the Llama kind, from token ids to logits. All ranks run the same
@@ -28,6 +30,14 @@ final class ForwardPass {
   private final int hidden;
   private final float epsilon;
   private final float scale;
+
+  /** Query, key and value of each layer, and the norms before each layer's products. */
+  private final List<List<Projection>> projections;
+
+  private final List<Norm> attentionNorms;
+  private final List<Norm> feedForwardNorms;
+  private final List<Projection> head;
+  private final Norm finalNorm;
 
   /**
    * @param logits {@code [logitRows, vocabulary]}, shared by the ranks
@@ -53,6 +63,20 @@ final class ForwardPass {
     this.hidden = config.hiddenSize();
     this.epsilon = config.normEpsilon();
     this.scale = (float) (1 / Math.sqrt(config.headDim()));
+    List<LayerWeights> layers = weights.layers();
+    projections = layers.stream().map(layer -> projections(layer.attention())).toList();
+    attentionNorms = layers.stream().map(layer -> new Norm(layer.inputNorm(), epsilon)).toList();
+    feedForwardNorms =
+        layers.stream().map(layer -> new Norm(layer.postAttentionNorm(), epsilon)).toList();
+    head = List.of(new Projection(act.logits(), weights.lmHead(), null));
+    finalNorm = new Norm(shared.finalNorm(), epsilon);
+  }
+
+  private List<Projection> projections(AttentionWeights w) {
+    return List.of(
+        new Projection(act.query(), w.query(), w.queryBias()),
+        new Projection(act.key(), w.key(), w.keyBias()),
+        new Projection(act.value(), w.value(), w.valueBias()));
   }
 
   /** Runs the sealed batch. */
@@ -61,15 +85,16 @@ final class ForwardPass {
     ops.embed(act.stream(), shared.embedding(), batch);
     for (int layer = 0; layer < weights.layers().size(); layer++) {
       LayerWeights w = weights.layers().get(layer);
-      ops.rmsNorm(act.normed(), act.stream(), w.inputNorm(), epsilon, rows, hidden);
       attend(layer, w.attention(), rows);
-      ops.add(act.stream(), act.delta(), rows, hidden);
-      ops.rmsNorm(act.normed(), act.stream(), w.postAttentionNorm(), epsilon, rows, hidden);
       switch (w.feedForward()) {
-        case FeedForwardWeights.Dense dense -> feedForward(dense, rows);
-        case FeedForwardWeights.Experts experts -> mixture(experts, rows);
+        case FeedForwardWeights.Dense dense ->
+            feedForward(dense, feedForwardNorms.get(layer), rows);
+        case FeedForwardWeights.Experts experts -> {
+          ops.rmsNorm(act.normed(), act.stream(), w.postAttentionNorm(), epsilon, rows, hidden);
+          mixture(experts, rows);
+          ops.add(act.stream(), act.delta(), rows, hidden);
+        }
       }
-      ops.add(act.stream(), act.delta(), rows, hidden);
     }
     if (batch.logitRows() > 0) {
       outputLayer(batch.logitRows());
@@ -77,9 +102,7 @@ final class ForwardPass {
   }
 
   private void attend(int layer, AttentionWeights w, int rows) {
-    ops.linear(act.query(), act.normed(), w.query(), w.queryBias(), rows);
-    ops.linear(act.key(), act.normed(), w.key(), w.keyBias(), rows);
-    ops.linear(act.value(), act.normed(), w.value(), w.valueBias(), rows);
+    ops.linear(projections.get(layer), act.stream(), attentionNorms.get(layer), rows);
     if (w.queryNorm() != null) {
       ops.rmsNorm(act.query(), act.query(), w.queryNorm(), epsilon, rows, shard.queries().size());
     }
@@ -97,25 +120,12 @@ final class ForwardPass {
         batch);
     int window = shard.config().windows().get(layer);
     ops.attention(act.attended(), act.query(), cache, layer, batch, scale, window);
-    ops.linear(act.delta(), act.attended(), w.output(), null, rows);
-    ops.allReduce(act.delta(), rows, hidden);
-    addBias(w.outputBias(), rows);
+    ops.addLinear(act.stream(), act.attended(), w.output(), w.outputBias(), act.delta(), rows);
   }
 
-  /** After the ranks' sum: no rank's part is then rounded with the bias in it. */
-  private void addBias(@Nullable Tensor bias, int rows) {
-    if (bias != null) {
-      ops.add(act.delta(), bias, rows, hidden);
-    }
-  }
-
-  private void feedForward(FeedForwardWeights.Dense w, int rows) {
-    ops.linear(act.gate(), act.normed(), w.gate(), w.gateBias(), rows);
-    ops.linear(act.up(), act.normed(), w.up(), w.upBias(), rows);
-    ops.siluMultiply(act.gate(), act.gate(), act.up(), rows, shard.inner().size());
-    ops.linear(act.delta(), act.gate(), w.down(), null, rows);
-    ops.allReduce(act.delta(), rows, hidden);
-    addBias(w.downBias(), rows);
+  private void feedForward(FeedForwardWeights.Dense w, Norm norm, int rows) {
+    ops.gated(act.gated(), act.stream(), norm, w.gated(), w.gateBias(), w.upBias(), rows);
+    ops.addLinear(act.stream(), act.gated(), w.down(), w.downBias(), act.delta(), rows);
   }
 
   /**
@@ -141,8 +151,7 @@ final class ForwardPass {
   private void outputLayer(int rows) {
     Shard.Range vocabulary = shard.vocabulary();
     ops.gatherLogitRows(act.last(), act.stream(), batch);
-    ops.rmsNorm(act.last(), act.last(), shared.finalNorm(), epsilon, rows, hidden);
-    ops.linear(act.logits(), act.last(), weights.lmHead(), null, rows);
+    ops.linear(head, act.last(), finalNorm, rows);
     ops.allGather(logits, act.logits(), rows, vocabulary.from(), vocabulary.size());
   }
 }

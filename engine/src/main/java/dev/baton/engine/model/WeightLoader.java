@@ -2,6 +2,7 @@ package dev.baton.engine.model;
 
 import dev.baton.device.DType;
 import dev.baton.device.Device;
+import dev.baton.device.GatedWeight;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Parallelism;
 import dev.baton.device.Tensor;
@@ -154,8 +155,7 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
       boolean biases = config.biases().feedForward();
       Shard.Range hidden = new Shard.Range(0, config.hiddenSize());
       return new FeedForwardWeights.Dense(
-          rows(names.gate(), shard.inner()),
-          rows(names.up(), shard.inner()),
+          gated(names.gate(), names.up(), shard.inner()),
           columns(names.down(), shard.inner()),
           biases ? bias(names.gateBias(), shard.inner()) : null,
           biases ? bias(names.upBias(), shard.inner()) : null,
@@ -172,7 +172,10 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
       downs.add(columns(expert.down(), shard.expertInner()));
     }
     Shard.Range all = new Shard.Range(0, mixture.experts());
-    LinearWeight router = rows(names.router(architecture), all, WeightFormat.of(formats.dtype()));
+    // A small matrix that decides much: in any other format rounded inputs change who is chosen.
+    LinearWeight router =
+        device.packLinear(
+            rowsOf(names.router(architecture), all), WeightFormat.FLOAT32, Parallelism.COLUMN);
     return new FeedForwardWeights.Experts(router, gates, ups, downs);
   }
 
@@ -225,18 +228,19 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
   }
 
   private LinearWeight rows(String name, Shard.Range range) {
-    return rows(name, range, formats.weights());
+    return device.packLinear(rowsOf(name, range), formats.weights(), Parallelism.COLUMN);
   }
 
-  private LinearWeight rows(String name, Shard.Range range, WeightFormat format) {
+  private GatedWeight gated(String gate, String up, Shard.Range range) {
+    return device.packGated(rowsOf(gate, range), rowsOf(up, range), formats.weights());
+  }
+
+  private WeightSlice rowsOf(String name, Shard.Range range) {
     CheckpointTensor tensor = checkpoint.get(name);
     int rows = tensor.shape().get(0);
     int columns = tensor.shape().get(1);
-    return device.packLinear(
-        new WeightSlice(
-            tensor.data(), tensor.dtype(), rows, columns, range.from(), range.to(), 0, columns),
-        format,
-        Parallelism.COLUMN);
+    return new WeightSlice(
+        tensor.data(), tensor.dtype(), rows, columns, range.from(), range.to(), 0, columns);
   }
 
   private LinearWeight columns(String name, Shard.Range range) {

@@ -2,6 +2,7 @@ package dev.baton.engine.model;
 
 import dev.baton.device.DType;
 import dev.baton.device.Device;
+import dev.baton.device.GatedWeight;
 import dev.baton.device.KvCache;
 import dev.baton.device.KvShape;
 import dev.baton.device.LinearWeight;
@@ -65,6 +66,12 @@ final class FailingDevice implements Device {
   public LinearWeight packLinear(WeightSlice slice, WeightFormat format, Parallelism parallelism) {
     work();
     return device.packLinear(slice, format, parallelism);
+  }
+
+  @Override
+  public GatedWeight packGated(WeightSlice gate, WeightSlice up, WeightFormat format) {
+    work();
+    return device.packGated(gate, up, format);
   }
 
   @Override

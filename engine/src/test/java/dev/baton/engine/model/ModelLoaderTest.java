@@ -133,8 +133,9 @@ class ModelLoaderTest {
   void aDeviceThatFailsAtAnyPointOfLoadingIsClosedAndLeavesNoThread() throws IOException {
     EngineOptions options =
         EngineOptions.of(new TinyModel().write(directory)).withTensorParallel(2);
-    // 2 layers of 7 matrices and an output layer, for 2 ranks; then 2 caches.
-    int works = 2 * (2 * 7 + 1) + 2;
+    // 2 layers of 7 matrices, two of which are packed together, and an output layer, for 2 ranks;
+    // then 2 caches.
+    int works = 2 * (2 * 6 + 1) + 2;
     for (int before = 0; before < works; before++) {
       fails(options, before, new OutOfDeviceMemoryException("full"), Kind.NO_CAPACITY, "full");
       fails(options, before, new IllegalStateException("odd"), Kind.INTERNAL, "odd");

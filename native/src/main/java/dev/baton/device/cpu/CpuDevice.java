@@ -4,8 +4,8 @@ import static java.lang.foreign.ValueLayout.JAVA_INT;
 
 import dev.baton.device.DType;
 import dev.baton.device.Device;
+import dev.baton.device.GatedWeight;
 import dev.baton.device.KvShape;
-import dev.baton.device.LinearWeight;
 import dev.baton.device.Ops;
 import dev.baton.device.OutOfDeviceMemoryException;
 import dev.baton.device.SlabRegion;
@@ -23,10 +23,8 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The CPU with kernels in C++. Takes the fastest tier of instructions that the processor runs and
- * that gives the bits of the reference, or the one that the environment variable {@code BATON_ISA}
- * names. The matrix units ({@code amx}) have bits of their own with bfloat16 weights, see {@link
- * #numerics}, and are taken only when named.
+ * The CPU with kernels in C++. Takes the fastest tier of instructions that the processor runs, or
+ * the one that the environment variable {@code BATON_ISA} names; all give the same bits.
  */
 public final class CpuDevice extends HostDevice<CpuKvCache> {
 
@@ -86,10 +84,8 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
     }
     List<String> running = runningTiers();
     if (forced.isEmpty()) {
-      String fastest =
-          running.stream().filter(tier -> !tier.equals(CpuKernels.AMX)).toList().getLast();
       return new CpuDevice(
-          new CpuKernels(fastest),
+          new CpuKernels(running.getLast()),
           "the fastest of " + running + " that run here",
           forThreads,
           partNanos);
@@ -135,11 +131,6 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
   }
 
   @Override
-  public String numerics(WeightFormat weights) {
-    return kernels.tiled(weights) ? "bf16-amx" : super.numerics(weights);
-  }
-
-  @Override
   public String description() {
     return "cpu: %s kernels (%s), %d processors, threads per rank: %s"
         .formatted(
@@ -157,17 +148,6 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
       case FLOAT16 -> 2;
       case INT8, INT32 ->
           throw new IllegalArgumentException("dtype: %s (expected: a float type)".formatted(dtype));
-    };
-  }
-
-  /** How the kernels name a format. */
-  static int code(WeightFormat format) {
-    return switch (format) {
-      case FLOAT32 -> 0;
-      case BFLOAT16 -> 1;
-      case INT8, INT4 ->
-          throw new IllegalArgumentException(
-              "format: %s (expected: FLOAT32 or BFLOAT16)".formatted(format));
     };
   }
 
@@ -197,38 +177,80 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
   }
 
   @Override
-  protected LinearWeight pack(WeightSlice slice, WeightFormat format, int[] borders) {
+  protected CpuLinearWeight pack(WeightSlice slice, WeightFormat format, int[] borders) {
     int outputs = slice.rowTo() - slice.rowFrom();
-    int inputs = slice.columnTo() - slice.columnFrom();
-    String what = "weight %s [%d, %d]".formatted(format, outputs, inputs);
-    int ranges = borders.length - 1;
     if (QuantizedProducts.takes(format)) {
-      return packQuantized(slice, format, borders, what);
+      return packQuantized(slice, format, borders);
     }
-    int tiles = kernels.tiled(format) ? CpuLinearWeight.tiles(borders) : 0;
+    CpuLinearWeight weight = emptyWeight(outputs, CpuLinearWeight.groups(outputs), format, borders);
+    packGroups(weight, slice, 0, 1);
+    return weight;
+  }
+
+  @Override
+  protected GatedWeight packPairs(WeightSlice gate, WeightSlice up, WeightFormat format) {
+    int outputs = gate.rowTo() - gate.rowFrom();
+    int[] borders = {0, gate.columns()};
+    if (QuantizedProducts.takes(format)) {
+      return new CpuGatedWeight(
+          outputs, packQuantized(gate, format, borders), packQuantized(up, format, borders));
+    }
+    int pairs = CpuLinearWeight.groups(outputs);
+    CpuLinearWeight both =
+        emptyWeight(2 * pairs * CpuLinearWeight.GROUP, 2 * pairs, format, borders);
+    packGroups(both, gate, 0, 2);
+    packGroups(both, up, 1, 2);
+    return new CpuGatedWeight(outputs, both, null);
+  }
+
+  private CpuLinearWeight emptyWeight(int outputs, int groups, WeightFormat format, int[] borders) {
+    int ranges = borders.length - 1;
+    int inputs = borders[ranges];
+    int tiles = CpuLinearWeight.tiles(borders);
+    String what = "weight %s [%d, %d]".formatted(format, outputs, inputs);
     MemorySegment starts = memory(4L * borders.length, what);
     MemorySegment.copy(borders, 0, starts, JAVA_INT, 0, borders.length);
+    MemorySegment packed = memory(CpuLinearWeight.packedBytes(groups, inputs, tiles, format), what);
+    return new CpuLinearWeight(outputs, inputs, format, ranges, starts, tiles, packed);
+  }
+
+  /** Packs the slice's groups of outputs as groups {@code first, first + step, ...} of a weight. */
+  private void packGroups(CpuLinearWeight weight, WeightSlice slice, int first, int step) {
+    int outputs = slice.rowTo() - slice.rowFrom();
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment from = start(slice, arena);
       int stored = code(slice.dtype());
-      MemorySegment packed;
-      if (tiles == 0) {
-        packed = memory(CpuLinearWeight.packedBytes(outputs, inputs, format), what);
-        kernels.packLinear(
-            packed.address(), code(format), from, stored, slice.columns(), outputs, inputs);
-      } else {
-        packed = memory(CpuLinearWeight.tiledBytes(outputs, tiles), what);
-        kernels.packTiles(
-            packed.address(), from, stored, slice.columns(), starts.address(), ranges, outputs);
+      switch (weight.format()) {
+        case FLOAT32 ->
+            kernels.packLinear(
+                weight.packed().address(),
+                from,
+                stored,
+                slice.columns(),
+                outputs,
+                weight.inputs(),
+                first,
+                step);
+        case BFLOAT16 ->
+            kernels.packTiles(
+                weight.packed().address(),
+                from,
+                stored,
+                slice.columns(),
+                weight.borders().address(),
+                weight.ranges(),
+                outputs,
+                first,
+                step);
+        case INT8, INT4 -> throw CpuLinearWeight.unsupported(weight.format());
       }
-      return new CpuLinearWeight(outputs, inputs, format, ranges, starts, tiles, packed);
     }
   }
 
-  private LinearWeight packQuantized(
-      WeightSlice slice, WeightFormat format, int[] borders, String what) {
+  private CpuLinearWeight packQuantized(WeightSlice slice, WeightFormat format, int[] borders) {
     int outputs = slice.rowTo() - slice.rowFrom();
     int inputs = slice.columnTo() - slice.columnFrom();
+    String what = "weight %s [%d, %d]".formatted(format, outputs, inputs);
     int ranges = borders.length - 1;
     int tiles = QuantizedProducts.tiles(borders);
     MemorySegment starts = memory(4L * borders.length, what);
@@ -303,7 +325,7 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
         group,
         rank,
         memory(16L * group.ranks(), "rank"),
-        bytes -> memory(bytes, "inputs of a product in tiles"));
+        bytes -> memory(bytes, "inputs of products"));
   }
 
   @Override

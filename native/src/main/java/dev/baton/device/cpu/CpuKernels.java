@@ -6,7 +6,6 @@ import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import dev.baton.device.OutOfDeviceMemoryException;
-import dev.baton.device.WeightFormat;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemoryLayout;
@@ -28,9 +27,6 @@ import java.util.stream.Stream;
  */
 @SuppressWarnings("restricted") // the one class that calls native code
 final class CpuKernels {
-
-  /** The tier of the matrix units. */
-  static final String AMX = "amx";
 
   private static final Linker LINKER = Linker.nativeLinker();
   private static final SymbolLookup LIBRARY = NativeLibrary.load();
@@ -58,6 +54,7 @@ final class CpuKernels {
   private static final long NOBODY = 0;
 
   private static final MethodHandle LINEAR = kernel("linear");
+  private static final MethodHandle LINEAR_TILES = kernel("linear_tiles");
   private static final MethodHandle ATTENTION = kernel("attention");
   private static final MethodHandle ROPE_STORE = kernel("rope_store");
   private static final MethodHandle RMS_NORM = kernel("rms_norm");
@@ -81,6 +78,7 @@ final class CpuKernels {
 
   private final String tier;
   private final MemorySegment linear;
+  private final MemorySegment linearTiles;
   private final MemorySegment attention;
   private final MemorySegment ropeStore;
   private final MemorySegment rmsNorm;
@@ -108,6 +106,7 @@ final class CpuKernels {
   CpuKernels(String tier) {
     this.tier = tier;
     linear = address("linear");
+    linearTiles = address("linear_tiles");
     attention = address("attention");
     ropeStore = address("rope_store");
     rmsNorm = address("rms_norm");
@@ -146,11 +145,6 @@ final class CpuKernels {
 
   String tier() {
     return tier;
-  }
-
-  /** Whether products with such weights take tiles: {@link #packTiles}, {@link #stageInputs}. */
-  boolean tiled(WeightFormat weights) {
-    return tier.equals(AMX) && weights == WeightFormat.BFLOAT16;
   }
 
   /** Zeroed pages, or NULL; see {@code memory.cpp}. */
@@ -197,22 +191,34 @@ final class CpuKernels {
   void linear(
       long team,
       int parts,
-      long out,
-      long outStride,
+      long products,
+      int count,
       long x,
       long xStride,
       int rows,
-      long weight,
-      int dtype,
-      long borders,
-      int ranges,
-      int outputs,
       int inputs,
-      long bias) {
+      long borders,
+      int ranges) {
     try {
       LINEAR.invokeExact(
-          linear, team, parts, out, outStride, x, xStride, rows, weight, dtype, borders, ranges,
-          outputs, inputs, bias);
+          linear, team, parts, products, count, x, xStride, rows, inputs, borders, ranges);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void linearTiles(
+      long team,
+      int parts,
+      long products,
+      int count,
+      long staged,
+      int rows,
+      long borders,
+      int ranges) {
+    try {
+      LINEAR_TILES.invokeExact(
+          linearTiles, team, parts, products, count, staged, rows, borders, ranges);
     } catch (Throwable e) {
       throw unexpected(e);
     }
@@ -436,25 +442,36 @@ final class CpuKernels {
   }
 
   void packLinear(
-      long out,
-      int outDtype,
+      long packed,
       MemorySegment in,
       int inDtype,
       long inStride,
       int outputs,
-      int inputs) {
+      int inputs,
+      int first,
+      int step) {
     try {
       PACK_LINEAR.invokeExact(
-          packLinear, NOBODY, 1, out, outDtype, in, inDtype, inStride, outputs, inputs);
+          packLinear, NOBODY, 1, packed, in, inDtype, inStride, outputs, inputs, first, step);
     } catch (Throwable e) {
       throw unexpected(e);
     }
   }
 
   void stageInputs(
-      long team, int parts, long staged, long x, long xStride, long borders, int ranges, int rows) {
+      long team,
+      int parts,
+      long staged,
+      long x,
+      long xStride,
+      long norm,
+      float epsilon,
+      long borders,
+      int ranges,
+      int rows) {
     try {
-      STAGE_INPUTS.invokeExact(stageInputs, team, parts, staged, x, xStride, borders, ranges, rows);
+      STAGE_INPUTS.invokeExact(
+          stageInputs, team, parts, staged, x, xStride, norm, epsilon, borders, ranges, rows);
     } catch (Throwable e) {
       throw unexpected(e);
     }
@@ -467,10 +484,13 @@ final class CpuKernels {
       long inStride,
       long borders,
       int ranges,
-      int outputs) {
+      int outputs,
+      int first,
+      int step) {
     try {
       PACK_TILES.invokeExact(
-          packTiles, NOBODY, 1, packed, in, inDtype, inStride, borders, ranges, outputs);
+          packTiles, NOBODY, 1, packed, in, inDtype, inStride, borders, ranges, outputs, first,
+          step);
     } catch (Throwable e) {
       throw unexpected(e);
     }

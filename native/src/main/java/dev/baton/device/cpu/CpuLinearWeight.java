@@ -5,11 +5,12 @@ import dev.baton.device.WeightFormat;
 import java.lang.foreign.MemorySegment;
 
 /**
- * A packed weight shard: {@code [outputs / 16][inputs][16]}, the last group filled up with zeros,
- * or the tiles of the matrix units (see {@code tiles.cpp}).
+ * A packed weight shard, its outputs in pairs of groups of sixteen: float32 as {@code [pair][2]
+ * [inputs][16]} (see {@code linear.cpp}), bfloat16 in tiles (see {@code tiles.cpp}), fewer bits in
+ * theirs ({@link QuantizedProducts}).
  *
  * @param borders of its canonical ranges from its first input, int32 {@code [ranges + 1]}
- * @param tiles of depth that the ranges fill; 0 = not in tiles
+ * @param tiles of depth that the ranges fill
  */
 record CpuLinearWeight(
     int outputs,
@@ -21,33 +22,34 @@ record CpuLinearWeight(
     MemorySegment packed)
     implements LinearWeight {
 
+  /** Outputs that are the lanes of a vector. */
   static final int GROUP = 16;
 
-  /** Rows of a tile of a product's inputs. */
-  static final int TILE_ROWS = 16;
-
   private static final int TILE_INPUTS = 32;
+
+  /** Of sixteen outputs in bfloat16. */
   private static final int TILE_BYTES = 1024;
 
-  /** Outputs of two tiles side by side. */
-  private static final int PAIR = 32;
-
-  static long packedBytes(int outputs, int inputs, WeightFormat format) {
-    return ((long) outputs + GROUP - 1) / GROUP * GROUP * inputs * elementBytes(format);
-  }
-
-  static int elementBytes(WeightFormat format) {
+  /**
+   * @param groups of outputs; filled up to pairs
+   * @param tiles of depth
+   */
+  static long packedBytes(int groups, int inputs, int tiles, WeightFormat format) {
+    long pairs = (groups + 1) / 2;
     return switch (format) {
-      case FLOAT32 -> 4;
-      case BFLOAT16 -> 2;
-      case INT8, INT4 ->
-          throw new IllegalArgumentException(
-              "format: %s (expected: FLOAT32 or BFLOAT16)".formatted(format));
+      case FLOAT32 -> pairs * 2 * GROUP * inputs * Float.BYTES;
+      case BFLOAT16 -> pairs * 2 * tiles * TILE_BYTES;
+      case INT8, INT4 -> throw unsupported(format);
     };
   }
 
-  static long tiledBytes(int outputs, int tiles) {
-    return ((long) outputs + PAIR - 1) / PAIR * 2 * tiles * TILE_BYTES;
+  static IllegalArgumentException unsupported(WeightFormat format) {
+    return new IllegalArgumentException(
+        "format: %s (expected: FLOAT32 or BFLOAT16)".formatted(format));
+  }
+
+  static int groups(int outputs) {
+    return (outputs + GROUP - 1) / GROUP;
   }
 
   /** Each range is filled up to whole tiles. */
@@ -59,8 +61,12 @@ record CpuLinearWeight(
     return tiles;
   }
 
-  /** Bytes of the inputs of a product of {@code rows} rows, in tiles. */
+  /** Most bytes of the inputs of a product of {@code rows} rows, staged for it. */
   long stagedBytes(int rows) {
-    return ((long) rows + TILE_ROWS - 1) / TILE_ROWS * tiles * TILE_BYTES;
+    return ((long) rows + GROUP - 1) / GROUP * GROUP * tiles * TILE_INPUTS * Float.BYTES;
+  }
+
+  long bytes() {
+    return packed.byteSize();
   }
 }

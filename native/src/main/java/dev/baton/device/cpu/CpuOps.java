@@ -3,30 +3,29 @@ package dev.baton.device.cpu;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import dev.baton.device.KvShape;
+import dev.baton.device.Norm;
+import dev.baton.device.Projection;
 import dev.baton.device.Tensor;
 import dev.baton.device.host.HostOps;
 import dev.baton.device.host.HostRouting;
 import dev.baton.device.host.HostStepBatch;
 import dev.baton.device.host.RankGroup;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
 /** Hands checked arguments to the kernels. */
-final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
+final class CpuOps extends HostOps<CpuLinearWeight, CpuGatedWeight, CpuKvCache> {
 
   /**
-   * Roughly what one thread does in a nanosecond, to tell which operations are worth sharing: bytes
-   * from memory, multiplications of products and of attention, elements of rows.
+   * Roughly what one thread does in a nanosecond, to tell which operations are worth sharing:
+   * multiplications of attention, elements of rows, elements of gates.
    */
-  private static final long BYTES = 12;
-
-  private static final long PRODUCTS = 40;
   private static final long ATTENTION_PRODUCTS = 20;
+
   private static final long ELEMENTS = 4;
   private static final long GATES = 2;
-  private static final long STAGED_ELEMENTS = 8;
-  private static final long TILED_PRODUCTS = 1000;
 
   private final CpuKernels kernels;
   private final CpuTeam team;
@@ -34,13 +33,7 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
   /** Addresses, then strides, of all ranks' parts; int64 {@code [2, ranks]}. */
   private final MemorySegment parts;
 
-  /** More memory from the device. */
-  private final LongFunction<MemorySegment> allocate;
-
-  private final QuantizedProducts quantized;
-
-  /** A product's inputs in tiles; grows with the largest product. */
-  private MemorySegment staged = MemorySegment.NULL;
+  private final CpuProducts products;
 
   CpuOps(
       CpuKernels kernels,
@@ -49,12 +42,11 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
       int rank,
       MemorySegment parts,
       LongFunction<MemorySegment> allocate) {
-    super(group, rank, CpuLinearWeight.class, CpuKvCache.class);
+    super(group, rank, CpuLinearWeight.class, CpuGatedWeight.class, CpuKvCache.class);
     this.kernels = kernels;
     this.team = team;
     this.parts = parts;
-    this.allocate = allocate;
-    quantized = new QuantizedProducts(kernels, team, allocate);
+    products = new CpuProducts(kernels, team, allocate);
   }
 
   @Override
@@ -92,48 +84,35 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
   @Override
   protected void linearRows(
       Tensor out, Tensor x, CpuLinearWeight weight, @Nullable Tensor bias, int rows) {
-    if (QuantizedProducts.takes(weight.format())) {
-      open(weight.packed());
-      quantized.stage(x, weight, rows);
-      quantized.multiply(out, weight, bias, rows);
-      return;
-    }
-    kernels.linear(
-        team.address(),
-        team.parts((weight.outputs() + 63L) / 64, nanos(weight, rows)),
-        out.address(),
-        out.columns(),
-        weight.tiles() == 0 ? x.address() : stage(x, weight, rows),
-        x.columns(),
-        rows,
-        open(weight.packed()).address(),
-        CpuDevice.code(weight.format()),
-        weight.borders().address(),
-        weight.ranges(),
-        weight.outputs(),
-        weight.inputs(),
-        bias == null ? 0 : bias.address());
+    products.linear(out, x, weight, bias, rows);
   }
 
-  /** Puts the inputs into tiles and returns where they are. */
-  private long stage(Tensor x, CpuLinearWeight weight, int rows) {
-    long bytes = weight.stagedBytes(rows);
-    if (staged.byteSize() < bytes) {
-      // What it had stays with the device, so at most as much again is lost.
-      staged = allocate.apply(Math.max(bytes, 2 * staged.byteSize()));
-    }
-    int tileRows = CpuLinearWeight.TILE_ROWS;
-    kernels.stageInputs(
-        team.address(),
-        team.parts(
-            (rows + tileRows - 1) / tileRows, (long) rows * weight.inputs() / STAGED_ELEMENTS),
-        staged.address(),
-        x.address(),
-        x.columns(),
-        weight.borders().address(),
-        weight.ranges(),
-        rows);
-    return staged.address();
+  @Override
+  protected void linearRows(List<Projection> all, Tensor x, @Nullable Norm norm, int rows) {
+    products.linear(all, x, norm, rows);
+  }
+
+  @Override
+  protected void addLinearRows(
+      Tensor stream,
+      Tensor x,
+      CpuLinearWeight weight,
+      @Nullable Tensor bias,
+      Tensor scratch,
+      int rows) {
+    products.add(stream, x, weight, bias, scratch, rows);
+  }
+
+  @Override
+  protected void gatedRows(
+      Tensor out,
+      Tensor x,
+      @Nullable Norm norm,
+      CpuGatedWeight weight,
+      @Nullable Tensor gateBias,
+      @Nullable Tensor upBias,
+      int rows) {
+    products.gated(out, x, norm, weight, gateBias, upBias, rows);
   }
 
   @Override
@@ -273,15 +252,8 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuKvCache> {
         to);
   }
 
-  private static long nanos(CpuLinearWeight weight, int rows) {
-    long elements = (long) weight.outputs() * weight.inputs();
-    return Math.max(
-        elements * CpuLinearWeight.elementBytes(weight.format()) / BYTES,
-        Math.multiplyExact(elements, rows) / (weight.tiles() == 0 ? PRODUCTS : TILED_PRODUCTS));
-  }
-
   /** Weights and caches of a closed device must not reach a kernel. */
-  private static MemorySegment open(MemorySegment memory) {
+  static MemorySegment open(MemorySegment memory) {
     if (!memory.scope().isAlive()) {
       throw new IllegalStateException("memory: of a closed device (expected: of an open device)");
     }

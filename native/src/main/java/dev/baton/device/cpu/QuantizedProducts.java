@@ -81,7 +81,7 @@ final class QuantizedProducts {
    * Quantizes {@code rows} rows of inputs for products with this weight and others of its format,
    * inputs and ranges.
    */
-  void stage(Tensor x, CpuLinearWeight weight, int rows) {
+  void stage(long x, long stride, CpuLinearWeight weight, int rows) {
     int rowTiles = Math.ceilDiv(rows, TILE_ROWS);
     long units = weight.format() == WeightFormat.INT8 ? weight.ranges() : weight.tiles();
     long bytes =
@@ -95,8 +95,8 @@ final class QuantizedProducts {
         team.address(),
         team.parts(rowTiles, (long) rows * weight.inputs() / STAGED_ELEMENTS),
         staged.address(),
-        x.address(),
-        x.columns(),
+        x,
+        stride,
         weight.borders().address(),
         weight.ranges(),
         weight.format() == WeightFormat.INT4 ? 1 : 0,
@@ -104,17 +104,17 @@ final class QuantizedProducts {
   }
 
   /** Multiplies what {@link #stage} has quantized last; {@code rows} as there. */
-  void multiply(Tensor out, CpuLinearWeight weight, @Nullable Tensor bias, int rows) {
+  void multiply(long out, long outStride, CpuLinearWeight weight, @Nullable Tensor bias, int rows) {
     int parts = team.parts(pairs(weight.outputs()), nanos(weight, rows));
     long biases = bias == null ? 0 : bias.address();
-    long packed = weight.packed().address();
+    long packed = CpuOps.open(weight.packed()).address();
     long borders = weight.borders().address();
     if (weight.format() == WeightFormat.INT8) {
       kernels.linearInt8(
           team.address(),
           parts,
-          out.address(),
-          out.columns(),
+          out,
+          outStride,
           staged.address(),
           rows,
           packed,
@@ -127,8 +127,8 @@ final class QuantizedProducts {
       kernels.linearInt4(
           team.address(),
           parts,
-          out.address(),
-          out.columns(),
+          out,
+          outStride,
           staged.address(),
           rows,
           packed,

@@ -6,6 +6,7 @@ import static dev.baton.device.DType.FLOAT32;
 
 import dev.baton.device.DType;
 import dev.baton.device.Device;
+import dev.baton.device.GatedWeight;
 import dev.baton.device.KvCache;
 import dev.baton.device.KvShape;
 import dev.baton.device.LinearWeight;
@@ -54,6 +55,9 @@ public abstract class HostDevice<C extends KvCache> implements Device {
    * @param borders of the slice's canonical ranges, from its first column
    */
   protected abstract LinearWeight pack(WeightSlice slice, WeightFormat format, int[] borders);
+
+  /** Packs two slices of one size, with all their columns. */
+  protected abstract GatedWeight packPairs(WeightSlice gate, WeightSlice up, WeightFormat format);
 
   /**
    * @param memory zeroed, {@code shape.bytes()} bytes
@@ -126,6 +130,25 @@ public abstract class HostDevice<C extends KvCache> implements Device {
       requireExactSums(borders);
     }
     return pack(slice, format, borders);
+  }
+
+  @Override
+  public final GatedWeight packGated(WeightSlice gate, WeightSlice up, WeightFormat format) {
+    for (WeightSlice slice : List.of(gate, up)) {
+      requireConvertible(slice);
+      CanonicalRanges.of(slice, Parallelism.COLUMN);
+    }
+    if (gate.rowTo() - gate.rowFrom() != up.rowTo() - up.rowFrom()
+        || gate.columns() != up.columns()) {
+      throw new IllegalArgumentException(
+          "gate: [%d, %d], up: [%d, %d] (expected: the same shape)"
+              .formatted(
+                  gate.rowTo() - gate.rowFrom(),
+                  gate.columns(),
+                  up.rowTo() - up.rowFrom(),
+                  up.columns()));
+    }
+    return packPairs(gate, up, format);
   }
 
   @Override

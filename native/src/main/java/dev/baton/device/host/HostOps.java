@@ -3,10 +3,13 @@ package dev.baton.device.host;
 import static dev.baton.device.DType.BFLOAT16;
 import static dev.baton.device.DType.FLOAT32;
 
+import dev.baton.device.GatedWeight;
 import dev.baton.device.KvCache;
 import dev.baton.device.KvShape;
 import dev.baton.device.LinearWeight;
+import dev.baton.device.Norm;
 import dev.baton.device.Ops;
+import dev.baton.device.Projection;
 import dev.baton.device.Routing;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
@@ -20,9 +23,11 @@ import org.jspecify.annotations.Nullable;
  * bring the kernels and may trust what they are given.
  *
  * @param <W> the device's own kind of packed weight
+ * @param <G> the device's own kind of gate and weight packed together
  * @param <C> the device's own kind of KV cache
  */
-public abstract class HostOps<W extends LinearWeight, C extends KvCache> implements Ops {
+public abstract class HostOps<W extends LinearWeight, G extends GatedWeight, C extends KvCache>
+    implements Ops {
 
   /** Bounds the kernels' buffers for one head. */
   public static final int MAX_HEAD_DIM = 512;
@@ -30,12 +35,15 @@ public abstract class HostOps<W extends LinearWeight, C extends KvCache> impleme
   private final RankGroup group;
   private final int rank;
   private final Class<W> weightType;
+  private final Class<G> gatedType;
   private final Class<C> cacheType;
 
-  protected HostOps(RankGroup group, int rank, Class<W> weightType, Class<C> cacheType) {
+  protected HostOps(
+      RankGroup group, int rank, Class<W> weightType, Class<G> gatedType, Class<C> cacheType) {
     this.group = group;
     this.rank = rank;
     this.weightType = weightType;
+    this.gatedType = gatedType;
     this.cacheType = cacheType;
   }
 
@@ -48,6 +56,26 @@ public abstract class HostOps<W extends LinearWeight, C extends KvCache> impleme
 
   protected abstract void linearRows(
       Tensor out, Tensor x, W weight, @Nullable Tensor bias, int rows);
+
+  /**
+   * Several products of {@code x}, normed first if there is a norm; all weights are of this device,
+   * one format and one number of inputs.
+   */
+  protected abstract void linearRows(
+      List<Projection> products, Tensor x, @Nullable Norm norm, int rows);
+
+  /** {@code stream += x * weight^T (+ bias)}, of this rank alone; may use {@code scratch}. */
+  protected abstract void addLinearRows(
+      Tensor stream, Tensor x, W weight, @Nullable Tensor bias, Tensor scratch, int rows);
+
+  protected abstract void gatedRows(
+      Tensor out,
+      Tensor x,
+      @Nullable Norm norm,
+      G weight,
+      @Nullable Tensor gateBias,
+      @Nullable Tensor upBias,
+      int rows);
 
   protected abstract void ropeStoreTokens(
       Tensor q,
@@ -135,6 +163,94 @@ public abstract class HostOps<W extends LinearWeight, C extends KvCache> impleme
     }
     requireApart("out", out, "x", x);
     linearRows(out, x, packed, bias, rows);
+  }
+
+  @Override
+  public final void linear(List<Projection> products, Tensor x, @Nullable Norm norm, int rows) {
+    if (products.isEmpty()) {
+      throw new IllegalArgumentException("products: none (expected: at least one)");
+    }
+    W first = own("weight", weightType, products.get(0).weight());
+    require("x", x, rows, first.inputs());
+    requireNorm(norm, first.inputs());
+    for (int i = 0; i < products.size(); i++) {
+      Projection each = products.get(i);
+      W packed = own("weight", weightType, each.weight());
+      if (packed.inputs() != first.inputs() || packed.format() != first.format()) {
+        throw new IllegalArgumentException(
+            "weight: %s of %d inputs (expected: %s of %d, as the first product's)"
+                .formatted(packed.format(), packed.inputs(), first.format(), first.inputs()));
+      }
+      require("out", each.out(), rows, packed.outputs());
+      requireBias("bias", each.bias(), packed.outputs());
+      requireApart("out", each.out(), "x", x);
+    }
+    linearRows(products, x, norm, rows);
+  }
+
+  @Override
+  public final void addLinear(
+      Tensor stream,
+      Tensor x,
+      LinearWeight weight,
+      @Nullable Tensor bias,
+      Tensor scratch,
+      int rows) {
+    W packed = own("weight", weightType, weight);
+    require("stream", stream, rows, packed.outputs());
+    require("scratch", scratch, rows, packed.outputs());
+    require("x", x, rows, packed.inputs());
+    requireApart("stream", stream, "x", x);
+    requireApart("scratch", scratch, "x", x);
+    requireApart("scratch", scratch, "stream", stream);
+    requireBias("bias", bias, packed.outputs());
+    if (ranks() == 1) {
+      addLinearRows(stream, x, packed, bias, scratch, rows);
+    } else {
+      linearRows(scratch, x, packed, null, rows);
+      allReduce(scratch, rows, packed.outputs());
+      if (bias != null) {
+        add(scratch, bias, rows, packed.outputs());
+      }
+      addRows(stream, scratch, rows, packed.outputs());
+    }
+  }
+
+  @Override
+  public final void gated(
+      Tensor out,
+      Tensor x,
+      @Nullable Norm norm,
+      GatedWeight weight,
+      @Nullable Tensor gateBias,
+      @Nullable Tensor upBias,
+      int rows) {
+    G packed = own("weight", gatedType, weight);
+    require("out", out, rows, packed.outputs());
+    require("x", x, rows, packed.inputs());
+    requireNorm(norm, packed.inputs());
+    requireApart("out", out, "x", x);
+    requireBias("gateBias", gateBias, packed.outputs());
+    requireBias("upBias", upBias, packed.outputs());
+    gatedRows(out, x, norm, packed, gateBias, upBias, rows);
+  }
+
+  private static void requireBias(String name, @Nullable Tensor bias, int outputs) {
+    if (bias != null) {
+      require(name, bias, 1, outputs);
+    }
+  }
+
+  private static void requireNorm(@Nullable Norm norm, int inputs) {
+    if (norm == null) {
+      return;
+    }
+    require("norm", norm.weight(), 1, inputs);
+    if (norm.weight().columns() != inputs) {
+      throw new IllegalArgumentException(
+          "norm: %d columns (expected: %d, the weight's inputs)"
+              .formatted(norm.weight().columns(), inputs));
+    }
   }
 
   @Override

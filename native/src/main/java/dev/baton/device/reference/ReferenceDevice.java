@@ -3,7 +3,6 @@ package dev.baton.device.reference;
 import static dev.baton.device.reference.ReferenceKvCache.KEY;
 
 import dev.baton.device.KvShape;
-import dev.baton.device.LinearWeight;
 import dev.baton.device.Ops;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.Tensor;
@@ -47,7 +46,7 @@ public final class ReferenceDevice extends HostDevice<ReferenceKvCache> {
   }
 
   @Override
-  protected LinearWeight pack(WeightSlice slice, WeightFormat format, int[] borders) {
+  protected ReferenceLinearWeight pack(WeightSlice slice, WeightFormat format, int[] borders) {
     int outputs = slice.rowTo() - slice.rowFrom();
     int inputs = slice.columnTo() - slice.columnFrom();
     if (format == WeightFormat.INT8 || format == WeightFormat.INT4) {
@@ -62,6 +61,12 @@ public final class ReferenceDevice extends HostDevice<ReferenceKvCache> {
       }
     }
     return new ReferenceLinearWeight(outputs, inputs, format, borders, values, new float[0]);
+  }
+
+  @Override
+  protected ReferenceGatedWeight packPairs(WeightSlice gate, WeightSlice up, WeightFormat format) {
+    int[] borders = {0, gate.columns()};
+    return new ReferenceGatedWeight(pack(gate, format, borders), pack(up, format, borders));
   }
 
   static float value(WeightSlice slice, int row, int column) {

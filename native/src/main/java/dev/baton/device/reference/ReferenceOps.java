@@ -8,6 +8,8 @@ import static java.lang.foreign.ValueLayout.JAVA_INT;
 
 import dev.baton.device.DType;
 import dev.baton.device.KvShape;
+import dev.baton.device.Norm;
+import dev.baton.device.Projection;
 import dev.baton.device.Tensor;
 import dev.baton.device.host.HostOps;
 import dev.baton.device.host.HostRouting;
@@ -15,13 +17,20 @@ import dev.baton.device.host.HostStepBatch;
 import dev.baton.device.host.RankGroup;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** Every operation as the exactness rules spell it out, one output element after the other. */
-final class ReferenceOps extends HostOps<ReferenceLinearWeight, ReferenceKvCache> {
+final class ReferenceOps
+    extends HostOps<ReferenceLinearWeight, ReferenceGatedWeight, ReferenceKvCache> {
 
   ReferenceOps(RankGroup group, int rank) {
-    super(group, rank, ReferenceLinearWeight.class, ReferenceKvCache.class);
+    super(
+        group,
+        rank,
+        ReferenceLinearWeight.class,
+        ReferenceGatedWeight.class,
+        ReferenceKvCache.class);
   }
 
   @Override
@@ -39,61 +48,94 @@ final class ReferenceOps extends HostOps<ReferenceLinearWeight, ReferenceKvCache
   @Override
   protected void rmsNormRows(
       Tensor out, Tensor x, Tensor weight, float epsilon, int rows, int width) {
-    int group = (int) weight.columns();
-    float[] w = read(weight, 0, group);
+    float[] w = read(weight, 0, (int) weight.columns());
     for (int i = 0; i < rows; i++) {
       float[] row = read(x, i, width);
-      for (int from = 0; from < width; from += group) {
-        float[] lanes = new float[LANES];
-        for (int c = 0; c < group; c++) {
-          lanes[c % LANES] = Math.fma(row[from + c], row[from + c], lanes[c % LANES]);
-        }
-        float mean = Canonical.laneSum(lanes) / group;
-        float scale = 1f / (float) Math.sqrt(mean + epsilon);
-        for (int c = 0; c < group; c++) {
-          row[from + c] = row[from + c] * scale * w[c];
-        }
+      for (int from = 0; from < width; from += w.length) {
+        norm(row, from, w, epsilon);
       }
       write(out, i, row, width);
     }
   }
 
-  /** Outputs in the inner loop, so that the compiler may take several at once. */
+  private static void norm(float[] row, int from, float[] w, float epsilon) {
+    float[] lanes = new float[LANES];
+    for (int c = 0; c < w.length; c++) {
+      lanes[c % LANES] = Math.fma(row[from + c], row[from + c], lanes[c % LANES]);
+    }
+    float mean = Canonical.laneSum(lanes) / w.length;
+    float scale = 1f / (float) Math.sqrt(mean + epsilon);
+    for (int c = 0; c < w.length; c++) {
+      row[from + c] = row[from + c] * scale * w[c];
+    }
+  }
+
+  private static float[] normed(Tensor x, int i, @Nullable Norm norm, int width) {
+    float[] row = read(x, i, width);
+    if (norm != null) {
+      norm(row, 0, read(norm.weight(), 0, width), norm.epsilon());
+    }
+    return row;
+  }
+
   @Override
   protected void linearRows(
       Tensor out, Tensor x, ReferenceLinearWeight weight, @Nullable Tensor bias, int rows) {
-    int outputs = weight.outputs();
-    int ranges = weight.borders().length - 1;
-    float[] values = weight.values();
-    float[] biases = bias == null ? null : read(bias, 0, outputs);
-    float[][] partials = new float[ranges][outputs];
-    float[] column = new float[ranges];
-    float[] result = new float[outputs];
+    float[] biases = bias == null ? null : read(bias, 0, weight.outputs());
     for (int i = 0; i < rows; i++) {
       float[] row = read(x, i, weight.inputs());
-      for (int range = 0; range < ranges; range++) {
-        if (weight.scales().length > 0) {
-          partials[range] = Quantized.range(row, weight, range);
-          continue;
-        }
-        float[] sums = partials[range];
-        Arrays.fill(sums, 0f);
-        for (int k = weight.borders()[range]; k < weight.borders()[range + 1]; k++) {
-          float xk = row[k];
-          int at = k * outputs;
-          for (int o = 0; o < outputs; o++) {
-            sums[o] = Math.fma(xk, values[at + o], sums[o]);
-          }
-        }
+      write(out, i, ReferenceProducts.multiply(row, weight, biases), weight.outputs());
+    }
+  }
+
+  @Override
+  protected void linearRows(List<Projection> products, Tensor x, @Nullable Norm norm, int rows) {
+    for (Projection each : products) {
+      ReferenceLinearWeight weight = (ReferenceLinearWeight) each.weight();
+      float[] biases = each.bias() == null ? null : read(each.bias(), 0, weight.outputs());
+      for (int i = 0; i < rows; i++) {
+        float[] row = normed(x, i, norm, weight.inputs());
+        write(each.out(), i, ReferenceProducts.multiply(row, weight, biases), weight.outputs());
       }
-      for (int o = 0; o < outputs; o++) {
-        for (int range = 0; range < ranges; range++) {
-          column[range] = partials[range][o];
-        }
-        float sum = Canonical.treeSum(column, ranges);
-        result[o] = biases == null ? sum : sum + biases[o];
+    }
+  }
+
+  @Override
+  protected void addLinearRows(
+      Tensor stream,
+      Tensor x,
+      ReferenceLinearWeight weight,
+      @Nullable Tensor bias,
+      Tensor scratch,
+      int rows) {
+    float[] biases = bias == null ? null : read(bias, 0, weight.outputs());
+    for (int i = 0; i < rows; i++) {
+      float[] sums = read(stream, i, weight.outputs());
+      float[] more = ReferenceProducts.multiply(read(x, i, weight.inputs()), weight, biases);
+      for (int c = 0; c < sums.length; c++) {
+        sums[c] += more[c];
       }
-      write(out, i, result, outputs);
+      write(stream, i, sums, sums.length);
+    }
+  }
+
+  @Override
+  protected void gatedRows(
+      Tensor out,
+      Tensor x,
+      @Nullable Norm norm,
+      ReferenceGatedWeight weight,
+      @Nullable Tensor gateBias,
+      @Nullable Tensor upBias,
+      int rows) {
+    int width = weight.outputs();
+    float[] toGate = gateBias == null ? null : read(gateBias, 0, width);
+    float[] toUp = upBias == null ? null : read(upBias, 0, width);
+    for (int i = 0; i < rows; i++) {
+      float[] row = normed(x, i, norm, weight.inputs());
+      float[] gate = ReferenceProducts.multiply(row, weight.gate(), toGate);
+      gate(gate, ReferenceProducts.multiply(row, weight.up(), toUp));
+      write(out, i, gate, width);
     }
   }
 
@@ -239,11 +281,14 @@ final class ReferenceOps extends HostOps<ReferenceLinearWeight, ReferenceKvCache
   protected void siluMultiplyRows(Tensor out, Tensor gate, Tensor up, int rows, int width) {
     for (int i = 0; i < rows; i++) {
       float[] a = read(gate, i, width);
-      float[] b = read(up, i, width);
-      for (int c = 0; c < width; c++) {
-        a[c] = a[c] / (1f + Canonical.exp(-a[c])) * b[c];
-      }
+      gate(a, read(up, i, width));
       write(out, i, a, width);
+    }
+  }
+
+  private static void gate(float[] gate, float[] up) {
+    for (int c = 0; c < gate.length; c++) {
+      gate[c] = gate[c] / (1f + Canonical.exp(-gate[c])) * up[c];
     }
   }
 

@@ -14,24 +14,19 @@ import dev.baton.device.WeightSlice;
 import dev.baton.device.host.Bf16;
 import dev.baton.device.host.CanonicalRanges;
 import java.util.Arrays;
-import org.junit.jupiter.api.Assumptions;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * Products of the matrix units against what the processor's manual says of tdpbf16ps, bit for bit,
- * and the tier's name for its arithmetic.
+ * Products with bfloat16 weights of every tier, and of the reference, against what the processor's
+ * manual says of the matrix units' tdpbf16ps, bit for bit.
  */
 class AmxTest {
 
-  private static final int DEPTH = 32;
+  private static final String TIERS = "dev.baton.device.cpu.Tiers#runningAndReference";
 
-  @BeforeEach
-  void needsMatrixUnits() {
-    Assumptions.assumeTrue(CpuDevice.runningTiers().contains(CpuKernels.AMX));
-  }
+  private static final int DEPTH = 32;
 
   private record Product(int rows, int inputs, int outputs, float[] x, float[] w, float[] b) {
 
@@ -111,7 +106,7 @@ class AmxTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"amx*1", "amx*2", "amx*3"})
+  @MethodSource(TIERS)
   void computesWhatTheManualSays(String tier) {
     Trial trial = Trial.named("manual, " + tier);
     int[] widths = {1, 7, 8, 33, 64, 172, 257, 512, 2100};
@@ -129,18 +124,25 @@ class AmxTest {
     }
   }
 
-  @Test
-  void denormalsCountAsZero() {
+  @ParameterizedTest
+  @MethodSource(TIERS)
+  void denormalsCountAsZero(String tier) {
     float[] x = {Float.MIN_NORMAL / 4, 1f, Float.MIN_NORMAL, 0f, 0f, 0f, 0f, 0f};
     float[] w = {1e30f, Float.MIN_NORMAL / 8, 0.5f, 0f, 0f, 0f, 0f, 0f};
-    Product product = new Product(1, 8, 1, x, w, new float[0]);
-    try (Device device = Tiers.open("amx")) {
-      Trial.assertSameBits(product.run(device, 0, 1), product.expected(), product);
+    for (int rows = 1; rows <= 3; rows++) {
+      float[] all = new float[rows * x.length];
+      for (int i = 0; i < all.length; i++) {
+        all[i] = x[i % x.length];
+      }
+      Product product = new Product(rows, 8, 1, all, w, new float[0]);
+      try (Device device = Tiers.open(tier)) {
+        Trial.assertSameBits(product.run(device, 0, rows), product.expected(), tier);
+      }
     }
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"amx*1", "amx*3"})
+  @MethodSource(TIERS)
   void givesARowTheSameBitsInAnyBatch(String tier) {
     Trial trial = Trial.named("batch, " + tier);
     try (Device device = Tiers.open(tier)) {
@@ -159,15 +161,14 @@ class AmxTest {
   }
 
   @Test
-  void saysThatItsBitsAreItsOwn() {
-    try (Device amx = Tiers.open("amx");
-        Device avx512 = Tiers.open("avx512");
-        Device reference = Tiers.open("reference")) {
-      assertThat(amx.numerics(WeightFormat.BFLOAT16)).isEqualTo("bf16-amx");
-      assertThat(amx.numerics(WeightFormat.FLOAT32))
-          .isEqualTo(reference.numerics(WeightFormat.FLOAT32));
-      assertThat(avx512.numerics(WeightFormat.BFLOAT16))
-          .isEqualTo(reference.numerics(WeightFormat.BFLOAT16));
+  void allTiersSayThatTheyComputeAlike() {
+    for (String tier : Tiers.runningAndReference().toList()) {
+      try (Device device = Tiers.open(tier);
+          Device reference = Tiers.open("reference")) {
+        for (WeightFormat format : WeightFormat.values()) {
+          assertThat(device.numerics(format)).isEqualTo(reference.numerics(format));
+        }
+      }
     }
   }
 }

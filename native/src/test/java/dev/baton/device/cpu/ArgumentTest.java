@@ -4,11 +4,14 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.baton.device.DType;
 import dev.baton.device.Device;
+import dev.baton.device.GatedWeight;
 import dev.baton.device.KvCache;
 import dev.baton.device.KvShape;
 import dev.baton.device.LinearWeight;
+import dev.baton.device.Norm;
 import dev.baton.device.Ops;
 import dev.baton.device.Parallelism;
+import dev.baton.device.Projection;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
@@ -16,6 +19,7 @@ import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
 import dev.baton.device.reference.ReferenceDevice;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -39,11 +43,12 @@ class ArgumentTest {
   }
 
   private LinearWeight weight(int outputs, int inputs) {
-    return device.packLinear(
-        WeightSlice.whole(
-            MemorySegment.ofArray(new float[outputs * inputs]), DType.FLOAT32, outputs, inputs),
-        WeightFormat.FLOAT32,
-        Parallelism.ROW);
+    return device.packLinear(slice(outputs, inputs), WeightFormat.FLOAT32, Parallelism.ROW);
+  }
+
+  private static WeightSlice slice(int outputs, int inputs) {
+    return WeightSlice.whole(
+        MemorySegment.ofArray(new float[outputs * inputs]), DType.FLOAT32, outputs, inputs);
   }
 
   private void oneToken(int tokenId, int position, int... blocks) {
@@ -72,6 +77,51 @@ class ArgumentTest {
         () -> ops.linear(floats(3, 20), floats(3, 8), weight, floats(1, 19), 3),
         "bias: FLOAT32 [1, 19]");
     refused(() -> ops.linear(floats(3, 20), floats(3, 8), weight, null, -1), "rows");
+    refused(
+        () ->
+            ops.linear(
+                List.of(
+                    new Projection(floats(3, 20), weight, null),
+                    new Projection(floats(2, 20), weight, null)),
+                floats(3, 8),
+                null,
+                3),
+        "out: FLOAT32 [2, 20]");
+    refused(() -> ops.linear(List.of(), floats(3, 8), null, 3), "products: none");
+    refused(
+        () ->
+            ops.linear(
+                List.of(
+                    new Projection(floats(3, 20), weight, null),
+                    new Projection(floats(3, 20), weight(20, 7), null)),
+                floats(3, 8),
+                null,
+                3),
+        "of 7 inputs (expected: FLOAT32 of 8");
+    refused(
+        () ->
+            ops.linear(
+                List.of(new Projection(floats(3, 20), weight, null)),
+                floats(3, 8),
+                new Norm(floats(1, 9), 0f),
+                3),
+        "norm: 9 columns (expected: 8");
+    refused(
+        () -> ops.addLinear(floats(2, 20), floats(3, 8), weight, null, floats(3, 20), 3),
+        "stream: FLOAT32 [2, 20]");
+    refused(
+        () -> ops.addLinear(floats(3, 20), floats(3, 8), weight, null, floats(3, 19), 3),
+        "scratch: FLOAT32 [3, 19]");
+    GatedWeight gated = device.packGated(slice(20, 8), slice(20, 8), WeightFormat.BFLOAT16);
+    refused(
+        () -> ops.gated(floats(3, 19), floats(3, 8), null, gated, null, null, 3),
+        "out: FLOAT32 [3, 19]");
+    refused(
+        () -> ops.gated(floats(3, 20), floats(2, 8), null, gated, null, null, 3),
+        "x: FLOAT32 [2, 8]");
+    refused(
+        () -> device.packGated(slice(20, 8), slice(21, 8), WeightFormat.BFLOAT16),
+        "gate: [20, 8], up: [21, 8] (expected: the same shape)");
     refused(() -> ops.add(floats(1, 4), floats(1, 4), 1, 5), "x: FLOAT32 [1, 4]");
     refused(() -> ops.allReduce(floats(1, 4), 2, 4), "x: FLOAT32 [1, 4]");
     refused(() -> ops.allGather(floats(1, 4), floats(1, 4), 1, 1, 4), "out: FLOAT32 [1, 4]");

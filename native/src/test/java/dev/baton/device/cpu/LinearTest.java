@@ -31,9 +31,8 @@ class LinearTest {
       float[] w,
       float[] b) {
 
-    /** The matrix units have bits of their own in bfloat16; AmxTest shows them. */
-    static Product random(String tier, Trial trial, int rows, int inputs, int outputs) {
-      DType[] dtypes = {DType.FLOAT32, tier.startsWith("amx") ? DType.FLOAT32 : DType.BFLOAT16};
+    static Product random(Trial trial, int rows, int inputs, int outputs) {
+      DType[] dtypes = {DType.FLOAT32, DType.BFLOAT16};
       DType[] checkpoint = {DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16};
       return new Product(
           rows,
@@ -89,11 +88,9 @@ class LinearTest {
     for (int rows = 1; rows <= 33; rows++) {
       int n = rows;
       assertSame(
-          tier,
-          () -> Product.random(tier, trial, n, trial.between(1, 90), trial.between(1, 150)),
-          2);
+          tier, () -> Product.random(trial, n, trial.between(1, 90), trial.between(1, 150)), 2);
     }
-    assertSame(tier, () -> Product.random(tier, trial, trial.between(47, 150), 40, 70), 3);
+    assertSame(tier, () -> Product.random(trial, trial.between(47, 150), 40, 70), 3);
   }
 
   @ParameterizedTest
@@ -102,8 +99,7 @@ class LinearTest {
     Trial trial = Trial.named("widths, " + tier);
     for (int inputs : new int[] {1, 5, 8, 15, 16, 17, 64, 172, 257, 1000}) {
       for (int outputs : new int[] {1, 15, 16, 17, 33, 64, 172, 300}) {
-        assertSame(
-            tier, () -> Product.random(tier, trial, trial.oneOf(1, 2, 7), inputs, outputs), 1);
+        assertSame(tier, () -> Product.random(trial, trial.oneOf(1, 2, 7), inputs, outputs), 1);
       }
     }
   }
@@ -113,7 +109,7 @@ class LinearTest {
   void givesARowTheSameBitsInAnyBatch(String tier) {
     Trial trial = Trial.named("batch, " + tier);
     try (Device cpu = Tiers.open(tier)) {
-      Product product = Product.random(tier, trial, 100, 172, 200);
+      Product product = Product.random(trial, 100, 172, 200);
       int[] all = product.run(cpu, 0, 100);
       int width = product.outputs() + 2;
       for (int from = 0; from < 100; ) {

@@ -17,6 +17,10 @@ final class Tiers {
         .flatMap(tier -> IntStream.rangeClosed(1, 3).mapToObj(threads -> tier + "*" + threads));
   }
 
+  static Stream<String> runningAndReference() {
+    return Stream.concat(Stream.of("reference"), running());
+  }
+
   /**
    * Opens one of {@link #running}, or {@code reference}; cuts work into as many parts as it can be
    * cut, however small it is.

@@ -1,0 +1,170 @@
+// out[rows, outputs] = x[rows, inputs] * weight^T with bfloat16 weights, for several weights at once, on vectors; see
+// products.h for what becomes of the sums. The matrix units have a kernel of their own for the same (linear_amx.cpp).
+//
+// The weight is in tiles (tiles.cpp): [outputs / 32][tile][2][16 pairs of inputs][16 outputs][2 inputs], each canonical
+// range filled up with zeros to whole tiles of 32 inputs. x is staged: [row][tile][32] float32, rounded to bfloat16.
+//
+// The sums are those of the matrix units' instruction tdpbf16ps: in a tile the even and the odd inputs alone, each by fma
+// in order from 0; then sum + (even + odd); denormals count as 0, in inputs and results (but not when ranges are added up
+// or sums go on from there). Widening a pair costs a shift
+// and an and for two fma. As tiles do not wait for each other but in the last addition, one row takes DEPTH_ONE of them
+// side by side, which hides the latency of fma.
+//
+// Bytes: the weight once for one row, else once per PAIR_ROWS rows from the second-level cache. Operations: 2 * rows *
+// outputs * inputs. One row is bound by memory, many rows by fma.
+#include "denormals.h"
+#include "products.h"
+#include "tiles.h"
+
+namespace baton {
+namespace BATON_TIER {
+
+static constexpr int MAX_RANGES = 8;
+
+// How far ahead of its use a weight that comes from memory is asked for.
+static constexpr int AHEAD = 4096;
+
+struct Staged {
+  const float* x;
+  int64_t stride;  // elements of a row
+  const int32_t* borders;
+  int32_t ranges;
+};
+
+// Adds D tiles of depth, one after the other, to the sums of R rows and of G groups from `group` of a pair.
+template <int R, int G, int D, bool FAR>
+static inline void add_tiles(const uint16_t* weight, const float* x, int64_t x_stride, int group,
+                             float (*sums)[2][LANES]) {
+  Lanes even[R][G][D];
+  Lanes odd[R][G][D];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; r++) {
+#pragma GCC unroll 8
+    for (int g = 0; g < G; g++) {
+#pragma GCC unroll 8
+      for (int d = 0; d < D; d++) {
+        even[r][g][d] = zero();
+        odd[r][g][d] = zero();
+      }
+    }
+  }
+  for (int i = 0; i < TILE_DEPTH / 2; i++) {
+#pragma GCC unroll 8
+    for (int d = 0; d < D; d++) {
+      Lanes w[G][2];
+#pragma GCC unroll 8
+      for (int g = 0; g < G; g++) {
+        const uint16_t* from = weight + (2 * d + group + g) * TILE + i * PAIR;
+        if (FAR) {
+          __builtin_prefetch(from + AHEAD / 2);
+        }
+        load_pairs(from, w[g][0], w[g][1]);
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < R; r++) {
+        const float* input = x + r * x_stride + d * TILE_DEPTH + 2 * i;
+        const Lanes first = all(input[0]);
+        const Lanes second = all(input[1]);
+#pragma GCC unroll 8
+        for (int g = 0; g < G; g++) {
+          even[r][g][d] = fma(first, w[g][0], even[r][g][d]);
+          odd[r][g][d] = fma(second, w[g][1], odd[r][g][d]);
+        }
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; r++) {
+#pragma GCC unroll 8
+    for (int g = 0; g < G; g++) {
+      Lanes sum = load(sums[r][group + g]);
+#pragma GCC unroll 8
+      for (int d = 0; d < D; d++) {
+        sum = add(sum, add(even[r][g][d], odd[r][g][d]));
+      }
+      store(sums[r][group + g], sum);
+    }
+  }
+}
+
+// The sums of every range, of R rows by one pair; at most G groups at once and, for one row, D tiles of depth. A function
+// of its own, so that nothing of it is computed before or after denormals count as 0.
+template <int R, int G, int D>
+__attribute__((noinline)) static void sum_ranges(const Staged& in, const uint16_t* weight, int row,
+                                                 float (*sums)[R][2][LANES]) {
+  const float* x = in.x + row * in.stride;
+  for (int range = 0; range < in.ranges; range++) {
+    for (int r = 0; r < R; r++) {
+      store(sums[range][r][0], zero());
+      store(sums[range][r][1], zero());
+    }
+    const int tiles = tiles_of(in.borders[range + 1] - in.borders[range]);
+    for (int group = 0; group < 2; group += G) {
+      int t = 0;
+      for (; t + D <= tiles; t += D) {
+        add_tiles<R, G, D, R == 1>(weight + t * 2 * TILE, x + t * TILE_DEPTH, in.stride, group, sums[range]);
+      }
+      for (; t < tiles; t++) {
+        add_tiles<R, G, 1, R == 1>(weight + t * 2 * TILE, x + t * TILE_DEPTH, in.stride, group, sums[range]);
+      }
+    }
+    weight += static_cast<int64_t>(tiles) * 2 * TILE;
+    x += tiles * TILE_DEPTH;
+  }
+}
+
+template <int R, int G, int D>
+static inline void row_block(const Product& p, const Staged& in, const uint16_t* weight, int pair, int row) {
+  float sums[MAX_RANGES][R][2][LANES];
+  {
+    const DenormalsAsZero scope;
+    sum_ranges<R, G, D>(in, weight, row, sums);
+  }
+  for (int r = 0; r < R; r++) {
+    Lanes both[2];
+    for (int g = 0; g < 2; g++) {
+      for (int n = in.ranges / 2; n > 0; n /= 2) {
+        for (int range = 0; range < n; range++) {
+          store(sums[range][r][g], add(load(sums[2 * range][r][g]), load(sums[2 * range + 1][r][g])));
+        }
+      }
+      both[g] = load(sums[0][r][g]);
+    }
+    finish(p, pair, row + r, both[0], both[1]);
+  }
+}
+
+template <int R>
+static inline void rest_of_rows(const Product& p, const Staged& in, const uint16_t* weight, int pair, int row, int n) {
+  if (n == R) {
+    row_block<R, PAIR_GROUPS, 1>(p, in, weight, pair, row);
+  } else if constexpr (R > 1) {
+    rest_of_rows<R - 1>(p, in, weight, pair, row, n);
+  }
+}
+
+static void pairs_of_product(const Product& p, const Staged& in, int pair, int end, int rows) {
+  for (; pair < end; pair++) {
+    const uint16_t* weight = reinterpret_cast<const uint16_t*>(p.weight) + pair * 2 * LANES * in.stride;
+    if (rows == 1) {
+      row_block<1, 2, DEPTH_ONE>(p, in, weight, pair, 0);
+      continue;
+    }
+    for (int row = 0; row < rows; row += PAIR_ROWS) {
+      rest_of_rows<PAIR_ROWS>(p, in, weight, pair, row, smaller(PAIR_ROWS, rows - row));
+    }
+  }
+}
+
+void linear_tiles(Share share, const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,
+                  const int32_t* borders, int32_t ranges) noexcept {
+  const int64_t stride = static_cast<int64_t>(tiles_of(borders, ranges)) * TILE_DEPTH;
+  const Staged in = {reinterpret_cast<const float*>(staged), stride, borders, ranges};
+  const Product* list = products_of(products);
+  const int pairs = pairs_of(list, count);
+  each_product(list, count, first_of(share, pairs), end_of(share, pairs),
+               [&](const Product& p, int pair, int end) { pairs_of_product(p, in, pair, end, rows); });
+}
+
+}  // namespace BATON_TIER
+}  // namespace baton

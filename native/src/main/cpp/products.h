@@ -1,0 +1,96 @@
+// What products of all weight formats have in common: several of them at once, packed outputs in pairs of groups of
+// sixteen, and what is done with a finished sum.
+#pragma once
+
+#include "lanes.h"
+
+namespace baton {
+namespace BATON_TIER {
+
+constexpr int PAIR = 2 * LANES;  // packed outputs
+
+// What becomes of a sum.
+constexpr int64_t STORED = 0;  // out = sum (+ bias)
+constexpr int64_t ADDED = 1;   // out += sum (+ bias)
+constexpr int64_t GATED = 2;   // the groups of a pair are a gate and what it lets through: out = silu(first) * second,
+                               // each with its bias added before
+
+// One of several products of the same inputs, as Java writes it (CpuProducts): seven int64 each.
+struct Product {
+  float* out;
+  int64_t out_stride;
+  const uint8_t* weight;
+  const float* bias;     // null: none; GATED: the gate's
+  const float* up_bias;  // GATED: the other's
+  int64_t outputs;  // columns of out
+  int64_t kind;
+};
+
+static inline const Product* products_of(const int64_t* words) { return reinterpret_cast<const Product*>(words); }
+
+static inline int pairs_of(const Product& p) {
+  const int width = p.kind == GATED ? LANES : PAIR;
+  return static_cast<int>((p.outputs + width - 1) / width);
+}
+
+static inline int pairs_of(const Product* products, int count) {
+  int pairs = 0;
+  for (int i = 0; i < count; i++) {
+    pairs += pairs_of(products[i]);
+  }
+  return pairs;
+}
+
+// Calls with(product, first pair, end of pairs) for what [from, to) of all products' pairs in a row means for each.
+template <class F>
+static inline void each_product(const Product* products, int count, int from, int to, const F& with) {
+  for (int i = 0; i < count; i++) {
+    const int pairs = pairs_of(products[i]);
+    const int first = larger(0, from);
+    const int end = smaller(pairs, to);
+    if (first < end) {
+      with(products[i], first, end);
+    }
+    from -= pairs;
+    to -= pairs;
+  }
+}
+
+// x / (1 + exp(-x))
+static inline Lanes silu(Lanes x) { return div(x, add(all(1.0f), exp(mul(x, all(-1.0f))))); }
+
+static inline void finish_group(const Product& p, int column, int64_t row, Lanes sum) {
+  const int n = smaller(LANES, static_cast<int>(p.outputs) - column);
+  if (n <= 0) {
+    return;
+  }
+  float* out = p.out + row * p.out_stride + column;
+  if (p.bias != nullptr) {
+    sum = add(sum, load(p.bias + column, n));
+  }
+  if (p.kind == ADDED) {
+    sum = add(load(out, n), sum);
+  }
+  store(out, sum, n);
+}
+
+// The sums of one row and one pair of groups.
+static inline void finish(const Product& p, int pair, int64_t row, Lanes first, Lanes second) {
+  if (p.kind == GATED) {
+    const int column = pair * LANES;
+    const int n = smaller(LANES, static_cast<int>(p.outputs) - column);
+    if (p.bias != nullptr) {
+      first = add(first, load(p.bias + column, n));
+    }
+    if (p.up_bias != nullptr) {
+      second = add(second, load(p.up_bias + column, n));
+    }
+    store(p.out + row * p.out_stride + column, mul(silu(first), second), n);
+    return;
+  }
+  finish_group(p, pair * PAIR, row, first);
+  finish_group(p, pair * PAIR + LANES, row, second);
+}
+
+}  // namespace BATON_TIER
+}  // namespace baton

@@ -1,0 +1,283 @@
+package dev.baton.device.cpu;
+
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import dev.baton.device.Norm;
+import dev.baton.device.Projection;
+import dev.baton.device.Tensor;
+import java.lang.foreign.MemorySegment;
+import java.util.List;
+import java.util.function.LongFunction;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The products of one rank: stages inputs once for all products of a call, describes the products
+ * to the kernels and gives them to the team in one go. Arguments have been checked. Belongs to the
+ * rank's thread; allocates nothing but what grows with the largest product.
+ */
+final class CpuProducts {
+
+  /** What becomes of a sum; the numbers are those of {@code products.h}. */
+  private static final long STORED = 0;
+
+  private static final long ADDED = 1;
+  private static final long GATED = 2;
+
+  /** Most products of one call, and the int64 that describe one. */
+  private static final int MOST = 8;
+
+  private static final int WORDS = 7;
+
+  /**
+   * Roughly what one thread does in a nanosecond, to tell which products are worth sharing: bytes
+   * from memory, multiplications on vectors and on matrix units, elements staged.
+   */
+  private static final long BYTES = 12;
+
+  private static final long PRODUCTS = 40;
+  private static final long TILED_PRODUCTS = 1000;
+  private static final long STAGED_ELEMENTS = 8;
+  private static final long GATES = 2;
+
+  private final CpuKernels kernels;
+  private final CpuTeam team;
+
+  /** More memory from the device. */
+  private final LongFunction<MemorySegment> allocate;
+
+  private final QuantizedProducts quantized;
+  private final MemorySegment descriptions;
+
+  /** Inputs as the products take them; grows with the largest. */
+  private MemorySegment staged = MemorySegment.NULL;
+
+  private int count;
+  private long pairs;
+  private long bytes;
+
+  CpuProducts(CpuKernels kernels, CpuTeam team, LongFunction<MemorySegment> allocate) {
+    this.kernels = kernels;
+    this.team = team;
+    this.allocate = allocate;
+    quantized = new QuantizedProducts(kernels, team, allocate);
+    descriptions = allocate.apply((long) MOST * WORDS * Long.BYTES);
+  }
+
+  void linear(Tensor out, Tensor x, CpuLinearWeight weight, @Nullable Tensor bias, int rows) {
+    if (QuantizedProducts.takes(weight.format())) {
+      quantized.stage(x.address(), x.columns(), weight, rows);
+      quantized.multiply(out.address(), out.columns(), weight, bias, rows);
+      return;
+    }
+    begin();
+    describe(out, weight, bias, null, weight.outputs(), STORED);
+    multiply(weight, x, null, rows);
+  }
+
+  /** {@code stream += product (+ bias)}; may use {@code scratch} for the product. */
+  void add(
+      Tensor stream,
+      Tensor x,
+      CpuLinearWeight weight,
+      @Nullable Tensor bias,
+      Tensor scratch,
+      int rows) {
+    if (QuantizedProducts.takes(weight.format())) {
+      linear(scratch, x, weight, bias, rows);
+      kernels.add(
+          team.address(),
+          team.parts(rows, (long) rows * weight.outputs() / STAGED_ELEMENTS),
+          stream.address(),
+          stream.columns(),
+          scratch.address(),
+          scratch.columns(),
+          rows,
+          weight.outputs());
+      return;
+    }
+    begin();
+    describe(stream, weight, bias, null, weight.outputs(), ADDED);
+    multiply(weight, x, null, rows);
+  }
+
+  void gated(
+      Tensor out,
+      Tensor x,
+      @Nullable Norm norm,
+      CpuGatedWeight weight,
+      @Nullable Tensor gateBias,
+      @Nullable Tensor upBias,
+      int rows) {
+    CpuLinearWeight first = weight.first();
+    if (weight.second() != null) {
+      quantize(first, x, norm, rows);
+      quantized.multiply(out.address(), out.columns(), first, gateBias, rows);
+      int width = weight.outputs();
+      reserve((long) rows * width * Float.BYTES);
+      quantized.multiply(staged.address(), width, weight.second(), upBias, rows);
+      kernels.siluMultiply(
+          team.address(),
+          team.parts(rows, (long) rows * width / GATES),
+          out.address(),
+          out.columns(),
+          out.address(),
+          out.columns(),
+          staged.address(),
+          width,
+          rows,
+          width);
+      return;
+    }
+    begin();
+    describe(out, first, gateBias, upBias, weight.outputs(), GATED);
+    multiply(first, x, norm, rows);
+  }
+
+  void linear(List<Projection> products, Tensor x, @Nullable Norm norm, int rows) {
+    CpuLinearWeight first = (CpuLinearWeight) products.get(0).weight();
+    boolean quantizes = QuantizedProducts.takes(first.format());
+    if (quantizes) {
+      quantize(first, x, norm, rows);
+    }
+    for (int from = 0; from < products.size(); from += MOST) {
+      begin();
+      for (int i = from; i < Math.min(products.size(), from + MOST); i++) {
+        Projection each = products.get(i);
+        CpuLinearWeight weight = (CpuLinearWeight) each.weight();
+        if (weight.borders().mismatch(first.borders()) != -1) {
+          throw new IllegalArgumentException(
+              "weight: of %d ranges of inputs (expected: the first product's %d, with its borders)"
+                  .formatted(weight.ranges(), first.ranges()));
+        }
+        if (quantizes) {
+          quantized.multiply(each.out().address(), each.out().columns(), weight, each.bias(), rows);
+        } else {
+          describe(each.out(), weight, each.bias(), null, weight.outputs(), STORED);
+        }
+      }
+      if (!quantizes) {
+        multiply(first, x, norm, rows);
+      }
+    }
+  }
+
+  private void quantize(CpuLinearWeight weight, Tensor x, @Nullable Norm norm, int rows) {
+    if (norm == null) {
+      quantized.stage(x.address(), x.columns(), weight, rows);
+    } else {
+      quantized.stage(normed(x, norm, rows, weight.inputs()), weight.inputs(), weight, rows);
+    }
+  }
+
+  private void begin() {
+    count = 0;
+    pairs = 0;
+    bytes = 0;
+  }
+
+  private void describe(
+      Tensor out,
+      CpuLinearWeight weight,
+      @Nullable Tensor bias,
+      @Nullable Tensor upBias,
+      int outputs,
+      long kind) {
+    long at = (long) count * WORDS;
+    descriptions.setAtIndex(JAVA_LONG, at, out.address());
+    descriptions.setAtIndex(JAVA_LONG, at + 1, out.columns());
+    descriptions.setAtIndex(JAVA_LONG, at + 2, CpuOps.open(weight.packed()).address());
+    descriptions.setAtIndex(JAVA_LONG, at + 3, bias == null ? 0 : bias.address());
+    descriptions.setAtIndex(JAVA_LONG, at + 4, upBias == null ? 0 : upBias.address());
+    descriptions.setAtIndex(JAVA_LONG, at + 5, outputs);
+    descriptions.setAtIndex(JAVA_LONG, at + 6, kind);
+    count++;
+    pairs += (CpuLinearWeight.groups(weight.outputs()) + 1) / 2;
+    bytes += weight.bytes();
+  }
+
+  /**
+   * Multiplies {@code x} by all weights described.
+   *
+   * @param weight one of them, for its inputs
+   */
+  private void multiply(CpuLinearWeight weight, Tensor x, @Nullable Norm norm, int rows) {
+    switch (weight.format()) {
+      case FLOAT32 -> inOrder(weight, x, norm, rows);
+      case BFLOAT16 -> inTiles(weight, x, norm, rows);
+      case INT8, INT4 -> throw CpuLinearWeight.unsupported(weight.format());
+    }
+  }
+
+  private void inOrder(CpuLinearWeight weight, Tensor x, @Nullable Norm norm, int rows) {
+    long address = x.address();
+    long stride = x.columns();
+    if (norm != null) {
+      stride = weight.inputs();
+      address = normed(x, norm, rows, weight.inputs());
+    }
+    kernels.linear(
+        team.address(),
+        team.parts(pairs, nanos((bytes / Float.BYTES) * rows / PRODUCTS)),
+        descriptions.address(),
+        count,
+        address,
+        stride,
+        rows,
+        weight.inputs(),
+        weight.borders().address(),
+        weight.ranges());
+  }
+
+  private void inTiles(CpuLinearWeight weight, Tensor x, @Nullable Norm norm, int rows) {
+    reserve(weight.stagedBytes(rows));
+    kernels.stageInputs(
+        team.address(),
+        team.parts(CpuLinearWeight.groups(rows), (long) rows * weight.inputs() / STAGED_ELEMENTS),
+        staged.address(),
+        x.address(),
+        x.columns(),
+        norm == null ? 0 : norm.weight().address(),
+        norm == null ? 0 : norm.epsilon(),
+        weight.borders().address(),
+        weight.ranges(),
+        rows);
+    kernels.linearTiles(
+        team.address(),
+        team.parts(pairs, nanos((bytes / Short.BYTES) * rows / TILED_PRODUCTS)),
+        descriptions.address(),
+        count,
+        staged.address(),
+        rows,
+        weight.borders().address(),
+        weight.ranges());
+  }
+
+  /** Puts the norm of the rows of {@code x} where inputs are staged. */
+  private long normed(Tensor x, Norm norm, int rows, int width) {
+    reserve((long) rows * width * Float.BYTES);
+    kernels.rmsNorm(
+        team.address(),
+        team.parts(rows, (long) rows * width / STAGED_ELEMENTS),
+        staged.address(),
+        width,
+        x.address(),
+        x.columns(),
+        norm.weight().address(),
+        width,
+        norm.epsilon(),
+        rows,
+        width);
+    return staged.address();
+  }
+
+  private long nanos(long products) {
+    return Math.max(bytes / BYTES, products);
+  }
+
+  private void reserve(long wanted) {
+    if (staged.byteSize() < wanted) {
+      // What it had stays with the device, so at most as much again is lost.
+      staged = allocate.apply(Math.max(wanted, 2 * staged.byteSize()));
+    }
+  }
+}
