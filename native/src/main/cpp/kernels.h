@@ -50,6 +50,11 @@ struct Share {
                      int32_t to))                                                                                      \
   KERNEL(combine_rows, (float* out, int64_t out_stride, const float* x, int64_t x_stride, const int32_t* slots,        \
                         const float* weights, int32_t choices, int32_t rows, int32_t width))                           \
+  KERNEL(row_peaks, (float* peaks, const float* logits, int32_t width, int32_t rows))                                  \
+  KERNEL(row_exponentials, (float* sums, const float* logits, int32_t width, const uint8_t* views, int32_t count))     \
+  KERNEL(row_weights, (int64_t* sums, const float* logits, int32_t width, const uint8_t* views, int32_t count))        \
+  KERNEL(row_select, (int32_t* ids, int32_t* weights, int32_t* counts, const float* logits, const float* peaks,        \
+                      int32_t width, const uint8_t* view, int32_t least, int32_t block_from, int32_t block_to))        \
   KERNEL(convert, (uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, int64_t in_stride, int32_t rows, \
                    int32_t columns))                                                                                   \
   KERNEL(pack_linear, (uint8_t* packed, const void* in, int32_t in_dtype, int64_t in_stride, int32_t outputs,          \

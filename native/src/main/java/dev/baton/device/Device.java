@@ -67,6 +67,12 @@ public interface Device extends AutoCloseable {
   List<Ops> openRanks(int ranks);
 
   /**
+   * Passes over logits that lie in this device's memory, with threads of its own that rest between
+   * them; lives until the device is closed.
+   */
+  LogitScan openLogitScan();
+
+  /**
    * Copies the part of a region that this cache holds (its heads) from blocks to a slab. The slab's
    * other heads stay as they are.
    *

@@ -6,6 +6,7 @@ import dev.baton.device.DType;
 import dev.baton.device.Device;
 import dev.baton.device.GatedWeight;
 import dev.baton.device.KvShape;
+import dev.baton.device.LogitScan;
 import dev.baton.device.Ops;
 import dev.baton.device.OutOfDeviceMemoryException;
 import dev.baton.device.SlabRegion;
@@ -30,6 +31,9 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
 
   /** The value of {@code BATON_ISA} that means no native code at all. */
   private static final String REFERENCE = "reference";
+
+  /** In the names of its threads, where ranks have their numbers. */
+  private static final int SCAN_TEAM = 99;
 
   private final CpuKernels kernels;
   private final String reason;
@@ -326,6 +330,17 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
         rank,
         memory(16L * group.ranks(), "rank"),
         bytes -> memory(bytes, "inputs of products"));
+  }
+
+  @Override
+  public LogitScan openLogitScan() {
+    int processors = Runtime.getRuntime().availableProcessors();
+    int own = CpuTeam.threads(threads, processors, 1);
+    CpuTeam team = new CpuTeam(SCAN_TEAM, own, own <= processors, partNanos);
+    synchronized (teams) {
+      teams.add(team);
+    }
+    return new CpuLogitScan(kernels, team);
   }
 
   @Override

@@ -63,6 +63,10 @@ final class CpuKernels {
   private static final MethodHandle GATHER_ROWS = kernel("gather_rows");
   private static final MethodHandle SUM_RANKS = kernel("sum_ranks");
   private static final MethodHandle COMBINE_ROWS = kernel("combine_rows");
+  private static final MethodHandle ROW_PEAKS = kernel("row_peaks");
+  private static final MethodHandle ROW_EXPONENTIALS = kernel("row_exponentials");
+  private static final MethodHandle ROW_WEIGHTS = kernel("row_weights");
+  private static final MethodHandle ROW_SELECT = kernel("row_select");
   private static final MethodHandle CONVERT = kernel("convert");
   private static final MethodHandle PACK_LINEAR = kernel("pack_linear");
   private static final MethodHandle STAGE_INPUTS = kernel("stage_inputs");
@@ -87,6 +91,10 @@ final class CpuKernels {
   private final MemorySegment gatherRows;
   private final MemorySegment sumRanks;
   private final MemorySegment combineRows;
+  private final MemorySegment rowPeaks;
+  private final MemorySegment rowExponentials;
+  private final MemorySegment rowWeights;
+  private final MemorySegment rowSelect;
   private final MemorySegment convert;
   private final MemorySegment packLinear;
   private final MemorySegment stageInputs;
@@ -115,6 +123,10 @@ final class CpuKernels {
     gatherRows = address("gather_rows");
     sumRanks = address("sum_ranks");
     combineRows = address("combine_rows");
+    rowPeaks = address("row_peaks");
+    rowExponentials = address("row_exponentials");
+    rowWeights = address("row_weights");
+    rowSelect = address("row_select");
     convert = address("convert");
     packLinear = address("pack_linear");
     stageInputs = address("stage_inputs");
@@ -666,6 +678,53 @@ final class CpuKernels {
   void readMemory(MemorySegment memory, long bytes, int streams, MemorySegment done) {
     try {
       READ_MEMORY.invokeExact(readMemory, NOBODY, 1, memory, bytes, streams, done);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void rowPeaks(long team, int parts, long peaks, long logits, int width, int rows) {
+    try {
+      ROW_PEAKS.invokeExact(rowPeaks, team, parts, peaks, logits, width, rows);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void rowExponentials(
+      long team, int parts, long sums, long logits, int width, long views, int count) {
+    try {
+      ROW_EXPONENTIALS.invokeExact(rowExponentials, team, parts, sums, logits, width, views, count);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void rowWeights(long team, int parts, long sums, long logits, int width, long views, int count) {
+    try {
+      ROW_WEIGHTS.invokeExact(rowWeights, team, parts, sums, logits, width, views, count);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void rowSelect(
+      long team,
+      int parts,
+      long ids,
+      long weights,
+      long counts,
+      long logits,
+      long peaks,
+      int width,
+      long view,
+      int least,
+      int blockFrom,
+      int blockTo) {
+    try {
+      ROW_SELECT.invokeExact(
+          rowSelect, team, parts, ids, weights, counts, logits, peaks, width, view, least,
+          blockFrom, blockTo);
     } catch (Throwable e) {
       throw unexpected(e);
     }

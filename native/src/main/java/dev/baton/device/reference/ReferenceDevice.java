@@ -3,6 +3,7 @@ package dev.baton.device.reference;
 import static dev.baton.device.reference.ReferenceKvCache.KEY;
 
 import dev.baton.device.KvShape;
+import dev.baton.device.LogitScan;
 import dev.baton.device.Ops;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.Tensor;
@@ -28,6 +29,11 @@ public final class ReferenceDevice extends HostDevice<ReferenceKvCache> {
 
   public static ReferenceDevice open() {
     return new ReferenceDevice();
+  }
+
+  @Override
+  public LogitScan openLogitScan() {
+    return new ReferenceLogitScan();
   }
 
   @Override
