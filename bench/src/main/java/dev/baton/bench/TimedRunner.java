@@ -1,5 +1,6 @@
 package dev.baton.bench;
 
+import dev.baton.device.LogitScan;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.StepBatch;
 import dev.baton.engine.ModelInfo;
@@ -62,6 +63,16 @@ final class TimedRunner implements ModelRunner {
   @Override
   public long swapBytes() {
     return runner.swapBytes();
+  }
+
+  @Override
+  public int logitRows() {
+    return runner.logitRows();
+  }
+
+  @Override
+  public LogitScan logitScan() {
+    return runner.logitScan();
   }
 
   @Override

@@ -9,6 +9,7 @@ import dev.baton.engine.cache.BlockTable;
 import dev.baton.engine.cache.SwapSpace;
 import dev.baton.engine.cache.Window;
 import dev.baton.engine.model.ModelRunner;
+import dev.baton.engine.sample.Adjustments;
 import dev.baton.engine.sample.Sampler;
 import dev.baton.engine.schedule.Pace;
 import dev.baton.engine.schedule.Scheduler;
@@ -53,6 +54,10 @@ final class LocalEngine implements Engine {
   private long steps;
   private long promptTokens;
   private long generatedTokens;
+
+  /** Rows of the session that is being settled which scored its prompt. */
+  private int scoredRows;
+
   private boolean uncheckedSteps;
   private boolean inStep;
   private boolean closed;
@@ -89,9 +94,10 @@ final class LocalEngine implements Engine {
             pace,
             stepTokens,
             options.prefillChunk(),
-            Math.min(options.maxSessions(), batch.maxSequences()));
+            Math.min(options.maxSessions(), batch.maxSequences()),
+            runner.logitRows());
     this.board = new StatusBoard(scheduler, pool, swap);
-    this.sampler = new Sampler(model.vocabularySize());
+    this.sampler = new Sampler(runner.logitScan(), model.vocabularySize(), runner.logitRows());
     this.views = new KvViews(runner, window);
     publishStatus();
   }
@@ -187,7 +193,8 @@ final class LocalEngine implements Engine {
       MemorySegment logits = run(plan);
       pace.ran(plan.decodes(), plan.prefillTokens(), nanoTime.getAsLong() - begun);
       steps++;
-      settle(plan, logits);
+      sample(plan, logits);
+      settle(plan);
       return true;
     } finally {
       inStep = false;
@@ -233,6 +240,8 @@ final class LocalEngine implements Engine {
             rules.tokenLimit(generation),
             pool.open(generation.session(), generation.cacheSalt()),
             arrivals++);
+    session.setAdjustments(
+        Adjustments.of(generation.sampling(), generation.prompt().length, model.eosTokenIds()));
     if (!scheduler.canEverFit(session)) {
       throw new EngineException(
           Kind.TOO_LONG,
@@ -287,21 +296,50 @@ final class LocalEngine implements Engine {
     return failure;
   }
 
-  private void settle(StepPlan plan, MemorySegment logits) {
+  /** Chooses the tokens of all sessions together; none of them has heard of the step yet. */
+  private void sample(StepPlan plan, MemorySegment logits) {
+    sampler.begin(logits);
+    for (int i = 0; i < plan.size(); i++) {
+      Session session = plan.session(i);
+      int end = session.computed() + plan.tokens(i);
+      for (int position = session.computed(); position < end; position++) {
+        if (session.scores(position)) {
+          sampler.score(
+              session.token(position + 1), session.generation().sampling().promptLogprobs());
+        } else if (session.needsLogits(position)) {
+          sampler.draw(
+              session.generation().sampling(),
+              session.adjustments(),
+              session.tokens(),
+              session.length(),
+              session.generatedCount());
+        }
+      }
+    }
+    sampler.run();
+  }
+
+  private void settle(StepPlan plan) {
     for (int i = 0; i < plan.size(); i++) {
       Session session = plan.session(i);
       // A listener may have released it meanwhile, or made a reservation that took its blocks; then
       // what the step did for it is lost.
       if (session.state() == State.RUNNING) {
-        settle(session, plan.tokens(i), logits, plan.row(i));
+        settle(session, plan.tokens(i), plan.row(i));
       }
     }
   }
 
-  private void settle(Session session, int tokens, MemorySegment logits, int row) {
+  private void settle(Session session, int tokens, int firstRow) {
     if (session.isPrefilling()) {
       promptTokens += tokens;
     }
+    EngineException unscored = score(session, tokens, firstRow);
+    if (unscored != null) {
+      failUntrusted(session, unscored);
+      return;
+    }
+    int row = firstRow + scoredRows;
     session.advance(tokens);
     pool.publish(session.table(), session.tokens(), session.computed());
     try {
@@ -312,8 +350,8 @@ final class LocalEngine implements Engine {
         views.advance(session);
         session.listener().onComputed(session.computed());
       }
-      if (row >= 0 && session.state() == State.RUNNING) {
-        sample(session, logits, row);
+      if (session.computed() == session.length() && session.state() == State.RUNNING) {
+        deliver(session, row);
       }
     } catch (RuntimeException e) {
       // Its listener threw, though it must not; the other sessions are not to suffer for it.
@@ -322,21 +360,38 @@ final class LocalEngine implements Engine {
     }
   }
 
-  private void sample(Session session, MemorySegment logits, int row) {
-    Sampling sampling = session.generation().sampling();
-    int index = session.generatedCount();
-    int token;
-    Logprobs logprobs = null;
-    try {
-      sampler.load(logits, row);
-      token = sampler.choose(sampling, index);
-      if (sampling.logprobs() >= 0) {
-        logprobs = sampler.logprobs(token, sampling.logprobs());
+  /** Puts down how likely the prompt tokens of this step were; counts their rows. */
+  private @Nullable EngineException score(Session session, int tokens, int firstRow) {
+    scoredRows = 0;
+    PromptLogprobs known = session.promptLogprobs();
+    if (known == null) {
+      return null;
+    }
+    int from = session.computed();
+    for (int position = from; position < from + tokens; position++) {
+      if (session.scores(position)) {
+        int row = firstRow + scoredRows++;
+        if (sampler.failure(row) != null) {
+          return sampler.failure(row);
+        }
+        sampler.writeScore(row, known, position);
+        session.markScored(position);
       }
-    } catch (EngineException e) {
-      failUntrusted(session, e);
+    }
+    return null;
+  }
+
+  private void deliver(Session session, int row) {
+    EngineException unusable = sampler.failure(row);
+    if (unusable != null) {
+      failUntrusted(session, unusable);
       return;
     }
+    int index = session.generatedCount();
+    int token = sampler.token(row);
+    Logprobs logprobs =
+        session.generation().sampling().logprobs() >= 0 ? sampler.logprobs(row) : null;
+    PromptLogprobs promptLogprobs = session.takePromptLogprobs();
     session.append(token);
     generatedTokens++;
     FinishReason finish = rules.finish(session);
@@ -345,7 +400,7 @@ final class LocalEngine implements Engine {
     } else if (finish != null) {
       end(session);
     }
-    session.listener().onToken(new SampledToken(token, index, logprobs, finish));
+    session.listener().onToken(new SampledToken(token, index, logprobs, promptLogprobs, finish));
   }
 
   private void failUntrusted(Session session, EngineException cause) {

@@ -8,10 +8,21 @@ import org.jspecify.annotations.Nullable;
  *
  * @param index position among the session's generated tokens, from 0
  * @param logprobs set when asked for
+ * @param promptLogprobs set on the token of index 0 when asked for
  * @param finish set when this token ends the session
  */
 public record SampledToken(
-    int id, int index, @Nullable Logprobs logprobs, @Nullable FinishReason finish) {
+    int id,
+    int index,
+    @Nullable Logprobs logprobs,
+    @Nullable PromptLogprobs promptLogprobs,
+    @Nullable FinishReason finish) {
+
+  /** A token that brings nothing of the prompt. */
+  public SampledToken(
+      int id, int index, @Nullable Logprobs logprobs, @Nullable FinishReason finish) {
+    this(id, index, logprobs, null, finish);
+  }
 
   /** Why a session ended. */
   public enum FinishReason {

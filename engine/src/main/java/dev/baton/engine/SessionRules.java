@@ -26,11 +26,24 @@ final class SessionRules {
   void check(Generation generation) {
     checkTokens("prompt", generation.prompt());
     checkTokens("generated", generation.generated());
+    checkSampling(generation.sampling());
     if ((long) generation.prompt().length + generation.generated().length >= contextLength) {
       throw new EngineException(
           Kind.TOO_LONG,
           "context: %d tokens (expected: fewer than the context length, %d)"
               .formatted(generation.contextTokens(), contextLength));
+    }
+  }
+
+  private void checkSampling(Sampling sampling) {
+    sampling.logitBias().keySet().forEach(id -> checkToken("logitBias", id));
+    sampling.stopTokenIds().forEach(id -> checkToken("stopTokenIds", id));
+    if (sampling.promptLogprobs() > model.vocabularySize()
+        || sampling.logprobs() > model.vocabularySize()) {
+      throw new EngineException(
+          Kind.INVALID,
+          "logprobs: %d and %d of the prompt (expected: <= %d, the vocabulary)"
+              .formatted(sampling.logprobs(), sampling.promptLogprobs(), model.vocabularySize()));
     }
   }
 

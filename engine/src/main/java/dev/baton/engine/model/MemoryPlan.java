@@ -42,6 +42,9 @@ record MemoryPlan(
   /** Kept free for the Java heap, code and thread stacks; not planned with. */
   private static final long RESERVE = 256L << 20;
 
+  /** Rows of logits of a step beside one per session, for prompts whose tokens are scored. */
+  private static final int SCORED_ROWS = 32;
+
   /**
    * A context length that was asked for fits or is refused; the model's own is cut to what fits.
    * Throws NO_CAPACITY when memory is too small, INVALID when kvCacheBytes is, with the sums and
@@ -56,7 +59,7 @@ record MemoryPlan(
       Formats formats,
       long available) {
     int ranks = options.tensorParallel();
-    int logitRows = Math.min(options.stepTokens(), options.maxSessions());
+    int logitRows = Math.min(options.stepTokens(), options.maxSessions() + SCORED_ROWS);
     long weights =
         WeightLoader.bytes(config, ranks, formats) + RotaryTable.bytes(config, contextLength);
     long activations = (long) logitRows * config.vocabularySize() * Float.BYTES;

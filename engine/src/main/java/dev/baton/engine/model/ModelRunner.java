@@ -1,5 +1,6 @@
 package dev.baton.engine.model;
 
+import dev.baton.device.LogitScan;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.StepBatch;
 import dev.baton.engine.ModelInfo;
@@ -24,6 +25,12 @@ public interface ModelRunner extends AutoCloseable {
 
   /** Bytes of host memory that copies of preempted sessions' KV may take. */
   long swapBytes();
+
+  /** Most rows of one step that get logits. */
+  int logitRows();
+
+  /** Passes over the logits that {@link #run} returns; for the step thread. */
+  LogitScan logitScan();
 
   /** The batch of the next step; filled and sealed by the caller before {@link #run}. */
   StepBatch batch();

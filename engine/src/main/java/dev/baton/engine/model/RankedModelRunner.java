@@ -3,6 +3,7 @@ package dev.baton.engine.model;
 import dev.baton.device.DType;
 import dev.baton.device.Device;
 import dev.baton.device.KvCache;
+import dev.baton.device.LogitScan;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
@@ -30,6 +31,7 @@ final class RankedModelRunner implements ModelRunner {
   /** The first so many rows of the logits; made once, for a step makes no objects. */
   private final MemorySegment[] rows;
 
+  private final LogitScan logitScan;
   private final Ranks.Task step;
   private final int window;
   private final long swapBytes;
@@ -65,6 +67,7 @@ final class RankedModelRunner implements ModelRunner {
     this.rows = new MemorySegment[Math.toIntExact(logits.rows()) + 1];
     long rowBytes = logits.columns() * DType.FLOAT32.bytes();
     Arrays.setAll(rows, count -> logits.segment().asSlice(0, count * rowBytes));
+    this.logitScan = device.openLogitScan();
     List<ForwardPass> program = List.copyOf(passes);
     this.window = MemoryPlan.window(shards.getFirst().config());
     this.swapBytes = swapBytes;
@@ -97,6 +100,16 @@ final class RankedModelRunner implements ModelRunner {
   }
 
   @Override
+  public int logitRows() {
+    return (int) logits.rows();
+  }
+
+  @Override
+  public LogitScan logitScan() {
+    return logitScan;
+  }
+
+  @Override
   public StepBatch batch() {
     return batch;
   }
@@ -108,7 +121,7 @@ final class RankedModelRunner implements ModelRunner {
     }
     if (batch.logitRows() > logits.rows()) {
       throw new IllegalArgumentException(
-          "batch: %d rows that need logits (expected: <= %d, the least of stepTokens and maxSessions)"
+          "batch: %d rows that need logits (expected: <= %d, what memory was planned for)"
               .formatted(batch.logitRows(), logits.rows()));
     }
     ranks.runAll(step);

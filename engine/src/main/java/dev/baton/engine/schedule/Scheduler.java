@@ -59,6 +59,10 @@ public final class Scheduler {
    *
    * There are never more running sessions than tokens in a step, so every decoding session runs in
    * every step, and a prefilling one finds at least one token left.
+   *
+   * Prompt log probabilities. A row of logits is as long as the vocabulary, so a step has room for
+   * one per session and few more. A prompt that is to be scored goes in chunks of what is left of
+   * these, and sits a step out when others, earlier in order, have taken them all.
    */
 
   /**
@@ -73,6 +77,7 @@ public final class Scheduler {
   private final int stepTokens;
   private final int prefillChunk;
   private final int slots;
+  private final int scoredTokens;
   private final TreeSet<Session> waiting = new TreeSet<>(Session::compare);
   private final List<Session> running = new ArrayList<>();
   private final StepPlan plan = new StepPlan();
@@ -90,6 +95,7 @@ public final class Scheduler {
    * @param prefillChunk most tokens of one session in a step; 0 = as many as there are, shared
    *     between prompts
    * @param maxSessions most sessions running at a time
+   * @param logitRows most rows of logits of a step, more than maxSessions or at least stepTokens
    */
   public Scheduler(
       BlockPool pool,
@@ -97,13 +103,20 @@ public final class Scheduler {
       Pace pace,
       int stepTokens,
       int prefillChunk,
-      int maxSessions) {
+      int maxSessions,
+      int logitRows) {
     this.pool = pool;
     this.swap = swap;
     this.pace = pace;
     this.stepTokens = stepTokens;
     this.prefillChunk = prefillChunk;
     this.slots = Math.min(maxSessions, stepTokens);
+    this.scoredTokens = logitRows >= stepTokens ? stepTokens : logitRows - slots;
+    if (scoredTokens < 1) {
+      throw new IllegalArgumentException(
+          "logitRows: %d (expected: more than %d sessions, or %d tokens)"
+              .formatted(logitRows, slots, stepTokens));
+    }
   }
 
   /** Whether the pool, empty, could carry the session to its end. */
@@ -400,7 +413,7 @@ public final class Scheduler {
         pool.fill(
             session.table(),
             session.tokens(),
-            session.length(),
+            session.cacheableLength(),
             session.positionsToAdmit(),
             reserved ? session.length() : swapped,
             spare,
@@ -445,7 +458,22 @@ public final class Scheduler {
     int covered = session.table().count() * pool.blockTokens() - session.computed();
     int left = Math.min(session.length() - session.computed(), covered) - planned;
     int unused = Math.min(stepTokens - plan.totalTokens(), budget - plan.prefillTokens());
-    return Math.min(left, unused);
+    return scorable(session, planned, Math.min(left, unused));
+  }
+
+  /** So many of the next {@code count} tokens as there are rows of logits left to score them. */
+  private int scorable(Session session, int planned, int count) {
+    if (session.promptLogprobs() == null) {
+      return count;
+    }
+    int rows = scoredTokens - plan.scoredTokens();
+    int from = session.computed() + planned;
+    for (int i = 0; i < count; i++) {
+      if (session.scores(from + i) && rows-- == 0) {
+        return i;
+      }
+    }
+    return count;
   }
 
   private Session lastThatGrows() {

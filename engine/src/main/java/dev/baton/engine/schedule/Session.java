@@ -1,10 +1,13 @@
 package dev.baton.engine.schedule;
 
 import dev.baton.engine.Generation;
+import dev.baton.engine.PromptLogprobs;
 import dev.baton.engine.SessionId;
 import dev.baton.engine.SessionListener;
 import dev.baton.engine.cache.BlockTable;
+import dev.baton.engine.sample.Adjustments;
 import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One session on this engine: its tokens, how many of them have KV, and its blocks. States are
@@ -52,6 +55,13 @@ public final class Session {
   private int prefillEnd;
   private int cachedTokens = -1;
   private boolean announced;
+  private @Nullable Adjustments adjustments;
+
+  /** Null when none are wanted, or when the first token has taken them along. */
+  private @Nullable PromptLogprobs promptLogprobs;
+
+  /** Prompt tokens whose successors' log probabilities are known. */
+  private int scored;
 
   /**
    * @param tokenLimit most tokens of the session, prompt and generated together; more than the
@@ -76,6 +86,11 @@ public final class Session {
         Arrays.copyOf(
             generation.context(), (int) Math.min(tokenLimit, length + (long) ROOM_FOR_TOKENS));
     this.prefillEnd = length;
+    int tops = generation.sampling().promptLogprobs();
+    // An earlier attempt has delivered them with its first token; an importer gets its from there.
+    if (tops >= 0 && generation.generated().length == 0 && kind != Kind.HANDOFF) {
+      this.promptLogprobs = PromptLogprobs.of(generation.prompt().length - 1, tops);
+    }
   }
 
   public SessionId id() {
@@ -129,6 +144,52 @@ public final class Session {
   /** The tokens; the first {@link #length} entries hold. The session's own array: read only. */
   public int[] tokens() {
     return tokens;
+  }
+
+  /** What the session changes in its logits; null = nothing. */
+  public @Nullable Adjustments adjustments() {
+    return adjustments;
+  }
+
+  public void setAdjustments(@Nullable Adjustments value) {
+    adjustments = value;
+  }
+
+  /** The prompt's log probabilities as far as they are known; null when none are wanted. */
+  public @Nullable PromptLogprobs promptLogprobs() {
+    return promptLogprobs;
+  }
+
+  /** The logits after the prompt token at {@code position} have been put down. */
+  public void markScored(int position) {
+    scored = position + 1;
+  }
+
+  /** Gives the prompt's log probabilities away; the session does not need them any more. */
+  public @Nullable PromptLogprobs takePromptLogprobs() {
+    PromptLogprobs taken = promptLogprobs;
+    promptLogprobs = null;
+    return taken;
+  }
+
+  /** Whether the logits after the token at {@code position} tell how likely the next one was. */
+  public boolean scores(int position) {
+    return promptLogprobs != null
+        && position >= scored
+        && position < generation.prompt().length - 1;
+  }
+
+  /** Whether the logits after the token at {@code position} are wanted at all. */
+  public boolean needsLogits(int position) {
+    return position == length - 1 || scores(position);
+  }
+
+  /**
+   * Leading tokens that may come from the prefix cache, and one more: what is cached has no logits,
+   * so prompt tokens that are still to be scored must be computed.
+   */
+  int cacheableLength() {
+    return promptLogprobs == null ? length : Math.min(length, scored + 1);
   }
 
   /** Still computing tokens that were known when it was admitted. */

@@ -15,6 +15,7 @@ public final class StepPlan {
   private int size;
   private int total;
   private int prefill;
+  private int scored;
 
   public int size() {
     return size;
@@ -39,17 +40,22 @@ public final class StepPlan {
     return sessions[index];
   }
 
+  /** Tokens whose logits tell how likely a prompt token was. */
+  int scoredTokens() {
+    return scored;
+  }
+
   /** Tokens of the session at {@code index}, >= 1. */
   public int tokens(int index) {
     return tokens[index];
   }
 
-  /** The row of logits of the session at {@code index}; -1 = none yet. After {@link #writeTo}. */
+  /** The first row of logits of the session at {@code index}, if it has one. After {@link #writeTo}. */
   public int row(int index) {
     return rows[index];
   }
 
-  /** Fills and seals a batch: the sessions in order, logits for each session's last known token. */
+  /** Fills and seals a batch: the sessions in order, logits where {@link Session#needsLogits}. */
   public void writeTo(StepBatch batch) {
     batch.begin();
     int row = 0;
@@ -57,9 +63,11 @@ public final class StepPlan {
       Session session = sessions[i];
       batch.addSequence(session.table().blocks(), session.table().count());
       int from = session.computed();
-      rows[i] = from + tokens[i] == session.length() ? row++ : -1;
+      rows[i] = row;
       for (int position = from; position < from + tokens[i]; position++) {
-        batch.addToken(session.token(position), position, position == session.length() - 1);
+        boolean needsLogits = session.needsLogits(position);
+        batch.addToken(session.token(position), position, needsLogits);
+        row += needsLogits ? 1 : 0;
       }
     }
     batch.seal();
@@ -70,6 +78,7 @@ public final class StepPlan {
     size = 0;
     total = 0;
     prefill = 0;
+    scored = 0;
   }
 
   void add(Session session, int count) {
@@ -85,8 +94,13 @@ public final class StepPlan {
 
   /** Gives the session at {@code index} more tokens. */
   void grow(int index, int more) {
+    Session session = sessions[index];
+    int from = session.computed() + tokens[index];
+    for (int position = from; position < from + more; position++) {
+      scored += session.scores(position) ? 1 : 0;
+    }
     tokens[index] += more;
     total += more;
-    prefill += sessions[index].isPrefilling() ? more : 0;
+    prefill += session.isPrefilling() ? more : 0;
   }
 }

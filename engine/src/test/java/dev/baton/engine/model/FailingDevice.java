@@ -6,6 +6,7 @@ import dev.baton.device.GatedWeight;
 import dev.baton.device.KvCache;
 import dev.baton.device.KvShape;
 import dev.baton.device.LinearWeight;
+import dev.baton.device.LogitScan;
 import dev.baton.device.Ops;
 import dev.baton.device.Parallelism;
 import dev.baton.device.Routing;
@@ -93,6 +94,11 @@ final class FailingDevice implements Device {
   @Override
   public List<Ops> openRanks(int ranks) {
     return device.openRanks(ranks);
+  }
+
+  @Override
+  public LogitScan openLogitScan() {
+    return device.openLogitScan();
   }
 
   @Override

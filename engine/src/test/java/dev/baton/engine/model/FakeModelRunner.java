@@ -1,11 +1,14 @@
 package dev.baton.engine.model;
 
 import dev.baton.device.DType;
+import dev.baton.device.LogitScan;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.StepBatch;
+import dev.baton.device.reference.ReferenceLogitScan;
 import dev.baton.engine.EngineOptions;
 import dev.baton.engine.Generation;
 import dev.baton.engine.ModelInfo;
+import dev.baton.engine.sample.Adjustments;
 import dev.baton.engine.sample.Sampler;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -34,6 +37,7 @@ public final class FakeModelRunner implements ModelRunner {
   private final int[] kvTokens;
   private final int[] kvPositions;
   private final FakeStepBatch batch;
+  private final int logitRows;
 
   /** Steps run, for tests. */
   public final List<StepSummary> steps = new ArrayList<>();
@@ -70,6 +74,8 @@ public final class FakeModelRunner implements ModelRunner {
     this.batch =
         new FakeStepBatch(
             options.stepTokens(), options.maxSessions(), Math.ceilDiv(contextLength, blockTokens));
+    // Few beside the sessions' own, so that prompts are scored in small chunks.
+    this.logitRows = Math.min(options.stepTokens(), options.maxSessions() + 3);
     this.model =
         new ModelInfo(
             "fake",
@@ -96,14 +102,17 @@ public final class FakeModelRunner implements ModelRunner {
     int[] tokens = Arrays.copyOf(generation.prompt(), contextLength);
     int length = generation.prompt().length;
     List<Integer> generated = new ArrayList<>();
-    Sampler sampler = new Sampler(VOCABULARY);
+    Sampler sampler = new Sampler(new ReferenceLogitScan(), VOCABULARY, 1);
+    Adjustments adjustments = Adjustments.of(generation.sampling(), length, List.of(EOS));
     while (true) {
       long hash = 0;
       for (int i = window == 0 ? 0 : Math.max(0, length - window); i < length; i++) {
         hash = mix(hash, tokens[i]);
       }
-      sampler.load(MemorySegment.ofArray(logits(hash)), 0);
-      int next = sampler.choose(generation.sampling(), generated.size());
+      sampler.begin(MemorySegment.ofArray(logits(hash)));
+      sampler.draw(generation.sampling(), adjustments, tokens, length, generated.size());
+      sampler.run();
+      int next = sampler.token(0);
       generated.add(next);
       tokens[length++] = next;
       boolean stop =
@@ -143,6 +152,16 @@ public final class FakeModelRunner implements ModelRunner {
   }
 
   @Override
+  public int logitRows() {
+    return logitRows;
+  }
+
+  @Override
+  public LogitScan logitScan() {
+    return new ReferenceLogitScan();
+  }
+
+  @Override
   public StepBatch batch() {
     return batch;
   }
@@ -154,6 +173,10 @@ public final class FakeModelRunner implements ModelRunner {
     }
     if (!batch.sealed || batch.tokens() == 0) {
       throw new IllegalStateException("batch: not sealed or empty");
+    }
+    if (batch.logitRows() > logitRows) {
+      throw new IllegalStateException(
+          "logit rows: %d of %d".formatted(batch.logitRows(), logitRows));
     }
     MemorySegment logits =
         Arena.ofAuto().allocate(ValueLayout.JAVA_FLOAT, (long) batch.logitRows() * VOCABULARY);

@@ -1,9 +1,10 @@
 package dev.baton.engine.sample;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import dev.baton.device.LogitScan;
+import dev.baton.device.reference.ReferenceLogitScan;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.SampledToken.Logprobs;
 import dev.baton.engine.Sampling;
@@ -17,6 +18,8 @@ import org.junit.jupiter.api.Test;
 class SamplerTest {
 
   private static final int DRAWS = 20_000;
+  private static final LogitScan SCAN = new ReferenceLogitScan();
+  private static final int[] NO_TOKENS = {};
 
   @Test
   void greedyTakesTheLargestLogitAndTheSmallestIdOnATie() {
@@ -118,23 +121,28 @@ class SamplerTest {
   @Test
   void aDrawDependsOnNothingButLogitsSeedAndIndex() {
     float[] logits = logs(0.2, 0.3, 0.1, 0.4);
-    Sampler used = new Sampler(logits.length);
+    Sampler used = new Sampler(SCAN, logits.length, 2);
+    Sampling sampling = sampling(1f, 3, 0.95f);
+    float[] both = new float[8];
+    System.arraycopy(logits, 0, both, 4, 4);
     for (int index = 50; index >= 0; index--) {
-      used.load(MemorySegment.ofArray(logits), 0);
-      if (index % 3 == 0) {
-        used.logprobs(0, 2);
-      }
-      int drawn = used.choose(sampling(1f, 3, 0.95f), index);
-      assertThat(drawn).isEqualTo(choose(sampling(1f, 3, 0.95f), index, logits));
+      used.begin(MemorySegment.ofArray(both));
+      used.score(1, 2);
+      used.draw(sampling, null, NO_TOKENS, 0, index);
+      used.run();
+      assertThat(used.token(1)).isEqualTo(choose(sampling, index, logits));
     }
   }
 
   @Test
   void aRowIsFoundAmongOthers() {
-    float[] rows = {9f, 0f, 0f, 0f, 0f, 9f};
-    Sampler sampler = new Sampler(3);
-    sampler.load(MemorySegment.ofArray(rows), 1);
-    assertThat(sampler.choose(Sampling.greedy(1), 0)).isEqualTo(2);
+    Sampler sampler = new Sampler(SCAN, 3, 2);
+    sampler.begin(MemorySegment.ofArray(new float[] {9f, 0f, 0f, 0f, 0f, 9f}));
+    sampler.draw(Sampling.greedy(1), null, NO_TOKENS, 0, 0);
+    sampler.draw(Sampling.greedy(1), null, NO_TOKENS, 0, 0);
+    sampler.run();
+    assertThat(sampler.token(0)).isZero();
+    assertThat(sampler.token(1)).isEqualTo(2);
   }
 
   @Test
@@ -143,9 +151,8 @@ class SamplerTest {
     for (int id = 0; id < logits.length; id++) {
       logits[id] += 100f;
     }
-    Sampler sampler = load(logits);
 
-    Logprobs logprobs = sampler.logprobs(1, 3);
+    Logprobs logprobs = scored(1, 3, logits).logprobs(0);
 
     assertThat(logprobs.chosen()).isCloseTo((float) Math.log(0.25), within(1e-5f));
     assertThat(logprobs.top()).extracting(Logprobs.Entry::id).containsExactly(0, 1, 2);
@@ -155,7 +162,7 @@ class SamplerTest {
 
   @Test
   void logProbabilitiesWithoutTopsNameOnlyTheChosen() {
-    assertThat(load(1f, 1f).logprobs(1, 0).top()).isEmpty();
+    assertThat(scored(1, 0, 1f, 1f).logprobs(0).top()).isEmpty();
   }
 
   @Test
@@ -166,7 +173,8 @@ class SamplerTest {
             new float[] {1f, Float.POSITIVE_INFINITY},
             new float[] {Float.NEGATIVE_INFINITY, Float.NEGATIVE_INFINITY},
             new float[] {Float.NaN})) {
-      assertThatThrownBy(() -> load(logits))
+      Sampler sampler = sampler(Sampling.greedy(1), 0, logits);
+      assertThat(sampler.failure(0))
           .isInstanceOfSatisfying(
               EngineException.class,
               e -> assertThat(e.kind()).isEqualTo(EngineException.Kind.INTERNAL));
@@ -177,21 +185,34 @@ class SamplerTest {
     return new Sampling(1, temperature, topK, topP, 1234, -1, false, List.of());
   }
 
-  private static Sampler load(float... logits) {
-    Sampler sampler = new Sampler(logits.length);
-    sampler.load(MemorySegment.ofArray(logits), 0);
+  private static Sampler sampler(Sampling sampling, int index, float... logits) {
+    Sampler sampler = new Sampler(SCAN, logits.length, 1);
+    sampler.begin(MemorySegment.ofArray(logits.clone()));
+    sampler.draw(sampling, null, NO_TOKENS, 0, index);
+    sampler.run();
+    return sampler;
+  }
+
+  private static Sampler scored(int target, int tops, float... logits) {
+    Sampler sampler = new Sampler(SCAN, logits.length, 1);
+    sampler.begin(MemorySegment.ofArray(logits));
+    sampler.score(target, tops);
+    sampler.run();
     return sampler;
   }
 
   private static int choose(Sampling sampling, int index, float... logits) {
-    return load(logits).choose(sampling, index);
+    return sampler(sampling, index, logits).token(0);
   }
 
   private static int[] counts(Sampling sampling, float... logits) {
-    Sampler sampler = load(logits);
+    Sampler sampler = new Sampler(SCAN, logits.length, 1);
     int[] counts = new int[logits.length];
     for (int index = 0; index < DRAWS; index++) {
-      counts[sampler.choose(sampling, index)]++;
+      sampler.begin(MemorySegment.ofArray(logits));
+      sampler.draw(sampling, null, NO_TOKENS, 0, index);
+      sampler.run();
+      counts[sampler.token(0)]++;
     }
     return counts;
   }

@@ -67,7 +67,8 @@ class SchedulerPropertyTest {
               new Pace(0),
               stepTokens,
               random.nextInt(2) * (1 + random.nextInt(30)),
-              1 + random.nextInt(8));
+              1 + random.nextInt(8),
+              stepTokens);
     }
 
     long drain() {
