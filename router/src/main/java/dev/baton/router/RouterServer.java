@@ -178,7 +178,7 @@ public final class RouterServer implements AutoCloseable {
           .permitKeepAliveTime(1, TimeUnit.SECONDS)
           .permitKeepAliveWithoutCalls(true)
           .addService(new RegistryService(directory))
-          .addService(new InferenceService(generator))
+          .addService(new InferenceService(generator, options.limits().maxChoices()))
           .addService(health.service())
           .addService(ProtoReflectionServiceV1.newInstance())
           .build()

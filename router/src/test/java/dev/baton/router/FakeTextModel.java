@@ -84,6 +84,11 @@ public final class FakeTextModel implements TextModel {
       }
 
       @Override
+      public String appendUnwatched(int tokenId) {
+        return String.valueOf((char) tokenId);
+      }
+
+      @Override
       public boolean stopped() {
         return stopped;
       }

@@ -2,6 +2,7 @@ package dev.baton.router;
 
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.inference.v1.FinishReason;
+import dev.baton.proto.inference.v1.PromptLogprobs;
 import dev.baton.proto.inference.v1.TokenLogprob;
 import dev.baton.proto.inference.v1.TokenLogprobs;
 import dev.baton.proto.worker.v1.BlockLedger;
@@ -177,7 +178,23 @@ public final class FakeWorker implements AutoCloseable {
                       .setTokenId(token.getTokenId())
                       .setLogprob(Float.NEGATIVE_INFINITY)));
     }
+    if (index == 0 && session.getSampling().hasPromptLogprobs()) {
+      token.setPromptLogprobs(promptLogprobs(session));
+    }
     return token.build();
+  }
+
+  /** The likeliest in each place is the token before, then '~'; the prompt's own are third. */
+  private static PromptLogprobs promptLogprobs(SessionSpec session) {
+    int tops = session.getSampling().getPromptLogprobs();
+    PromptLogprobs.Builder scores = PromptLogprobs.newBuilder().setTops(tops);
+    for (int i = 1; i < session.getPromptCount(); i++) {
+      scores.addLogprobs(-i).addRanks(3);
+      for (int rank = 0; rank < tops; rank++) {
+        scores.addTopTokenIds(rank == 0 ? session.getPrompt(i - 1) : '~').addTopLogprobs(-rank);
+      }
+    }
+    return scores.build();
   }
 
   private final class Decoder extends DecodeWorkerGrpc.DecodeWorkerImplBase {

@@ -91,7 +91,7 @@ final class RestCompatibilityTest {
         "{'prompt':'a','stop':[null]} | stop[0]: null (expected: a string)",
         "{'prompt':'a','temperature':NaN} | Non-standard token 'NaN' (expected: a JSON object)",
         "{'prompt':'a','prompt':'b'} | Duplicate",
-        "{'prompt':'a','prompt_logprobs':1} | prompt_logprobs: not done",
+        "{'prompt':'a','prompt_logprobs':21} | prompt_logprobs: 21 (expected: 0 to 20)",
         "{'prompt':'a','include_stop_str_in_output':true} | include_stop_str_in_output: not done",
       })
   void errorsNameValueAndRange(String body, String message) {

@@ -201,7 +201,7 @@ final class RouterServerTest {
         "{'prompt':[256]} | 400 | invalid_value | prompt",
         "{'prompt':['a',1]} | 400 | invalid_value | prompt[1]",
         "{'prompt':'a','stop':['x','']} | 400 | invalid_value | stop",
-        "{'prompt':'a','presence_penalty':0.5} | 400 | unsupported_parameter | presence_penalty",
+        "{'prompt':'a','presence_penalty':2.5} | 400 | invalid_value | presence_penalty",
         "{'prompt':'a','suffix':'b'} | 400 | unsupported_parameter | suffix",
         "{'prompt':'a','best_of':2} | 400 | unsupported_parameter | best_of",
         "{'prompt':'a','response_format':{'type':'json_object'}} | 400 | unsupported_parameter"

@@ -74,7 +74,7 @@ public final class Generation implements SessionListener {
     completionTokens++;
     // The token that ends the sequence is no part of the text, even if it is no special token.
     boolean ends = token.getFinishReason() == FinishReason.STOP;
-    Piece piece = new Piece(ends ? "" : text.append(token.getTokenId()), List.of(token));
+    Piece piece = new Piece(ends ? "" : append(token.getTokenId()), List.of(token));
     if (text.stopped()) {
       stopped = true;
       session().stop();
@@ -85,6 +85,13 @@ public final class Generation implements SessionListener {
     } else {
       listener.onPiece(piece);
     }
+  }
+
+  /** The first min_tokens are no part of a stop string, either. */
+  private String append(int tokenId) {
+    return completionTokens <= prepared.request().sampling().getMinTokens()
+        ? text.appendUnwatched(tokenId)
+        : text.append(tokenId);
   }
 
   @Override

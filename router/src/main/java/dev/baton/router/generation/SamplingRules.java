@@ -17,6 +17,11 @@ final class SamplingRules {
   static final int MAX_LOGPROBS = 20;
   static final int MAX_STOP_STRINGS = 16;
   static final int MAX_STOP_TOKENS = 128;
+  static final int MAX_LOGIT_BIAS = 1024;
+
+  /** Numbers that one message of prompt log probabilities carries, about two megabytes. */
+  static final long MAX_PROMPT_LOGPROBS = 1 << 18;
+
   private static final int MAX_STOP_CHARS = 1024;
 
   private SamplingRules() {}
@@ -42,6 +47,12 @@ final class SamplingRules {
     if (!asked.hasTopP()) {
       all.setTopP(defaults.getOrDefault("top_p", 1.0).floatValue());
     }
+    if (!asked.hasMinP()) {
+      all.setMinP(defaults.getOrDefault("min_p", 0.0).floatValue());
+    }
+    if (!asked.hasRepetitionPenalty()) {
+      all.setRepetitionPenalty(defaults.getOrDefault("repetition_penalty", 1.0).floatValue());
+    }
     if (!asked.hasSeed()) {
       all.setSeed(ThreadLocalRandom.current().nextLong());
     }
@@ -49,14 +60,20 @@ final class SamplingRules {
     check(temperature >= 0 && temperature <= 2, "temperature", temperature, "0 to 2");
     check(all.getTopK() >= 0, "top_k", all.getTopK(), ">= 0");
     check(all.getTopP() > 0 && all.getTopP() <= 1, "top_p", all.getTopP(), "> 0 and <= 1");
-    if (asked.hasLogprobs()) {
-      check(
-          asked.getLogprobs() >= 0 && asked.getLogprobs() <= MAX_LOGPROBS,
-          "logprobs",
-          asked.getLogprobs(),
-          "0 to " + MAX_LOGPROBS);
-    }
+    check(all.getMinP() >= 0 && all.getMinP() <= 1, "min_p", all.getMinP(), "0 to 1");
+    float repetition = all.getRepetitionPenalty();
+    check(
+        repetition >= 0.01f && repetition <= 100, "repetition_penalty", repetition, "0.01 to 100");
+    checkPenalty("frequency_penalty", all.getFrequencyPenalty());
+    checkPenalty("presence_penalty", all.getPresencePenalty());
+    check(
+        all.getMinTokens() >= 0 && all.getMinTokens() <= all.getMaxTokens(),
+        "min_tokens",
+        all.getMinTokens(),
+        "0 to " + all.getMaxTokens() + ", " + request.maxTokensField());
     int vocabulary = model.identity().getVocabularySize();
+    checkLogprobs(asked, promptTokens, vocabulary);
+    checkBias(asked, vocabulary);
     check(
         asked.getStopTokenIdsCount() <= MAX_STOP_TOKENS,
         "stop_token_ids",
@@ -67,6 +84,47 @@ final class SamplingRules {
     }
     checkStop(request.stop());
     return all.build();
+  }
+
+  private static void checkPenalty(String field, float penalty) {
+    check(Math.abs(penalty) <= 2, field, penalty, "-2 to 2");
+  }
+
+  private static void checkLogprobs(SamplingParameters asked, int promptTokens, int vocabulary) {
+    int most = Math.min(MAX_LOGPROBS, vocabulary);
+    if (asked.hasLogprobs()) {
+      int tops = asked.getLogprobs();
+      check(tops >= 0 && tops <= most, "logprobs", tops, "0 to " + most);
+    }
+    if (asked.hasPromptLogprobs()) {
+      int tops = asked.getPromptLogprobs();
+      check(tops >= 0 && tops <= most, "prompt_logprobs", tops, "0 to " + most);
+      long numbers = (long) promptTokens * (tops + 1);
+      check(
+          numbers <= MAX_PROMPT_LOGPROBS,
+          "prompt_logprobs",
+          tops + " for a prompt of " + promptTokens + " tokens",
+          "(prompt_logprobs + 1) * tokens <= " + MAX_PROMPT_LOGPROBS);
+    }
+  }
+
+  private static void checkBias(SamplingParameters asked, int vocabulary) {
+    check(
+        asked.getLogitBiasCount() <= MAX_LOGIT_BIAS,
+        "logit_bias",
+        asked.getLogitBiasCount() + " tokens",
+        "at most " + MAX_LOGIT_BIAS);
+    asked
+        .getLogitBiasMap()
+        .forEach(
+            (id, bias) -> {
+              check(
+                  id >= 0 && id < vocabulary,
+                  "logit_bias",
+                  "token id " + id,
+                  "0 to " + (vocabulary - 1));
+              check(Math.abs(bias) <= 100, "logit_bias", bias + " for " + id, "-100 to 100");
+            });
   }
 
   private static int maxTokens(ServedModel model, int promptTokens, GenerationRequest request) {

@@ -24,14 +24,23 @@ final class ContinuationText implements TextStream {
 
   @Override
   public String append(int tokenId) {
+    String text = decode(tokenId);
+    return text.isEmpty() ? text : stops.take(text);
+  }
+
+  @Override
+  public String appendUnwatched(int tokenId) {
+    return decode(tokenId);
+  }
+
+  private String decode(int tokenId) {
     if (stops.found() || finished) {
       throw new IllegalStateException("text stream: token after its end");
     }
     String token = vocabulary.string(tokenId);
-    if (token == null || (skipSpecialTokens && vocabulary.isSpecial(tokenId))) {
-      return "";
-    }
-    return stops.take(decoder.take(token));
+    return token == null || (skipSpecialTokens && vocabulary.isSpecial(tokenId))
+        ? ""
+        : decoder.take(token);
   }
 
   @Override

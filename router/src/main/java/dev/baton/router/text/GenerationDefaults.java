@@ -21,13 +21,13 @@ final class GenerationDefaults {
           "temperature", value -> value >= 0 && value <= 2,
           // Some write -1 for all tokens.
           "top_k", value -> value >= -1 && value <= Integer.MAX_VALUE && value == Math.rint(value),
-          "top_p", value -> value > 0 && value <= 1);
+          "top_p", value -> value > 0 && value <= 1,
+          "min_p", value -> value >= 0 && value <= 1,
+          "repetition_penalty", value -> value >= 0.01 && value <= 100);
 
   /** With the values that change nothing. */
   private static final Map<String, Double> NOT_DONE =
       Map.of(
-          "repetition_penalty", 1.0,
-          "min_p", 0.0,
           "typical_p", 1.0,
           "epsilon_cutoff", 0.0,
           "eta_cutoff", 0.0,

@@ -49,7 +49,10 @@ public interface TextModel extends AutoCloseable {
    */
   TextStream stream(int[] promptTokens, List<String> stopStrings, boolean skipSpecialTokens);
 
-  /** Defaults of generation_config.json: temperature, top_k, top_p where present. */
+  /**
+   * Defaults of generation_config.json: temperature, top_k, top_p, min_p, repetition_penalty where
+   * present.
+   */
   Map<String, Double> generationDefaults();
 
   @Override

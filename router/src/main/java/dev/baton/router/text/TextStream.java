@@ -14,6 +14,12 @@ public interface TextStream {
    */
   String append(int tokenId);
 
+  /**
+   * As {@link #append}, but the token's text is neither cut by a stop string nor the beginning of
+   * one. Not to be called after {@link #append}.
+   */
+  String appendUnwatched(int tokenId);
+
   /** True once a stop string was found; later tokens must not be appended. */
   boolean stopped();
 

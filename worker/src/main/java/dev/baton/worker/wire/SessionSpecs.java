@@ -50,15 +50,26 @@ public final class SessionSpecs {
     if (!wire.hasSeed()) {
       throw RefusedException.invalid("seed", "seed: unset (expected: drawn by the router)");
     }
-    return new Sampling(
-        wire.getMaxTokens(),
-        wire.hasTemperature() ? wire.getTemperature() : 1f,
-        wire.getTopK(),
-        wire.hasTopP() ? wire.getTopP() : 1f,
-        wire.getSeed(),
-        wire.hasLogprobs() ? wire.getLogprobs() : -1,
-        wire.getIgnoreEos(),
-        wire.getStopTokenIdsList());
+    return Sampling.greedy(Math.max(1, wire.getMaxTokens()))
+        .with(
+            draft -> {
+              draft.maxTokens = wire.getMaxTokens();
+              draft.temperature = wire.hasTemperature() ? wire.getTemperature() : 1f;
+              draft.topK = wire.getTopK();
+              draft.topP = wire.hasTopP() ? wire.getTopP() : 1f;
+              draft.minP = wire.getMinP();
+              draft.repetitionPenalty =
+                  wire.hasRepetitionPenalty() ? wire.getRepetitionPenalty() : 1f;
+              draft.frequencyPenalty = wire.getFrequencyPenalty();
+              draft.presencePenalty = wire.getPresencePenalty();
+              draft.logitBias = wire.getLogitBiasMap();
+              draft.minTokens = wire.getMinTokens();
+              draft.seed = wire.getSeed();
+              draft.logprobs = wire.hasLogprobs() ? wire.getLogprobs() : -1;
+              draft.promptLogprobs = wire.hasPromptLogprobs() ? wire.getPromptLogprobs() : -1;
+              draft.ignoreEos = wire.getIgnoreEos();
+              draft.stopTokenIds = wire.getStopTokenIdsList();
+            });
   }
 
   private static int[] tokens(String field, List<Integer> wire, ModelInfo model) {

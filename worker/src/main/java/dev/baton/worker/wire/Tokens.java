@@ -1,5 +1,6 @@
 package dev.baton.worker.wire;
 
+import dev.baton.engine.PromptLogprobs;
 import dev.baton.engine.SampledToken.Logprobs;
 import dev.baton.proto.inference.v1.FinishReason;
 import dev.baton.proto.inference.v1.TokenLogprob;
@@ -25,12 +26,28 @@ public final class Tokens {
       }
       wire.setLogprobs(all);
     }
+    PromptLogprobs prompt = token.promptLogprobs();
+    if (prompt != null) {
+      wire.setPromptLogprobs(write(prompt));
+    }
     dev.baton.engine.SampledToken.FinishReason finish = token.finish();
     if (finish != null) {
       wire.setFinishReason(reason(finish));
     }
     if (token.index() == 0) {
       wire.setCachedTokens(cachedTokens);
+    }
+    return wire.build();
+  }
+
+  private static dev.baton.proto.inference.v1.PromptLogprobs write(PromptLogprobs prompt) {
+    dev.baton.proto.inference.v1.PromptLogprobs.Builder wire =
+        dev.baton.proto.inference.v1.PromptLogprobs.newBuilder().setTops(prompt.tops());
+    for (int i = 0; i < prompt.positions(); i++) {
+      wire.addLogprobs(prompt.chosen()[i]).addRanks(prompt.ranks()[i]);
+    }
+    for (int i = 0; i < prompt.topIds().length; i++) {
+      wire.addTopTokenIds(prompt.topIds()[i]).addTopLogprobs(prompt.topLogprobs()[i]);
     }
     return wire.build();
   }

@@ -9,25 +9,27 @@ import dev.baton.router.generation.Generation;
 import dev.baton.router.generation.GenerationListener;
 import dev.baton.router.generation.Piece;
 import io.grpc.stub.ServerCallStreamObserver;
-import org.jspecify.annotations.Nullable;
+import java.util.ArrayList;
+import java.util.List;
 
 /**
- * One Generate call: writes the pieces of a continuation to the client. While the client cannot
- * take more, the continuation is paused; when the client is gone, it is cancelled.
+ * One Generate call: writes the pieces of its continuations to the client. While the client cannot
+ * take more, they are paused; when the client is gone, they are cancelled, and when one fails, so
+ * are the others.
  *
- * <p>The continuation may speak before {@link #running} is told of it; its lock keeps the two
- * threads apart.
+ * <p>Continuations speak from threads of their own, and before {@link #running} is told of them;
+ * the lock keeps all that apart.
  */
-final class GenerateStream implements GenerationListener {
+final class GenerateStream {
 
   private final ServerCallStreamObserver<GenerateResponse> client;
-  private final GenerateResponse.Builder first = GenerateResponse.newBuilder();
+  private final List<Integer> promptTokens = new ArrayList<>();
 
   // Guarded by this.
-  private @Nullable Generation generation;
+  private final List<Generation> generations = new ArrayList<>();
+  private int unfinished;
   private boolean paused;
   private boolean gone;
-  private boolean begun;
 
   /** To be made in the service method itself, where gRPC still takes handlers. */
   GenerateStream(ServerCallStreamObserver<GenerateResponse> client) {
@@ -36,18 +38,27 @@ final class GenerateStream implements GenerationListener {
     client.setOnReadyHandler(this::ready);
   }
 
-  /** Notes what the first message carries. */
-  void begin(int[] promptTokens) {
-    for (int id : promptTokens) {
-      first.addPromptTokenIds(id);
+  /** Notes what the first messages carry, and how many continuations there will be. */
+  synchronized void begin(int[] prompt, int continuations) {
+    for (int id : prompt) {
+      promptTokens.add(id);
     }
+    unfinished = continuations;
+  }
+
+  /** Hears continuation {@code index}. */
+  GenerationListener listener(int index) {
+    return new Continuation(index);
   }
 
   void running(Generation running) {
     boolean cancel;
     synchronized (this) {
-      generation = running;
+      generations.add(running);
       cancel = gone;
+      if (paused) {
+        running.pause();
+      }
     }
     if (cancel) {
       running.cancel();
@@ -55,67 +66,106 @@ final class GenerateStream implements GenerationListener {
     throttle();
   }
 
-  @Override
-  public void onPiece(Piece piece) {
-    client.onNext(message(piece).build());
-    throttle();
+  private final class Continuation implements GenerationListener {
+
+    private final int index;
+    private boolean begun;
+
+    Continuation(int index) {
+      this.index = index;
+    }
+
+    @Override
+    public void onPiece(Piece piece) {
+      write(message(piece));
+      throttle();
+    }
+
+    @Override
+    public void onFinished(Piece last, FinishReason reason, Usage usage) {
+      finish(message(last).setFinishReason(reason).setUsage(usage));
+    }
+
+    @Override
+    public void onFailure(Failure failure) {
+      fail(failure);
+    }
+
+    private GenerateResponse.Builder message(Piece piece) {
+      GenerateResponse.Builder message =
+          GenerateResponse.newBuilder().setIndex(index).setText(piece.text());
+      if (!begun) {
+        begun = true;
+        message.addAllPromptTokenIds(promptTokens);
+      }
+      for (SampledToken token : piece.tokens()) {
+        message.addTokenIds(token.getTokenId());
+        if (token.hasLogprobs()) {
+          message.addLogprobs(token.getLogprobs());
+        }
+        if (token.hasPromptLogprobs()) {
+          message.setPromptLogprobs(token.getPromptLogprobs());
+        }
+      }
+      return message;
+    }
   }
 
-  @Override
-  public void onFinished(Piece last, FinishReason reason, Usage usage) {
-    client.onNext(message(last).setFinishReason(reason).setUsage(usage).build());
-    client.onCompleted();
+  private synchronized void write(GenerateResponse.Builder message) {
+    if (!gone) {
+      client.onNext(message.build());
+    }
   }
 
-  @Override
-  public void onFailure(Failure failure) {
-    InferenceService.fail(client, failure);
-  }
-
-  private GenerateResponse.Builder message(Piece piece) {
-    GenerateResponse.Builder message = begun ? GenerateResponse.newBuilder() : first;
-    begun = true;
-    message.setText(piece.text());
-    for (SampledToken token : piece.tokens()) {
-      message.addTokenIds(token.getTokenId());
-      if (token.hasLogprobs()) {
-        message.addLogprobs(token.getLogprobs());
+  private synchronized void finish(GenerateResponse.Builder message) {
+    if (!gone) {
+      client.onNext(message.build());
+      if (--unfinished == 0) {
+        client.onCompleted();
       }
     }
-    return message;
+  }
+
+  /** The call ends with the failure; what else runs for it is cancelled. */
+  void fail(Failure failure) {
+    List<Generation> running;
+    synchronized (this) {
+      if (gone) {
+        return;
+      }
+      gone = true;
+      running = List.copyOf(generations);
+      InferenceService.fail(client, failure);
+    }
+    running.forEach(Generation::cancel);
   }
 
   private void cancelled() {
-    Generation running;
+    List<Generation> running;
     synchronized (this) {
       gone = true;
-      running = generation;
+      running = List.copyOf(generations);
     }
-    if (running != null) {
-      running.cancel();
-    }
+    running.forEach(Generation::cancel);
   }
 
   private void ready() {
     throttle();
   }
 
-  /** Brings the continuation's pace in line with what the client can take. */
+  /** Brings the continuations' pace in line with what the client can take. */
   private void throttle() {
-    Generation running;
-    boolean pause;
     synchronized (this) {
-      pause = !client.isReady();
-      running = generation;
-      if (running == null || pause == paused) {
+      boolean pause = !client.isReady();
+      if (generations.isEmpty() || pause == paused) {
         return;
       }
       paused = pause;
       // Within the lock: two threads must not swap their orders.
       if (pause) {
-        running.pause();
+        generations.forEach(Generation::pause);
       } else {
-        running.resume();
+        generations.forEach(Generation::resume);
       }
     }
   }

@@ -37,9 +37,14 @@ public final class InferenceService extends InferenceGrpc.InferenceImplBase {
   private static final Logger LOG = LoggerFactory.getLogger(InferenceService.class);
 
   private final Generator generator;
+  private final int maxChoices;
 
-  public InferenceService(Generator generator) {
+  /**
+   * @param maxChoices most continuations of one call
+   */
+  public InferenceService(Generator generator, int maxChoices) {
     this.generator = generator;
+    this.maxChoices = maxChoices;
   }
 
   @Override
@@ -49,9 +54,10 @@ public final class InferenceService extends InferenceGrpc.InferenceImplBase {
     answering(
         client,
         () -> {
+          int n = choices(request);
           PreparedRequest prepared = generator.prepare(read(request));
-          stream.begin(prepared.promptTokens());
-          stream.running(generator.start(prepared, 0, stream));
+          stream.begin(prepared.promptTokens(), n);
+          start(stream, prepared, n);
         });
   }
 
@@ -86,6 +92,24 @@ public final class InferenceService extends InferenceGrpc.InferenceImplBase {
           responses.onNext(response.build());
           responses.onCompleted();
         });
+  }
+
+  private void start(GenerateStream stream, PreparedRequest prepared, int n) {
+    try {
+      for (int index = 0; index < n; index++) {
+        stream.running(generator.start(prepared, index, stream.listener(index)));
+      }
+    } catch (FailureException e) {
+      stream.fail(e.failure());
+    }
+  }
+
+  private int choices(GenerateRequest request) {
+    if (request.getN() < 0 || request.getN() > maxChoices) {
+      throw FailureException.invalid(
+          "n", "n: " + request.getN() + " (expected: 1 to " + maxChoices + ")");
+    }
+    return Math.max(1, request.getN());
   }
 
   private static GenerationRequest read(GenerateRequest request) {

@@ -73,6 +73,7 @@ final class ChatFormat extends ReplyFormat {
   @Override
   ObjectNode whole(List<Choice> choices) {
     ObjectNode reply = super.whole(choices);
+    putPromptLogprobs(reply, choices.getFirst());
     if (request.returnTokenIds()) {
       reply.set("prompt_token_ids", ids(choices.getFirst().prepared.promptTokens()));
     }

@@ -67,7 +67,9 @@ final class ChatRequestReader {
         body.bool("stream", false),
         CommonParameters.includeUsage(body),
         body.bool("return_token_ids", false),
-        false);
+        false,
+        false,
+        (int) CommonParameters.promptLogprobs(body).orElse(-1));
   }
 
   /** The messages and how they are to be rendered. */

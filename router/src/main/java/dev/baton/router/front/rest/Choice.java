@@ -1,6 +1,7 @@
 package dev.baton.router.front.rest;
 
 import dev.baton.proto.inference.v1.FinishReason;
+import dev.baton.proto.inference.v1.PromptLogprobs;
 import dev.baton.proto.inference.v1.Usage;
 import dev.baton.proto.worker.v1.SampledToken;
 import dev.baton.router.generation.Piece;
@@ -22,6 +23,7 @@ final class Choice {
   final List<SampledToken> tokens = new ArrayList<>();
   @Nullable FinishReason finishReason;
   @Nullable Usage usage;
+  @Nullable PromptLogprobs promptLogprobs;
 
   /** The first chunk of the stream went out. */
   boolean opened;
@@ -51,6 +53,20 @@ final class Choice {
     String added = offsets.append(tokenId);
     nextOffset += added.codePointCount(0, added.length());
     return offset;
+  }
+
+  /** The text of the continuation begins so many Unicode characters after that of the choice. */
+  void beginAt(int offset) {
+    nextOffset = offset;
+  }
+
+  /** What the first token tells of the prompt. */
+  void hear(Piece piece) {
+    for (SampledToken token : piece.tokens()) {
+      if (token.hasPromptLogprobs()) {
+        promptLogprobs = token.getPromptLogprobs();
+      }
+    }
   }
 
   void keep(Piece piece) {

@@ -6,26 +6,15 @@ import dev.baton.router.failure.FailureException;
 import dev.baton.router.failure.Failures;
 import java.util.List;
 import java.util.OptionalLong;
+import java.util.regex.Pattern;
 import tools.jackson.databind.JsonNode;
 
 /** What both completion endpoints read alike. Ranges of sampling parameters are checked later. */
 final class CommonParameters {
 
-  /** Parameters of which only the value that changes nothing is taken, as numbers. */
-  private static final List<NeutralNumber> NEUTRAL_NUMBERS =
-      List.of(
-          new NeutralNumber("presence_penalty", 0),
-          new NeutralNumber("frequency_penalty", 0),
-          new NeutralNumber("repetition_penalty", 1),
-          new NeutralNumber("length_penalty", 1),
-          new NeutralNumber("min_p", 0),
-          new NeutralNumber("min_tokens", 0));
-
   /** Parameters that must be absent, null, false or empty. */
   private static final List<String> NOT_DONE =
       List.of(
-          "logit_bias",
-          "prompt_logprobs",
           "use_beam_search",
           "truncate_prompt_tokens",
           "kv_transfer_params",
@@ -41,19 +30,18 @@ final class CommonParameters {
           "include_stop_str_in_output",
           "return_tokens_as_token_ids");
 
-  private record NeutralNumber(String name, double neutral) {}
+  private static final int MAX_LOGPROBS = 20;
+
+  private static final Pattern TOKEN_ID = Pattern.compile("\\d{1,9}");
 
   private CommonParameters() {}
 
   /** Refuses what this build does not do. */
   static void refuseUnsupported(JsonFields body, List<String> alsoNotDone) {
-    for (NeutralNumber parameter : NEUTRAL_NUMBERS) {
-      var value = body.number(parameter.name());
-      if (value.isPresent() && value.getAsDouble() != parameter.neutral()) {
-        throw unsupported(
-            parameter.name(),
-            value.getAsDouble() + " (expected: " + parameter.neutral() + ", the only one done)");
-      }
+    var lengthPenalty = body.number("length_penalty");
+    if (lengthPenalty.isPresent() && lengthPenalty.getAsDouble() != 1) {
+      throw unsupported(
+          "length_penalty", lengthPenalty.getAsDouble() + " (expected: 1, the only one done)");
     }
     NOT_DONE.forEach(field -> refuse(body, field));
     alsoNotDone.forEach(field -> refuse(body, field));
@@ -83,6 +71,16 @@ final class CommonParameters {
     body.integer("top_k", -1, Integer.MAX_VALUE)
         .ifPresent(value -> sampling.setTopK((int) Math.max(0, value)));
     body.integer("seed", Long.MIN_VALUE, Long.MAX_VALUE).ifPresent(sampling::setSeed);
+    body.number("min_p").ifPresent(value -> sampling.setMinP((float) value));
+    body.number("repetition_penalty")
+        .ifPresent(value -> sampling.setRepetitionPenalty((float) value));
+    body.number("frequency_penalty")
+        .ifPresent(value -> sampling.setFrequencyPenalty((float) value));
+    body.number("presence_penalty").ifPresent(value -> sampling.setPresencePenalty((float) value));
+    body.integer("min_tokens", 0, Integer.MAX_VALUE)
+        .ifPresent(value -> sampling.setMinTokens((int) value));
+    promptLogprobs(body).ifPresent(value -> sampling.setPromptLogprobs((int) value));
+    readBias(body, sampling);
     sampling.setIgnoreEos(body.bool("ignore_eos", false));
     int[] stopTokens = body.integers("stop_token_ids");
     if (stopTokens != null) {
@@ -91,6 +89,31 @@ final class CommonParameters {
       }
     }
     return sampling;
+  }
+
+  /** How many of the likeliest tokens of each place in the prompt the reply shall list. */
+  static OptionalLong promptLogprobs(JsonFields body) {
+    var tops = body.integer("prompt_logprobs", 0, MAX_LOGPROBS);
+    if (tops.isPresent() && body.bool("stream", false)) {
+      throw JsonFields.invalid("prompt_logprobs", "given with a stream", "only with stream: false");
+    }
+    return tops;
+  }
+
+  /** An object of token ids, which JSON has as strings, and numbers. */
+  private static void readBias(JsonFields body, SamplingParameters.Builder sampling) {
+    body.object("logit_bias")
+        .ifPresent(
+            bias -> {
+              for (var entry : bias.properties()) {
+                String id = entry.getKey();
+                if (!TOKEN_ID.matcher(id).matches()) {
+                  throw JsonFields.invalid("logit_bias", '"' + id + '"', "token ids as names");
+                }
+                bias.number(id)
+                    .ifPresent(value -> sampling.putLogitBias(Integer.parseInt(id), (float) value));
+              }
+            });
   }
 
   static OptionalLong maxTokens(JsonFields body, String field) {

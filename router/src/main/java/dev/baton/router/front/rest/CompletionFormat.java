@@ -1,16 +1,10 @@
 package dev.baton.router.front.rest;
 
 import dev.baton.proto.inference.v1.FinishReason;
-import dev.baton.proto.inference.v1.TokenLogprob;
 import dev.baton.proto.worker.v1.SampledToken;
 import dev.baton.router.generation.Prompt;
-import dev.baton.router.text.TextModel;
-import java.nio.charset.StandardCharsets;
-import java.util.Arrays;
-import java.util.HexFormat;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
-import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
 /** The replies of /v1/completions. */
@@ -33,8 +27,7 @@ final class CompletionFormat extends ReplyFormat {
     if (!request.echo()) {
       return null;
     }
-    ObjectNode node = choiceNode(choice, echo(choice), List.of(), null, true);
-    return chunkOf(node);
+    return chunkOf(choiceNode(choice, "", List.of(), null, true));
   }
 
   @Override
@@ -44,11 +37,15 @@ final class CompletionFormat extends ReplyFormat {
       List<SampledToken> tokens,
       @Nullable FinishReason reason,
       boolean streaming) {
+    List<SampledToken> told = request.promptOnly() ? List.of() : tokens;
+    boolean echoing = request.echo() && !choice.begun;
+    String own = request.promptOnly() ? "" : text;
     ObjectNode node = NODES.objectNode();
     node.put("index", choice.index);
-    node.put("text", request.echo() && !streaming ? echo(choice) + text : text);
-    if (tokens.stream().anyMatch(SampledToken::hasLogprobs)) {
-      node.set("logprobs", logprobs(choice, tokens));
+    node.put("text", echoing ? echo(choice) + own : own);
+    boolean scored = echoing && choice.prepared.request().sampling().hasLogprobs();
+    if (scored || told.stream().anyMatch(SampledToken::hasLogprobs)) {
+      node.set("logprobs", logprobs(choice, told, scored));
     } else {
       node.putNull("logprobs");
     }
@@ -57,7 +54,10 @@ final class CompletionFormat extends ReplyFormat {
       if (!choice.begun) {
         node.set("prompt_token_ids", ids(choice.prepared.promptTokens()));
       }
-      node.set("token_ids", ids(tokens));
+      node.set("token_ids", ids(told));
+    }
+    if (!streaming) {
+      putPromptLogprobs(node, choice);
     }
     choice.begun = true;
     return node;
@@ -69,40 +69,19 @@ final class CompletionFormat extends ReplyFormat {
         : text(choice).decode(choice.prepared.promptTokens(), true);
   }
 
-  private static ObjectNode logprobs(Choice choice, List<SampledToken> tokens) {
-    TextModel text = text(choice);
-    ObjectNode node = NODES.objectNode();
-    ArrayNode names = node.putArray("tokens");
-    ArrayNode values = node.putArray("token_logprobs");
-    ArrayNode tops = node.putArray("top_logprobs");
-    ArrayNode offsets = node.putArray("text_offset");
-    for (SampledToken token : tokens) {
-      TokenLogprob chosen = chosen(token);
-      names.add(name(text, chosen.getTokenId()));
-      values.add(finite(chosen.getLogprob()));
-      ObjectNode top = tops.addObject();
-      for (TokenLogprob other : token.getLogprobs().getTopList()) {
-        // Of two tokens of one text the likelier, which comes first.
-        top.putIfAbsent(
-            name(text, other.getTokenId()), NODES.numberNode(finite(other.getLogprob())));
-      }
-      offsets.add(choice.offset(chosen.getTokenId()));
-    }
-    return node;
-  }
-
   /**
-   * The token's text; one that is part of a character only is named by its bytes, as OpenAI does.
+   * @param withPrompt the prompt's tokens come first
    */
-  private static String name(TextModel text, int tokenId) {
-    TextModel.TokenText token = text.token(tokenId);
-    if (Arrays.equals(token.text().getBytes(StandardCharsets.UTF_8), token.bytes())) {
-      return token.text();
+  private static ObjectNode logprobs(Choice choice, List<SampledToken> tokens, boolean withPrompt) {
+    TokenColumns columns = new TokenColumns(text(choice));
+    if (withPrompt) {
+      columns.addPrompt(choice);
+      String echoed = echo(choice);
+      choice.beginAt(echoed.codePointCount(0, echoed.length()));
     }
-    StringBuilder name = new StringBuilder("bytes:");
-    for (byte value : token.bytes()) {
-      name.append("\\x").append(HexFormat.of().toHexDigits(value));
+    for (SampledToken token : tokens) {
+      columns.add(token, choice.offset(token.getTokenId()));
     }
-    return name.toString();
+    return columns.node();
   }
 }

@@ -26,13 +26,19 @@ final class CompletionRequestReader {
           "best_of", bestOf.getAsLong() + " (expected: " + n + " like n, the only one done)");
     }
     var builder = CommonParameters.sampling(body);
-    CommonParameters.maxTokens(body, "max_tokens")
-        .ifPresent(value -> builder.setMaxTokens((int) value));
-    body.integer("logprobs", 0, 20).ifPresent(value -> builder.setLogprobs((int) value));
     boolean echo = body.bool("echo", false);
+    // Who asks for no token wants to know how likely the prompt is; a session generates at least 1.
+    boolean promptOnly = echo && body.integer("max_tokens", 0, Integer.MAX_VALUE).orElse(1) == 0;
+    if (promptOnly) {
+      builder.setMaxTokens(1);
+    } else {
+      CommonParameters.maxTokens(body, "max_tokens")
+          .ifPresent(value -> builder.setMaxTokens((int) value));
+    }
+    body.integer("logprobs", 0, 20).ifPresent(value -> builder.setLogprobs((int) value));
+    int listed = (int) CommonParameters.promptLogprobs(body).orElse(-1);
     if (echo && builder.hasLogprobs()) {
-      throw CommonParameters.unsupported(
-          "echo", "together with logprobs (expected: one of the two)");
+      builder.setPromptLogprobs(Math.max(listed, builder.getLogprobs()));
     }
     SamplingParameters sampling = builder.build();
     List<GenerationRequest> requests = new ArrayList<>();
@@ -57,7 +63,9 @@ final class CompletionRequestReader {
         body.bool("stream", false),
         CommonParameters.includeUsage(body),
         body.bool("return_token_ids", false),
-        echo);
+        echo,
+        promptOnly,
+        listed);
   }
 
   /** A string, a list of strings, token ids, or a list of lists of token ids. */

@@ -102,6 +102,7 @@ abstract sealed class Reply permits WholeReply, StreamedReply {
       exchange.run(
           () -> {
             if (!ended) {
+              choice.hear(piece);
               piece(choice, piece);
             }
           });
@@ -114,6 +115,7 @@ abstract sealed class Reply permits WholeReply, StreamedReply {
             if (ended) {
               return;
             }
+            choice.hear(last);
             choice.finishReason = reason;
             choice.usage = usage;
             finished(choice, last);

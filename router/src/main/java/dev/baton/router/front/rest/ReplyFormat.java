@@ -118,6 +118,19 @@ abstract sealed class ReplyFormat permits ChatFormat, CompletionFormat {
     }
   }
 
+  /** vLLM's list of how likely the prompt's tokens were, when asked for. */
+  final void putPromptLogprobs(ObjectNode node, Choice choice) {
+    if (request.promptLogprobs() >= 0 && choice.promptLogprobs != null) {
+      node.set(
+          "prompt_logprobs",
+          PromptScores.list(
+              text(choice),
+              choice.prepared.promptTokens(),
+              choice.promptLogprobs,
+              request.promptLogprobs()));
+    }
+  }
+
   static ArrayNode ids(int[] ids) {
     ArrayNode node = NODES.arrayNode();
     for (int id : ids) {
@@ -164,7 +177,7 @@ abstract sealed class ReplyFormat permits ChatFormat, CompletionFormat {
     int completion = 0;
     for (Choice choice : choices) {
       Usage usage = choice.usage == null ? Usage.getDefaultInstance() : choice.usage;
-      completion += usage.getCompletionTokens();
+      completion += request.promptOnly() ? 0 : usage.getCompletionTokens();
       if (choice.index % request.n() == 0) {
         prompt += usage.getPromptTokens();
         cached += usage.getCachedTokens();

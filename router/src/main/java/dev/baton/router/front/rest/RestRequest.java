@@ -11,6 +11,10 @@ import java.util.List;
  * @param includeUsage the stream ends with a chunk of usage
  * @param returnTokenIds token ids go out beside the text
  * @param echo the text of each choice begins with its prompt
+ * @param promptOnly the one token that must be generated is not told: the prompt alone is of
+ *     interest
+ * @param promptLogprobs likeliest tokens that vLLM's list of the prompt's log probabilities names
+ *     in each place; -1 = no list
  */
 record RestRequest(
     List<GenerationRequest> prompts,
@@ -18,7 +22,9 @@ record RestRequest(
     boolean stream,
     boolean includeUsage,
     boolean returnTokenIds,
-    boolean echo) {
+    boolean echo,
+    boolean promptOnly,
+    int promptLogprobs) {
 
   RestRequest {
     prompts = List.copyOf(prompts);

@@ -75,7 +75,7 @@ final class CompletionFormatTest {
         new GenerationRequest(
             "r", "m", prompt, sampling, "max_tokens", 16, List.of(), true, 0, "", 0);
     ServedModel model = new ServedModel(ModelIdentity.getDefaultInstance(), text, 0);
-    RestRequest rest = new RestRequest(List.of(request), 1, false, false, false, false);
+    RestRequest rest = new RestRequest(List.of(request), 1, false, false, false, false, false, -1);
     return new CompletionFormat(rest, "r", "m", "fp", 0)
         .choiceNode(
             new Choice(0, new PreparedRequest(model, new int[] {1}, request)),
