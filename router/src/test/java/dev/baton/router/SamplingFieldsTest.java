@@ -88,7 +88,7 @@ final class SamplingFieldsTest {
   @ParameterizedTest
   @CsvSource(
       delimiter = '|',
-      quoteCharacter = '~',
+      quoteCharacter = '`',
       value = {
         "'min_p':1.5 | min_p | 1.5 (expected: 0 to 1)",
         "'min_p':-0.1 | min_p | -0.1 (expected: 0 to 1)",

@@ -50,7 +50,9 @@ public final class StepPlan {
     return tokens[index];
   }
 
-  /** The first row of logits of the session at {@code index}, if it has one. After {@link #writeTo}. */
+  /**
+   * The first row of logits of the session at {@code index}, if it has one. After {@link #writeTo}.
+   */
   public int row(int index) {
     return rows[index];
   }

@@ -252,7 +252,7 @@ class SchedulerTest {
   void besideDecodesAChunkIsAsLongAsThePaceAllows() {
     Pace slow = new Pace(1);
     stepTokens = 64;
-    scheduler = new Scheduler(pool, swap, slow, stepTokens, 0, 8);
+    scheduler = new Scheduler(pool, swap, slow, stepTokens, 0, 8, stepTokens);
     enqueue("talks", 10);
     assertThat(step()).containsExactly("talks 10");
     slow.ran(0, 64, 64_000_000);

@@ -224,12 +224,14 @@ final class HuggingFaceTextModelTest {
         .hasMessageContaining("generation_config.json");
     Files.writeString(
         empty.resolve("generation_config.json"),
-        "{\"temperature\": 0.6, \"top_k\": -1, \"top_p\": 7, \"repetition_penalty\": 1.05}");
+        "{\"temperature\": 0.6, \"top_k\": -1, \"top_p\": 7, \"repetition_penalty\": 1.05,"
+            + " \"min_p\": 2}");
     try (TextModel model = HuggingFaceTextModel.load(empty)) {
       assertThat(model.generationDefaults())
           .containsEntry("temperature", 0.6)
           .containsEntry("top_k", 0.0)
-          .hasSize(2);
+          .containsEntry("repetition_penalty", 1.05)
+          .hasSize(3);
     }
   }
 
