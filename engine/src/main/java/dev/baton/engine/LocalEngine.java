@@ -99,6 +99,27 @@ final class LocalEngine implements Engine {
     this.board = new StatusBoard(scheduler, pool, swap);
     this.sampler = new Sampler(runner.logitScan(), model.vocabularySize(), runner.logitRows());
     this.views = new KvViews(runner, window);
+    LOG.info(
+        """
+        engine: {} of context {}
+          KV        {} blocks of {} tokens = {} tokens{}; swap space of up to {} more, taken when needed
+          step      up to {} tokens; a prompt's chunk: {}; beside decodes {}
+          sessions  up to {} at a time, each up to {} blocks\
+        """,
+        model.name(),
+        contextLength,
+        pool.capacity(),
+        pool.blockTokens(),
+        (long) pool.capacity() * pool.blockTokens(),
+        window.size() == 0 ? "" : ", window of " + window.size(),
+        swap.capacity(),
+        stepTokens,
+        options.prefillChunk() == 0 ? "all of that, shared" : "up to " + options.prefillChunk(),
+        options.maxStepMillis() == 0
+            ? "the same"
+            : "what keeps a step under %d ms".formatted(options.maxStepMillis()),
+        Math.min(options.maxSessions(), batch.maxSequences()),
+        pool.blocksFor(contextLength));
     publishStatus();
   }
 

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.baton.device.DType;
 import dev.baton.device.SlabRegion;
+import dev.baton.engine.model.ModelLoader;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
@@ -17,6 +18,7 @@ import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /**
@@ -86,19 +88,40 @@ class EquivalenceTest {
   @ParameterizedTest
   @EnumSource
   void preemptionInASmallPoolChangesNothing(Numbers numbers) {
+    try (Engine engine = load(smallPool(numbers).withSwapBytes(0))) {
+      assertSameAsAlone(numbers, runTogether(engine, TALKATIVE));
+      assertThat(engine.status().preemptions()).isPositive();
+      assertThat(engine.status().swaps()).isZero();
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"FLOAT32, 1", "FLOAT32, 2", "BFLOAT16, 1", "BFLOAT16, 4"})
+  void kvThatIsCopiedAwayAndBackChangesNothing(Numbers numbers, int ranks) {
+    EngineOptions options = smallPool(numbers).withTensorParallel(ranks).withSwapBytes(64L << 20);
+    // While no time passes, nothing is known of what computing costs, and all is copied.
+    try (Engine engine =
+        new LocalEngine(ModelLoader.load(options, System.out::println), options, () -> 0)) {
+      assertSameAsAlone(numbers, runTogether(engine, TALKATIVE));
+      assertThat(engine.status().swaps()).isPositive().isEqualTo(engine.status().preemptions());
+      Generation lengthy =
+          REQUESTED.stream().max(Comparator.comparing(each -> each.prompt().length)).orElseThrow();
+      runTogether(engine, List.of(lengthy));
+      long cached = engine.status().cachedTokens();
+      assertSameAsAlone(numbers, runTogether(engine, concat(List.of(lengthy), TALKATIVE)));
+      assertThat(engine.status().cachedTokens()).as("and with a prefix").isGreaterThan(cached);
+    }
+  }
+
+  private static EngineOptions smallPool(Numbers numbers) {
     long tokenBytes;
     try (Engine engine = load(options(numbers))) {
       tokenBytes = engine.model().kvBytesPerToken();
     }
-    EngineOptions small =
-        options(numbers)
-            .withBlockTokens(16)
-            .withKvCacheBytes((CONTEXT + 32) * tokenBytes)
-            .withStepTokens(64);
-    try (Engine engine = load(small)) {
-      assertSameAsAlone(numbers, runTogether(engine, TALKATIVE));
-      assertThat(engine.status().preemptions()).isPositive();
-    }
+    return options(numbers)
+        .withBlockTokens(16)
+        .withKvCacheBytes((CONTEXT + 32) * tokenBytes)
+        .withStepTokens(64);
   }
 
   @ParameterizedTest

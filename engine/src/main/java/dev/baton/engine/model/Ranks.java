@@ -12,8 +12,13 @@ import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One platform thread per rank, {@code baton-rank-0} and up, parked between tasks. One caller
- * thread at a time hands all of them the same task and waits.
+ * The threads of the ranks: the caller's own for rank 0, a platform thread for each other one,
+ * {@code baton-rank-1} and up. One caller at a time has all of them do the same task, and waits.
+ *
+ * <p>So a worker of one rank hands nothing over between threads: the step thread computes. The
+ * others expect the next task for a moment, which in decoding comes at once, before they sleep: a
+ * thread that sleeps takes tens of microseconds to wake. They spin only where every rank can have a
+ * processor, and soon give theirs to whoever else wants it.
  *
  * <p>A rank that throws aborts the collectives of the others, so that all come back; after that the
  * ranks do not run again.
@@ -29,8 +34,20 @@ final class Ranks implements AutoCloseable {
 
   private static final Task NOTHING = rank -> {};
 
+  /** Bounds the processor time that a wait burns when the other side is just about to be ready. */
+  private static final long SPIN_NANOS = 50_000;
+
+  /** Bounds a wait that gives its processor to others, before it sleeps; a sampler's time. */
+  private static final long YIELD_NANOS = 250_000;
+
+  private static final int SPINS_BETWEEN_LOOKS = 16;
+
   private final List<Ops> ops;
+  private final boolean spin;
+
+  /** Of ranks 1 and up. */
   private final List<Thread> threads = new ArrayList<>();
+
   private final AtomicLong calls = new AtomicLong();
   private final AtomicInteger running = new AtomicInteger();
   private final AtomicReference<@Nullable Failure> failure = new AtomicReference<>();
@@ -43,7 +60,8 @@ final class Ranks implements AutoCloseable {
 
   Ranks(List<Ops> ops) {
     this.ops = ops;
-    for (int rank = 0; rank < ops.size(); rank++) {
+    this.spin = ops.size() <= Runtime.getRuntime().availableProcessors();
+    for (int rank = 1; rank < ops.size(); rank++) {
       int number = rank;
       threads.add(
           Thread.ofPlatform().name("baton-rank-" + rank).daemon().start(() -> loop(number)));
@@ -51,8 +69,8 @@ final class Ranks implements AutoCloseable {
   }
 
   /**
-   * Runs a task on every rank and returns when all are done. The first rank's failure is thrown: an
-   * EngineException as it is, anything else as the cause of one.
+   * Runs a task on every rank, rank 0 on this thread, and returns when all are done. The first
+   * rank's failure is thrown: an EngineException as it is, anything else as the cause of one.
    */
   synchronized void runAll(Task next) {
     Failure earlier = failure.get();
@@ -68,7 +86,10 @@ final class Ranks implements AutoCloseable {
     running.set(threads.size());
     // Publishes the task.
     calls.incrementAndGet();
-    threads.forEach(LockSupport::unpark);
+    for (int i = 0; i < threads.size(); i++) {
+      LockSupport.unpark(threads.get(i));
+    }
+    run(0);
     awaitAll();
     Failure first = failure.get();
     if (first != null) {
@@ -77,6 +98,11 @@ final class Ranks implements AutoCloseable {
   }
 
   private void awaitAll() {
+    long begun = System.nanoTime();
+    boolean expecting = true;
+    while (running.get() > 0 && expecting) {
+      expecting = pauses(begun);
+    }
     boolean interrupted = false;
     while (running.get() > 0) {
       LockSupport.park(this);
@@ -91,6 +117,11 @@ final class Ranks implements AutoCloseable {
   private void loop(int rank) {
     long done = 0;
     while (true) {
+      long begun = System.nanoTime();
+      boolean expecting = true;
+      while (calls.get() == done && !closed && expecting) {
+        expecting = pauses(begun);
+      }
       while (calls.get() == done && !closed) {
         LockSupport.park(this);
       }
@@ -98,14 +129,35 @@ final class Ranks implements AutoCloseable {
         return;
       }
       done = calls.get();
-      try {
-        task.run(rank);
-      } catch (Throwable e) {
-        fail(rank, e);
-      }
+      run(rank);
       if (running.decrementAndGet() == 0) {
         LockSupport.unpark(caller);
       }
+    }
+  }
+
+  /**
+   * Lets a little time pass without sleep.
+   *
+   * @return whether to look again; else it is time to sleep
+   */
+  private boolean pauses(long begun) {
+    long waited = System.nanoTime() - begun;
+    if (spin && waited < SPIN_NANOS) {
+      for (int i = 0; i < SPINS_BETWEEN_LOOKS; i++) {
+        Thread.onSpinWait();
+      }
+    } else {
+      Thread.yield();
+    }
+    return waited < YIELD_NANOS;
+  }
+
+  private void run(int rank) {
+    try {
+      task.run(rank);
+    } catch (Throwable e) {
+      fail(rank, e);
     }
   }
 

@@ -43,8 +43,11 @@ public final class Pace {
     stepNanos = maxStepMillis * 1e6;
   }
 
-  /** A step was run. */
+  /** A step was run; one that took no time, by a clock that stood still, says nothing. */
   public void ran(int decodes, int prefillTokens, long nanos) {
+    if (nanos <= 0) {
+      return;
+    }
     if (prefillTokens == 0) {
       decodeNanos = follow(decodeNanos, nanos);
     } else if (decodes == 0) {
