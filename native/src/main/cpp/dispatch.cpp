@@ -5,6 +5,8 @@
 #endif
 
 #include <cstring>
+#include <type_traits>
+#include <utility>
 
 #include "kernels.h"
 #include "team.h"
@@ -49,7 +51,23 @@ enum Number : int32_t {
 #undef BATON_ENTRY
 };
 
-// What Java calls: the kernel's parameters after a team and a number of parts.
+// An argument from a table of calls: a pointer or an integer by its value, a float by its bits.
+template <class T>
+T argument(int64_t word) noexcept {
+  if constexpr (std::is_pointer_v<T>) {
+    return reinterpret_cast<T>(word);
+  } else if constexpr (std::is_same_v<T, float>) {
+    const int32_t bits = static_cast<int32_t>(word);
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+  } else {
+    return static_cast<T>(word);
+  }
+}
+
+// What Java calls, after a team and a number of parts: the kernel's parameters, or a table of many calls of the kernel,
+// which then are one job of the team.
 template <int32_t NUMBER, auto KERNEL>
 struct Entry;
 template <int32_t NUMBER, class... A, void (*KERNEL)(baton::Share, A...) noexcept>
@@ -60,22 +78,50 @@ struct Entry<NUMBER, KERNEL> {
     baton::run_parts(
         team, NUMBER, parts, [](void* context, baton::Share share) { (*static_cast<Part*>(context))(share); }, &part);
   }
+
+  // `calls` is [count][parameters]; each call is done in so many pieces, and a part is some pieces in a row.
+  static void call_each(baton::Team* team, int32_t parts, const int64_t* calls, int32_t count, int32_t pieces) noexcept {
+    auto part = [&](baton::Share share) {
+      const int64_t all = static_cast<int64_t>(count) * pieces;
+      const int64_t end = all * (share.part + 1) / share.parts;
+      for (int64_t i = all * share.part / share.parts; i < end; i++) {
+        run(calls + i / pieces * sizeof...(A), {static_cast<int32_t>(i % pieces), pieces},
+            std::index_sequence_for<A...>());
+      }
+    };
+    using Part = decltype(part);
+    baton::run_parts(
+        team, NUMBER, parts, [](void* context, baton::Share share) { (*static_cast<Part*>(context))(share); }, &part);
+  }
+
+ private:
+  template <size_t... I>
+  static void run(const int64_t* words, baton::Share share, std::index_sequence<I...>) noexcept {
+    KERNEL(share, argument<A>(words[I])...);
+  }
+};
+
+struct Functions {
+  Function call;
+  Function call_each;
 };
 
 // A tier with only some kernels of its own (matrix units) takes the others from the tier below by a using-directive.
-Function kernel_of(int32_t wanted, int32_t kernel) noexcept {
+Functions functions_of(int32_t wanted, int32_t kernel) noexcept {
   int32_t t = 0;
-#define BATON_ADDRESS(name, parameters) reinterpret_cast<Function>(&Entry<NUMBER_##name, &tier::name>::call),
-#define BATON_TABLE(tier_name)                              \
-  {                                                         \
-    namespace tier = baton::tier_name;                      \
-    const Function table[] = {BATON_KERNELS(BATON_ADDRESS)}; \
+#define BATON_ADDRESS(name, parameters)                                    \
+  {reinterpret_cast<Function>(&Entry<NUMBER_##name, &tier::name>::call), \
+   reinterpret_cast<Function>(&Entry<NUMBER_##name, &tier::name>::call_each)},
+#define BATON_TABLE(tier_name)                                \
+  {                                                           \
+    namespace tier = baton::tier_name;                        \
+    const Functions table[] = {BATON_KERNELS(BATON_ADDRESS)}; \
     if (t++ == wanted) return table[kernel];                  \
   }
   BATON_TIERS(BATON_TABLE)
 #undef BATON_TABLE
 #undef BATON_ADDRESS
-  return nullptr;
+  return {};
 }
 
 }  // namespace
@@ -113,4 +159,8 @@ BATON_EXPORT const char* baton_kernel_name(int32_t kernel) noexcept { return KER
 
 BATON_EXPORT const char* baton_kernel_parameters(int32_t kernel) noexcept { return KERNELS[kernel].parameters; }
 
-BATON_EXPORT Function baton_kernel(int32_t tier, int32_t kernel) noexcept { return kernel_of(tier, kernel); }
+BATON_EXPORT Function baton_kernel(int32_t tier, int32_t kernel) noexcept { return functions_of(tier, kernel).call; }
+
+BATON_EXPORT Function baton_kernel_each(int32_t tier, int32_t kernel) noexcept {
+  return functions_of(tier, kernel).call_each;
+}
