@@ -141,9 +141,19 @@ public interface Ops {
    *
    * @param out {@code [rows * chosen, outputs]}
    * @param x {@code [rows * chosen, inputs]}
-   * @param experts all of one shape, by number
+   * @param experts all of one shape and format, by number
    */
   void linearRouted(Tensor out, Tensor x, List<LinearWeight> experts, Routing routing);
+
+  /**
+   * Multiplies every slot by the gate of its expert and by what that lets through, as {@link
+   * #gated} does.
+   *
+   * @param out {@code [rows * chosen, outputs]}
+   * @param x {@code [rows * chosen, inputs]}
+   * @param experts all of one shape and format, by number
+   */
+  void gatedRouted(Tensor out, Tensor x, List<GatedWeight> experts, Routing routing);
 
   /**
    * {@code out[row] = sum of weight * x[slot]} over the row's experts in order of choice; out

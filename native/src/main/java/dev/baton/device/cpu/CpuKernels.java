@@ -40,6 +40,15 @@ final class CpuKernels {
   private static final MethodHandle KERNEL =
       LINKER.downcallHandle(
           symbol("baton_kernel"), FunctionDescriptor.of(ADDRESS, JAVA_INT, JAVA_INT));
+  private static final MethodHandle KERNEL_EACH =
+      LINKER.downcallHandle(
+          symbol("baton_kernel_each"), FunctionDescriptor.of(ADDRESS, JAVA_INT, JAVA_INT));
+
+  /** Any kernel, by its address, with a table of calls. */
+  private static final MethodHandle EACH =
+      LINKER.downcallHandle(
+          FunctionDescriptor.ofVoid(JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_INT));
+
   private static final MethodHandle MAP =
       LINKER.downcallHandle(symbol("baton_map"), FunctionDescriptor.of(ADDRESS, JAVA_LONG));
   private static final MethodHandle UNMAP = function("baton_unmap", false, ADDRESS, JAVA_LONG);
@@ -139,6 +148,42 @@ final class CpuKernels {
     copyKv = address("copy_kv");
     multiplyPeak = address("multiply_peak");
     readMemory = address("read_memory");
+  }
+
+  /**
+   * A kernel of this tier that takes a table of calls, for {@link #each}.
+   *
+   * @param words parameters that the caller gives of each call
+   */
+  MemorySegment each(String kernel, int words) {
+    int number = KERNELS.indexOf(kernel);
+    int parameters = number < 0 ? 0 : PARAMETERS.get(number).split(",").length;
+    if (parameters != words) {
+      throw new IllegalStateException(
+          "kernel: %s of %d parameters (expected: one of %s, of %d)"
+              .formatted(kernel, parameters, KERNELS, words));
+    }
+    try {
+      return (MemorySegment) KERNEL_EACH.invokeExact(TIERS.indexOf(tier), number);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  /**
+   * Many calls of one kernel as one job of the team.
+   *
+   * @param kernel from {@link #each(String, int)}
+   * @param calls address of the parameters of each call, int64 {@code [count][parameters]}: pointers
+   *     and integers by value, floats by their bits
+   * @param pieces in which each call is done
+   */
+  void each(MemorySegment kernel, long team, int parts, long calls, int count, int pieces) {
+    try {
+      EACH.invokeExact(kernel, team, parts, calls, count, pieces);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
   }
 
   /** Names of the tiers in the library, from the slowest to the fastest. */

@@ -2,7 +2,9 @@ package dev.baton.device.cpu;
 
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
+import dev.baton.device.GatedWeight;
 import dev.baton.device.KvShape;
+import dev.baton.device.LinearWeight;
 import dev.baton.device.Norm;
 import dev.baton.device.Projection;
 import dev.baton.device.Tensor;
@@ -34,6 +36,7 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuGatedWeight, CpuKvCache> 
   private final MemorySegment parts;
 
   private final CpuProducts products;
+  private final RoutedProducts routed;
 
   CpuOps(
       CpuKernels kernels,
@@ -47,6 +50,7 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuGatedWeight, CpuKvCache> 
     this.team = team;
     this.parts = parts;
     products = new CpuProducts(kernels, team, allocate);
+    routed = new RoutedProducts(kernels, team, allocate);
   }
 
   @Override
@@ -217,6 +221,17 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuGatedWeight, CpuKvCache> 
         up.columns(),
         rows,
         width);
+  }
+
+  @Override
+  protected void linearSlots(
+      Tensor out, Tensor x, List<LinearWeight> experts, HostRouting routing) {
+    routed.linear(out, x, experts, routing);
+  }
+
+  @Override
+  protected void gatedSlots(Tensor out, Tensor x, List<GatedWeight> experts, HostRouting routing) {
+    routed.gated(out, x, experts, routing);
   }
 
   @Override

@@ -83,11 +83,7 @@ final class QuantizedProducts {
    */
   void stage(long x, long stride, CpuLinearWeight weight, int rows) {
     int rowTiles = Math.ceilDiv(rows, TILE_ROWS);
-    long units = weight.format() == WeightFormat.INT8 ? weight.ranges() : weight.tiles();
-    long bytes =
-        (long) rowTiles
-            * Math.min(rows, TILE_ROWS)
-            * (weight.tiles() * (long) TILE_INPUTS + units * (Float.BYTES + Integer.BYTES));
+    long bytes = stagedBytes(weight, rows);
     if (staged.byteSize() < bytes) {
       staged = allocate.apply(Math.max(bytes, 2 * staged.byteSize()));
     }
@@ -101,6 +97,14 @@ final class QuantizedProducts {
         weight.ranges(),
         weight.format() == WeightFormat.INT4 ? 1 : 0,
         rows);
+  }
+
+  /** Bytes of {@code rows} rows of inputs, quantized for a weight. */
+  static long stagedBytes(CpuLinearWeight weight, int rows) {
+    long units = weight.format() == WeightFormat.INT8 ? weight.ranges() : weight.tiles();
+    return (long) Math.ceilDiv(rows, TILE_ROWS)
+        * Math.min(rows, TILE_ROWS)
+        * (weight.tiles() * (long) TILE_INPUTS + units * (Float.BYTES + Integer.BYTES));
   }
 
   /** Multiplies what {@link #stage} has quantized last; {@code rows} as there. */

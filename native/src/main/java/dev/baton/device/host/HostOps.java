@@ -102,6 +102,14 @@ public abstract class HostOps<W extends LinearWeight, G extends GatedWeight, C e
 
   protected abstract void siluMultiplyRows(Tensor out, Tensor gate, Tensor up, int rows, int width);
 
+  /** Every slot by the weight of its expert; all weights are of this device and alike. */
+  protected abstract void linearSlots(
+      Tensor out, Tensor x, List<LinearWeight> experts, HostRouting routing);
+
+  /** Likewise by gates and what they let through. */
+  protected abstract void gatedSlots(
+      Tensor out, Tensor x, List<GatedWeight> experts, HostRouting routing);
+
   /** {@code out[row] = sum of weights[row, j] * x[slots[row, j]]}, all bounds checked. */
   protected abstract void combineRows(Tensor out, Tensor x, HostRouting routing, int width);
 
@@ -335,28 +343,57 @@ public abstract class HostOps<W extends LinearWeight, G extends GatedWeight, C e
   public final void linearRouted(
       Tensor out, Tensor x, List<LinearWeight> experts, Routing routing) {
     HostRouting own = own("routing", HostRouting.class, routing);
-    if (experts.size() != own.experts()) {
-      throw new IllegalArgumentException(
-          "experts: %d weights (expected: %d, the routing's)"
-              .formatted(experts.size(), own.experts()));
+    requireExperts(experts.size(), own);
+    W first = own("expert", weightType, experts.get(0));
+    for (int expert = 1; expert < experts.size(); expert++) {
+      W each = own("expert", weightType, experts.get(expert));
+      requireAlike(
+          each.outputs() == first.outputs()
+              && each.inputs() == first.inputs()
+              && each.format() == first.format(),
+          expert);
     }
-    requireApart("out", out, "x", x);
-    for (int expert = 0; expert < experts.size(); expert++) {
-      W packed = own("expert", weightType, experts.get(expert));
-      int from = own.begin(expert);
-      int to = own.begin(expert + 1);
-      if (from < to) {
-        require("out", out, to, packed.outputs());
-        require("x", x, to, packed.inputs());
-        linearRows(rows(out, from, to), rows(x, from, to), packed, null, to - from);
-      }
+    requireSlots(out, first.outputs(), x, first.inputs(), own);
+    linearSlots(out, x, experts, own);
+  }
+
+  @Override
+  public final void gatedRouted(Tensor out, Tensor x, List<GatedWeight> experts, Routing routing) {
+    HostRouting own = own("routing", HostRouting.class, routing);
+    requireExperts(experts.size(), own);
+    G first = own("expert", gatedType, experts.get(0));
+    for (int expert = 1; expert < experts.size(); expert++) {
+      G each = own("expert", gatedType, experts.get(expert));
+      requireAlike(
+          each.outputs() == first.outputs()
+              && each.inputs() == first.inputs()
+              && each.format() == first.format(),
+          expert);
+    }
+    requireSlots(out, first.outputs(), x, first.inputs(), own);
+    gatedSlots(out, x, experts, own);
+  }
+
+  private static void requireExperts(int count, HostRouting routing) {
+    if (count != routing.experts()) {
+      throw new IllegalArgumentException(
+          "experts: %d weights (expected: %d, the routing's)".formatted(count, routing.experts()));
     }
   }
 
-  private static Tensor rows(Tensor tensor, int from, int to) {
-    long bytes = tensor.columns() * tensor.dtype().bytes();
-    MemorySegment rows = tensor.segment().asSlice(from * bytes, (to - from) * bytes);
-    return new Tensor(tensor.dtype(), to - from, tensor.columns(), rows);
+  private static void requireAlike(boolean alike, int expert) {
+    if (!alike) {
+      throw new IllegalArgumentException(
+          "expert %d: another shape or format (expected: those of expert 0)".formatted(expert));
+    }
+  }
+
+  private static void requireSlots(
+      Tensor out, int outputs, Tensor x, int inputs, HostRouting routing) {
+    int slots = routing.rows() * routing.chosen();
+    require("out", out, slots, outputs);
+    require("x", x, slots, inputs);
+    requireApart("out", out, "x", x);
   }
 
   @Override

@@ -66,7 +66,7 @@ public final class HostRouting implements Routing {
   }
 
   /** The first slot of an expert; of the number behind the last one, the end. */
-  int begin(int expert) {
+  public int begin(int expert) {
     return begins[expert];
   }
 

@@ -7,7 +7,9 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 
 import dev.baton.device.DType;
+import dev.baton.device.GatedWeight;
 import dev.baton.device.KvShape;
+import dev.baton.device.LinearWeight;
 import dev.baton.device.Norm;
 import dev.baton.device.Projection;
 import dev.baton.device.Tensor;
@@ -290,6 +292,33 @@ final class ReferenceOps
     for (int c = 0; c < gate.length; c++) {
       gate[c] = gate[c] / (1f + Canonical.exp(-gate[c])) * up[c];
     }
+  }
+
+  @Override
+  protected void linearSlots(
+      Tensor out, Tensor x, List<LinearWeight> experts, HostRouting routing) {
+    for (int expert = 0; expert < experts.size(); expert++) {
+      int from = routing.begin(expert);
+      int to = routing.begin(expert + 1);
+      ReferenceLinearWeight weight = (ReferenceLinearWeight) experts.get(expert);
+      linearRows(rows(out, from, to), rows(x, from, to), weight, null, to - from);
+    }
+  }
+
+  @Override
+  protected void gatedSlots(Tensor out, Tensor x, List<GatedWeight> experts, HostRouting routing) {
+    for (int expert = 0; expert < experts.size(); expert++) {
+      int from = routing.begin(expert);
+      int to = routing.begin(expert + 1);
+      ReferenceGatedWeight weight = (ReferenceGatedWeight) experts.get(expert);
+      gatedRows(rows(out, from, to), rows(x, from, to), null, weight, to - from);
+    }
+  }
+
+  private static Tensor rows(Tensor tensor, int from, int to) {
+    long bytes = tensor.columns() * tensor.dtype().bytes();
+    MemorySegment rows = tensor.segment().asSlice(from * bytes, (to - from) * bytes);
+    return new Tensor(tensor.dtype(), to - from, tensor.columns(), rows);
   }
 
   @Override

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import dev.baton.device.DType;
 import dev.baton.device.Device;
+import dev.baton.device.GatedWeight;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Ops;
 import dev.baton.device.Parallelism;
@@ -141,6 +142,62 @@ class RoutedTest {
             tier + ": " + mixture);
       }
     }
+  }
+
+  @ParameterizedTest
+  @MethodSource("dev.baton.device.cpu.Tiers#running")
+  void expertsWithGatesEqualTheReferenceInEveryFormat(String tier) {
+    Trial trial = Trial.named("gated mixture, " + tier);
+    for (int i = 0; i < 24; i++) {
+      WeightFormat format = WeightFormat.values()[i % WeightFormat.values().length];
+      int rows = i < 8 ? 1 : trial.between(1, 90);
+      int experts = trial.between(1, 9);
+      int chosen = trial.between(1, experts);
+      int hidden = trial.between(8, 150);
+      int inner = trial.between(8, 150);
+      float[] scores = trial.normal((long) rows * experts, 2);
+      float[] x = trial.normal((long) rows * hidden, 1);
+      float[] weights = trial.normal(3L * experts * hidden * inner, 1);
+      try (Device cpu = Tiers.open(tier);
+          Device reference = ReferenceDevice.open()) {
+        int[][] bits = new int[2][];
+        for (Device device : List.of(cpu, reference)) {
+          Ops ops = device.openRanks(1).getFirst();
+          Routing routing = device.allocateRouting(rows, experts, chosen);
+          List<GatedWeight> gates = new ArrayList<>();
+          List<LinearWeight> downs = new ArrayList<>();
+          for (int e = 0; e < experts; e++) {
+            gates.add(
+                device.packGated(
+                    slice(weights, 3 * e, inner, hidden),
+                    slice(weights, 3 * e + 1, inner, hidden),
+                    format));
+            downs.add(
+                device.packLinear(
+                    slice(weights, 3 * e + 2, hidden, inner), format, Parallelism.ROW));
+          }
+          Tensor slots = Trial.poisoned(device, rows * chosen, hidden + 1);
+          Tensor gated = Trial.poisoned(device, rows * chosen, inner + 2);
+          Tensor out = Trial.poisoned(device, rows * chosen + 1, hidden + 3);
+          ops.route(routing, Trial.tensor(device, rows, experts, scores), rows, true);
+          ops.gatherRouted(slots, Trial.tensor(device, rows, hidden, x), routing, hidden);
+          ops.gatedRouted(gated, slots, gates, routing);
+          ops.linearRouted(out, gated, downs, routing);
+          bits[device == cpu ? 0 : 1] = Trial.bits(out);
+        }
+        Trial.assertSameBits(
+            bits[0],
+            bits[1],
+            "%s, %s, %d rows, %d of %d experts, [%d, %d]"
+                .formatted(tier, format, rows, chosen, experts, inner, hidden));
+      }
+    }
+  }
+
+  private static WeightSlice slice(float[] all, int number, int outputs, int inputs) {
+    int size = outputs * inputs;
+    float[] own = Arrays.copyOfRange(all, number * size, (number + 1) * size);
+    return WeightSlice.whole(MemorySegment.ofArray(own), DType.FLOAT32, outputs, inputs);
   }
 
   @Test
