@@ -25,14 +25,9 @@ sealed interface FeedForwardWeights {
 
   /**
    * @param router {@code [experts, hidden]}, whole on every rank
-   * @param gates by expert
-   * @param ups by expert
+   * @param gated gate and up together, by expert
    * @param downs by expert
    */
-  record Experts(
-      LinearWeight router,
-      List<LinearWeight> gates,
-      List<LinearWeight> ups,
-      List<LinearWeight> downs)
+  record Experts(LinearWeight router, List<GatedWeight> gated, List<LinearWeight> downs)
       implements FeedForwardWeights {}
 }

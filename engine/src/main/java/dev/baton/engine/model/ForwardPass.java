@@ -140,10 +140,8 @@ final class ForwardPass {
     ops.linear(own.scores(), act.normed(), w.router(), null, rows);
     ops.route(own.routing(), own.scores(), rows, mixture.normalized());
     ops.gatherRouted(own.slots(), act.normed(), own.routing(), hidden);
-    ops.linearRouted(own.gate(), own.slots(), w.gates(), own.routing());
-    ops.linearRouted(own.up(), own.slots(), w.ups(), own.routing());
-    ops.siluMultiply(own.gate(), own.gate(), own.up(), slots, shard.expertInner().size());
-    ops.linearRouted(own.slots(), own.gate(), w.downs(), own.routing());
+    ops.gatedRouted(own.gated(), own.slots(), w.gated(), own.routing());
+    ops.linearRouted(own.slots(), own.gated(), w.downs(), own.routing());
     ops.allReduce(own.slots(), slots, hidden);
     ops.combineRouted(act.delta(), own.slots(), own.routing(), hidden);
   }

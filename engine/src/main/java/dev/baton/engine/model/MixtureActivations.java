@@ -13,10 +13,9 @@ import org.jspecify.annotations.Nullable;
  *
  * @param scores of the experts {@code [tokens, experts]}
  * @param slots the experts' inputs, then their results {@code [tokens * chosen, hidden]}
- * @param gate {@code [tokens * chosen, inner]} of the rank
- * @param up likewise
+ * @param gated {@code [tokens * chosen, inner]} of the rank
  */
-record MixtureActivations(Routing routing, Tensor scores, Tensor slots, Tensor gate, Tensor up) {
+record MixtureActivations(Routing routing, Tensor scores, Tensor slots, Tensor gated) {
 
   /** Null for a model without a mixture. */
   static @Nullable MixtureActivations allocate(Device device, Shard shard, int tokens) {
@@ -30,7 +29,6 @@ record MixtureActivations(Routing routing, Tensor scores, Tensor slots, Tensor g
         device.allocateRouting(tokens, mixture.experts(), mixture.chosen()),
         device.allocate(DType.FLOAT32, tokens, mixture.experts()),
         device.allocate(DType.FLOAT32, slots, shard.config().hiddenSize()),
-        device.allocate(DType.FLOAT32, slots, inner),
         device.allocate(DType.FLOAT32, slots, inner));
   }
 
@@ -40,7 +38,7 @@ record MixtureActivations(Routing routing, Tensor scores, Tensor slots, Tensor g
     if (mixture == null) {
       return 0;
     }
-    long slot = shard.config().hiddenSize() + 2L * shard.expertInner().size();
+    long slot = (long) shard.config().hiddenSize() + shard.expertInner().size();
     return tokens * (mixture.experts() + mixture.chosen() * slot) * Float.BYTES;
   }
 }

@@ -162,13 +162,11 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
           biases ? bias(names.downBias(), hidden) : null);
     }
     Architecture architecture = config.architecture();
-    List<LinearWeight> gates = new ArrayList<>();
-    List<LinearWeight> ups = new ArrayList<>();
+    List<GatedWeight> gated = new ArrayList<>();
     List<LinearWeight> downs = new ArrayList<>();
     for (int each = 0; each < mixture.experts(); each++) {
       TensorNames.Expert expert = names.expert(architecture, each);
-      gates.add(rows(expert.gate(), shard.expertInner()));
-      ups.add(rows(expert.up(), shard.expertInner()));
+      gated.add(gated(expert.gate(), expert.up(), shard.expertInner()));
       downs.add(columns(expert.down(), shard.expertInner()));
     }
     Shard.Range all = new Shard.Range(0, mixture.experts());
@@ -176,7 +174,7 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
     LinearWeight router =
         device.packLinear(
             rowsOf(names.router(architecture), all), WeightFormat.FLOAT32, Parallelism.COLUMN);
-    return new FeedForwardWeights.Experts(router, gates, ups, downs);
+    return new FeedForwardWeights.Experts(router, gated, downs);
   }
 
   /** Bytes that {@link #shared} and {@link #shards} take, not counting padding. */

@@ -18,15 +18,15 @@ import org.jspecify.annotations.Nullable;
 final class CpuProducts {
 
   /** What becomes of a sum; the numbers are those of {@code products.h}. */
-  private static final long STORED = 0;
+  static final long STORED = 0;
 
   private static final long ADDED = 1;
-  private static final long GATED = 2;
+  static final long GATED = 2;
 
   /** Most products of one call, and the int64 that describe one. */
   private static final int MOST = 8;
 
-  private static final int WORDS = 7;
+  static final int WORDS = 7;
 
   /**
    * Roughly what one thread does in a nanosecond, to tell which products are worth sharing: bytes

@@ -21,14 +21,6 @@ import java.util.function.LongFunction;
  */
 final class RoutedProducts {
 
-  /** What becomes of a sum; the numbers are those of {@code products.h}. */
-  private static final long STORED = 0;
-
-  private static final long GATED = 2;
-
-  /** int64 that describe a product to a kernel. */
-  private static final int PRODUCT_WORDS = 6;
-
   /** Parameters of the kernels. */
   private static final int LINEAR_WORDS = 8;
 
@@ -102,7 +94,7 @@ final class RoutedProducts {
   void linear(Tensor out, Tensor x, List<LinearWeight> experts, HostRouting routing) {
     CpuLinearWeight any = ALONE.of(experts.get(0));
     long inputs = stage(x, any, routing);
-    multiply(out.address(), out.columns(), any.outputs(), STORED, x, inputs, experts, ALONE, routing);
+    multiply(out.address(), out.columns(), any.outputs(), CpuProducts.STORED, x, inputs, experts, ALONE, routing);
   }
 
   void gated(Tensor out, Tensor x, List<GatedWeight> experts, HostRouting routing) {
@@ -110,13 +102,13 @@ final class RoutedProducts {
     int outputs = experts.get(0).outputs();
     long inputs = stage(x, any, routing);
     if (!QuantizedProducts.takes(any.format())) {
-      multiply(out.address(), out.columns(), outputs, GATED, x, inputs, experts, GATE, routing);
+      multiply(out.address(), out.columns(), outputs, CpuProducts.GATED, x, inputs, experts, GATE, routing);
       return;
     }
     int slots = routing.begin(routing.experts());
     passed = reserve(passed, (long) slots * outputs * Float.BYTES);
-    multiply(out.address(), out.columns(), outputs, STORED, x, inputs, experts, GATE, routing);
-    multiply(passed.address(), outputs, outputs, STORED, x, inputs, experts, PASSED, routing);
+    multiply(out.address(), out.columns(), outputs, CpuProducts.STORED, x, inputs, experts, GATE, routing);
+    multiply(passed.address(), outputs, outputs, CpuProducts.STORED, x, inputs, experts, PASSED, routing);
     kernels.siluMultiply(
         team.address(),
         team.parts(slots, (long) slots * outputs / GATES),
@@ -208,7 +200,7 @@ final class RoutedProducts {
       HostRouting routing) {
     reserveWords(routing.experts());
     long product = 0;
-    long at = (long) routing.experts() * PRODUCT_WORDS;
+    long at = (long) routing.experts() * CpuProducts.WORDS;
     long calls = words.address() + at * Long.BYTES;
     int count = 0;
     int most = 0;
@@ -229,7 +221,8 @@ final class RoutedProducts {
         product = put(product, to);
         product = put(product, outStride);
         product = put(product, packed);
-        product = put(product, 0); // no bias
+        product = put(product, 0); // no biases
+        product = put(product, 0);
         product = put(product, outputs);
         product = put(product, kind);
       }
@@ -305,7 +298,7 @@ final class RoutedProducts {
   }
 
   private void reserveWords(int experts) {
-    words = reserve(words, (long) experts * (PRODUCT_WORDS + MOST_WORDS) * Long.BYTES);
+    words = reserve(words, (long) experts * (CpuProducts.WORDS + MOST_WORDS) * Long.BYTES);
   }
 
   private MemorySegment reserve(MemorySegment had, long bytes) {

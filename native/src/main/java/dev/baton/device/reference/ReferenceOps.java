@@ -311,7 +311,7 @@ final class ReferenceOps
       int from = routing.begin(expert);
       int to = routing.begin(expert + 1);
       ReferenceGatedWeight weight = (ReferenceGatedWeight) experts.get(expert);
-      gatedRows(rows(out, from, to), rows(x, from, to), null, weight, to - from);
+      gatedRows(rows(out, from, to), rows(x, from, to), null, weight, null, null, to - from);
     }
   }
 
