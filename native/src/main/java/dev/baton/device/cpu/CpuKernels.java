@@ -174,8 +174,8 @@ final class CpuKernels {
    * Many calls of one kernel as one job of the team.
    *
    * @param kernel from {@link #each(String, int)}
-   * @param calls address of the parameters of each call, int64 {@code [count][parameters]}: pointers
-   *     and integers by value, floats by their bits
+   * @param calls address of the parameters of each call, int64 {@code [count][parameters]}:
+   *     pointers and integers by value, floats by their bits
    * @param pieces in which each call is done
    */
   void each(MemorySegment kernel, long team, int parts, long calls, int count, int pieces) {

@@ -94,7 +94,16 @@ final class RoutedProducts {
   void linear(Tensor out, Tensor x, List<LinearWeight> experts, HostRouting routing) {
     CpuLinearWeight any = ALONE.of(experts.get(0));
     long inputs = stage(x, any, routing);
-    multiply(out.address(), out.columns(), any.outputs(), CpuProducts.STORED, x, inputs, experts, ALONE, routing);
+    multiply(
+        out.address(),
+        out.columns(),
+        any.outputs(),
+        CpuProducts.STORED,
+        x,
+        inputs,
+        experts,
+        ALONE,
+        routing);
   }
 
   void gated(Tensor out, Tensor x, List<GatedWeight> experts, HostRouting routing) {
@@ -102,13 +111,40 @@ final class RoutedProducts {
     int outputs = experts.get(0).outputs();
     long inputs = stage(x, any, routing);
     if (!QuantizedProducts.takes(any.format())) {
-      multiply(out.address(), out.columns(), outputs, CpuProducts.GATED, x, inputs, experts, GATE, routing);
+      multiply(
+          out.address(),
+          out.columns(),
+          outputs,
+          CpuProducts.GATED,
+          x,
+          inputs,
+          experts,
+          GATE,
+          routing);
       return;
     }
     int slots = routing.begin(routing.experts());
     passed = reserve(passed, (long) slots * outputs * Float.BYTES);
-    multiply(out.address(), out.columns(), outputs, CpuProducts.STORED, x, inputs, experts, GATE, routing);
-    multiply(passed.address(), outputs, outputs, CpuProducts.STORED, x, inputs, experts, PASSED, routing);
+    multiply(
+        out.address(),
+        out.columns(),
+        outputs,
+        CpuProducts.STORED,
+        x,
+        inputs,
+        experts,
+        GATE,
+        routing);
+    multiply(
+        passed.address(),
+        outputs,
+        outputs,
+        CpuProducts.STORED,
+        x,
+        inputs,
+        experts,
+        PASSED,
+        routing);
     kernels.siluMultiply(
         team.address(),
         team.parts(slots, (long) slots * outputs / GATES),
@@ -271,8 +307,7 @@ final class RoutedProducts {
     int pairs = (CpuLinearWeight.groups(any.outputs()) + 1) / 2;
     int together = most > MANY_ROWS ? PAIRS_OF_MANY_ROWS : PAIRS_OF_FEW_ROWS;
     int pieces = Math.ceilDiv(pairs, together);
-    long multiplications =
-        (long) routing.begin(routing.experts()) * any.outputs() * any.inputs();
+    long multiplications = (long) routing.begin(routing.experts()) * any.outputs() * any.inputs();
     long rate = any.format() == WeightFormat.FLOAT32 ? PRODUCTS : TILED_PRODUCTS;
     kernels.each(
         kernel(any.format()),
