@@ -7,6 +7,7 @@ import dev.baton.device.Ops;
 import dev.baton.device.OutOfDeviceMemoryException;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
+import dev.baton.device.WeightFormat;
 import dev.baton.device.cpu.CpuDevice;
 import dev.baton.device.host.MachineMemory;
 import dev.baton.engine.EngineException;
@@ -137,10 +138,16 @@ public final class ModelLoader {
     int contextLength = contextLength(config);
     try (Checkpoint checkpoint = Checkpoint.open(options.modelDirectory(), config)) {
       Formats formats = formats(config, checkpoint.get(TensorNames.EMBEDDING).dtype());
-      String fingerprint =
-          Fingerprint.of(config, checkpoint, device.numerics(formats.weights()), formats);
+      String fingerprint = Fingerprint.of(config, checkpoint, numerics(formats), formats);
       return start(config, fingerprint, contextLength, formats, checkpoint);
     }
+  }
+
+  /** Of all products: a mixture's router is never quantized. */
+  private String numerics(Formats formats) {
+    return device.numerics(formats.weights())
+        + "+"
+        + device.numerics(WeightFormat.of(formats.dtype()));
   }
 
   private ModelRunner makeRandom(long seed) {

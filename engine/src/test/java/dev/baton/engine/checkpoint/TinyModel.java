@@ -92,7 +92,7 @@ public final class TinyModel {
     return directory;
   }
 
-  String json() {
+  public String json() {
     StringBuilder json = new StringBuilder("{");
     config.forEach(
         (name, value) ->

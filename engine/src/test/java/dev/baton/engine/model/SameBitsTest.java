@@ -1,12 +1,16 @@
 package dev.baton.engine.model;
 
+import static java.util.Objects.requireNonNull;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.baton.device.Device;
+import dev.baton.device.WeightFormat;
 import dev.baton.device.cpu.CpuDevice;
+import dev.baton.device.cpu.Tier;
 import dev.baton.device.reference.ReferenceDevice;
 import dev.baton.engine.EngineOptions;
 import dev.baton.engine.Precision;
+import dev.baton.engine.Quantization;
 import dev.baton.engine.checkpoint.ConfigReader;
 import dev.baton.engine.checkpoint.Seed;
 import dev.baton.engine.checkpoint.TinyModel;
@@ -14,7 +18,9 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -150,6 +156,47 @@ class SameBitsTest {
       alone(options, 30, ReferenceDevice.open())
           .requireSame(alone(options, 30, CpuDevice.open()), model + " against the reference");
     }
+  }
+
+  @ParameterizedTest
+  @EnumSource(WeightFormat.class)
+  void everyTierAndNumberOfRanksComputesTheSameInEveryFormat(WeightFormat format)
+      throws IOException {
+    for (Path model : and(families(), gqa(), replicas(), odd(), mixed())) {
+      EngineOptions options =
+          Loaded.options(model, precision(format), 1).withQuantization(quantization(format));
+      Map<String, Trace> firsts = new HashMap<>();
+      for (String tier : Tier.running()) {
+        if (tier.equals("reference")) {
+          continue;
+        }
+        for (int ranks : degrees(model)) {
+          Device device = Tier.open(tier);
+          // A mixture's router is never quantized.
+          String numerics = device.numerics(format) + device.numerics(plain(format));
+          Trace trace = alone(options.withTensorParallel(ranks), PROMPT, device);
+          firsts.putIfAbsent(numerics, trace);
+          requireNonNull(firsts.get(numerics))
+              .requireSame(trace, "%s, %s, TP %d".formatted(model.getFileName(), tier, ranks));
+        }
+      }
+    }
+  }
+
+  private static WeightFormat plain(WeightFormat format) {
+    return format == WeightFormat.FLOAT32 ? WeightFormat.FLOAT32 : WeightFormat.BFLOAT16;
+  }
+
+  private static Precision precision(WeightFormat format) {
+    return format == WeightFormat.FLOAT32 ? Precision.FLOAT32 : Precision.BFLOAT16;
+  }
+
+  private static Quantization quantization(WeightFormat format) {
+    return switch (format) {
+      case FLOAT32, BFLOAT16 -> Quantization.NONE;
+      case INT8 -> Quantization.INT8;
+      case INT4 -> Quantization.INT4;
+    };
   }
 
   @Test
