@@ -10,8 +10,9 @@
 // depend on the other rows of its tile, so they have the same bits in any company.
 //
 // Blocks: up to ROW_TILES * 16 rows by up to PAIRS * 32 outputs go through a range together, STEP tiles of depth at a
-// time, so that the weight's part (STEP * 2 KiB) stays in the nearest cache while the rows go by, the rows' part and the
-// sums in the next one. Two row tiles by two weight tiles share each loaded tile twice.
+// time: long enough that sums are seldom put away, which costs as much as eight tiles of depth, and short enough that the
+// rows' part (STEP * ROW_TILES KiB), the weight's (STEP * 2 KiB) and the next one, which is asked for meanwhile, stay in
+// the second-level cache. Two row tiles by two weight tiles share each loaded tile twice.
 //
 // Bytes: the weight once per ROW_TILES * 16 rows, a row tile once per PAIRS * 32 outputs. Operations: 2 * rows * outputs *
 // inputs, rows rounded up to 16. Two to about 32 rows are bound by memory, hundreds by the matrix unit (16 cycles a
@@ -34,10 +35,10 @@ static constexpr int ROWS = 16;
 static constexpr int LEVELS = 3;
 static constexpr int ROW_TILES = 16;
 static constexpr int PAIRS = 4;
-static constexpr int STEP = 16;
+static constexpr int STEP = 64;
 static constexpr int FEW_ROW_TILES = 2;
 
-// How far ahead of its use a weight that comes from memory is asked for.
+// How far ahead of its use a weight that comes from memory is asked for, where few rows use it.
 static constexpr int AHEAD = 8 * 1024;
 
 struct Config {
@@ -59,14 +60,21 @@ struct Staged {
   int32_t ranges;
   int32_t depth;  // tiles of all ranges
   int32_t rows;
+  int32_t row_tiles;
 };
 
 // Too large for a stack. Sums of ranges that wait for their neighbours, by level, and at last those under way.
 static thread_local Block waiting[LEVELS + 1][PAIRS][ROW_TILES];
 
+// The next part of the weight, asked for from memory piece by piece while the one before is in use.
+struct Ahead {
+  const uint8_t* at;
+  int lines;  // at once
+};
+
 // Adds `tiles` tiles of depth to the sums of N row tiles; `fresh`: to zero. FAR: the weight comes from memory.
 template <int N, bool FAR>
-static inline void multiply(const uint8_t* x, int64_t x_stride, const uint8_t* weight, int tiles, bool fresh, Block* to) {
+static inline void multiply(const uint8_t* x, const uint8_t* weight, int tiles, bool fresh, Block* to, Ahead& ahead) {
   if (fresh) {
     _tile_zero(0);
     _tile_zero(1);
@@ -82,6 +90,7 @@ static inline void multiply(const uint8_t* x, int64_t x_stride, const uint8_t* w
       _tile_loadd(3, to[1].sums[1], 64);
     }
   }
+  const int64_t x_stride = static_cast<int64_t>(tiles) * TILE_BYTES;
   for (int t = 0; t < tiles; t++) {
     if (FAR) {
 #pragma GCC unroll 32
@@ -99,6 +108,12 @@ static inline void multiply(const uint8_t* x, int64_t x_stride, const uint8_t* w
     _tile_dpbf16ps(1, 6, 5);
     if (N == 2) {
       _tile_dpbf16ps(2, 7, 4);
+      if (!FAR) {
+        for (int line = 0; line < ahead.lines; line++) {
+          _mm_prefetch(ahead.at + line * 64, _MM_HINT_T1);
+        }
+        ahead.at += ahead.lines * 64;
+      }
       _tile_dpbf16ps(3, 7, 5);
     }
     weight += PAIR_BYTES;
@@ -141,8 +156,8 @@ static inline void join(const Product& p, const Staged& in, int range, int pair,
 // Row tiles [row_tile, row_end) by pairs [pair, pair_end), at most ROW_TILES by PAIRS.
 template <bool FAR>
 static void block(const Product& p, const Staged& in, int row_tile, int row_end, int pair, int pair_end) {
-  const int64_t x_stride = static_cast<int64_t>(in.depth) * TILE_BYTES;
   const int64_t weight_stride = static_cast<int64_t>(in.depth) * PAIR_BYTES;
+  const int turns = (row_end - row_tile + 1) / 2;
   int first = 0;
   for (int range = 0; range < in.ranges; range++) {
     const int tiles = tiles_of(in.borders[range + 1] - in.borders[range]);
@@ -151,14 +166,19 @@ static void block(const Product& p, const Staged& in, int row_tile, int row_end,
       const int n = smaller(STEP, tiles - step);
       for (int j = pair; j < pair_end; j++) {
         const uint8_t* weight = p.weight + j * weight_stride + static_cast<int64_t>(first + step) * PAIR_BYTES;
+        // What comes next: the same depth of the next pair, or the next depth of the first, or the next pair of all.
+        const bool deeper = j + 1 == pair_end && first + step + n < in.depth;
+        Ahead ahead = {deeper ? p.weight + pair * weight_stride + static_cast<int64_t>(first + step + n) * PAIR_BYTES
+                              : weight + weight_stride,
+                       (PAIR_BYTES / 64 + turns - 1) / turns};
         for (int i = row_tile; i < row_end; i += 2) {
-          const uint8_t* x = in.x + i * x_stride + static_cast<int64_t>(first + step) * TILE_BYTES;
+          const uint8_t* x = in.x + (static_cast<int64_t>(first + step) * in.row_tiles + i * n) * TILE_BYTES;
           Block* to = &waiting[level][j - pair][i - row_tile];
           const bool two = i + 1 < row_end;
           if (two) {
-            multiply<2, FAR>(x, x_stride, weight, n, step == 0, to);
+            multiply<2, FAR>(x, weight, n, step == 0, to, ahead);
           } else {
-            multiply<1, FAR>(x, x_stride, weight, n, step == 0, to);
+            multiply<1, FAR>(x, weight, n, step == 0, to, ahead);
           }
           if (step + STEP >= tiles) {
             join(p, in, range, j, j - pair, i, i - row_tile);
@@ -179,9 +199,9 @@ void linear_tiles(Share share, const int64_t* products, int32_t count, const uin
     avx512::linear_tiles(share, products, count, staged, rows, borders, ranges);
     return;
   }
-  const Staged in = {staged, borders, ranges, tiles_of(borders, ranges), rows};
-  const Product* list = products_of(products);
   const int row_tiles = (rows + ROWS - 1) / ROWS;
+  const Staged in = {staged, borders, ranges, tiles_of(borders, ranges), rows, row_tiles};
+  const Product* list = products_of(products);
   const int pairs = pairs_of(list, count);
   const Config config;
   _tile_loadconfig(&config);
@@ -208,31 +228,36 @@ static inline void store_narrow(uint8_t* to, Lanes v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(bits));
 }
 
-// staged [rows / 16][tile][16 rows][32 inputs] in bfloat16 from x, normed if there is a norm; missing rows become zeros.
-// One row: as the AVX-512 tier. Bytes: x read once, twice with a norm, half as much written.
+// staged [part of the depth][rows / 16][tile][16 rows][32 inputs] in bfloat16 from x, normed if there is a norm; missing
+// rows become zeros. A part is STEP tiles of a range, or what is left of it: what goes through the matrix unit together
+// lies together, or rows would meet in the same places of the caches. One row: as the AVX-512 tier. Bytes: x read once,
+// twice with a norm, half as much written.
 void stage_inputs(Share share, uint8_t* staged, const float* x, int64_t x_stride, const float* norm, float epsilon,
                   const int32_t* borders, int32_t ranges, int32_t rows) noexcept {
   if (rows <= 1) {
     avx512::stage_inputs(share, staged, x, x_stride, norm, epsilon, borders, ranges, rows);
     return;
   }
-  const int64_t tiles = tiles_of(borders, ranges);
   const int row_tiles = (rows + ROWS - 1) / ROWS;
   for (int row = first_of(share, row_tiles) * ROWS; row < end_of(share, row_tiles) * ROWS; row++) {
-    uint8_t* to = staged + row / ROWS * tiles * TILE_BYTES + row % ROWS * 64;
-    if (row >= rows) {
-      for (int t = 0; t < tiles; t++, to += TILE_BYTES) {
-        _mm512_storeu_si512(to, _mm512_setzero_si512());
-      }
-      continue;
-    }
-    const float* from = x + row * x_stride;
-    const Lanes scale = norm == nullptr ? zero() : norm_scale(from, borders[ranges], epsilon);
+    const bool missing = row >= rows;
+    const float* from = x + (missing ? 0 : row) * x_stride;
+    const Lanes scale = norm == nullptr || missing ? zero() : norm_scale(from, borders[ranges], epsilon);
+    int first = 0;
     for (int range = 0; range < ranges; range++) {
       const int end = borders[range + 1];
-      for (int start = borders[range]; start < end; start += TILE_DEPTH, to += TILE_BYTES) {
+      const int tiles = tiles_of(end - borders[range]);
+      for (int t = 0; t < tiles; t++) {
+        const int part = t / STEP * STEP;
+        const int64_t place = static_cast<int64_t>(first + part) * row_tiles +
+                              row / ROWS * smaller(STEP, tiles - part) + (t - part);
+        uint8_t* to = staged + place * TILE_BYTES + row % ROWS * 64;
+        if (missing) {
+          _mm512_storeu_si512(to, _mm512_setzero_si512());
+          continue;
+        }
         for (int half = 0; half < TILE_DEPTH; half += LANES) {
-          const int k = start + half;
+          const int k = borders[range] + t * TILE_DEPTH + half;
           const int n = larger(0, smaller(LANES, end - k));
           Lanes v = load(from + k, n);
           if (norm != nullptr) {
@@ -241,6 +266,7 @@ void stage_inputs(Share share, uint8_t* staged, const float* x, int64_t x_stride
           store_narrow(to + half * 2, v);
         }
       }
+      first += tiles;
     }
   }
 }
