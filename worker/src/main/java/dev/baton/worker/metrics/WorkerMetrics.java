@@ -64,9 +64,19 @@ public final class WorkerMetrics {
         EngineStatus::cachedTokens);
     counter(
         "baton_preemptions",
-        "Sessions whose KV was given up and computed again.",
+        "Sessions whose blocks were taken for others.",
         engine,
         EngineStatus::preemptions);
+    counter(
+        "baton_preemptions_swapped",
+        "Those of them whose KV was copied away, not to be computed again.",
+        engine,
+        EngineStatus::swaps);
+    GaugeWithCallback.builder()
+        .name("baton_kv_swapped_blocks")
+        .help("Blocks of KV that preempted sessions have in host memory.")
+        .callback(meter -> meter.call(engine.get().ledger().swapped()))
+        .register(registry);
   }
 
   /** The meters of hand-offs. */
