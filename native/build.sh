@@ -17,7 +17,7 @@ fi
 # Contracting a multiplication and an addition is off: only the fused operations that the sources name may be fused.
 flags=(-std=c++17 -O3 -fPIC -fvisibility=hidden -fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno
   -Wall -Wextra -g1)
-kernels=(linear linear_tiles linear_quantized attention kv elementwise moe sampling weights weights_quantized tiles ceilings)
+kernels=(linear linear_tiles linear_quantized attention attention_narrow kv elementwise moe sampling weights weights_quantized tiles ceilings)
 tiers=(scalar)
 [ "$arch" = x86_64 ] && tiers+=(avx2 avx512)
 
@@ -48,6 +48,7 @@ for tier in "${tiers[@]}"; do
 done
 # The matrix units' own kernels, on top of the AVX-512 tier.
 if [ "$arch" = x86_64 ]; then
+  add "$sources/attention_amx.cpp" "$objects/attention_amx.o" "$(tier_flags avx512) -mavx512bf16 -mamx-tile -mamx-bf16"
   add "$sources/linear_amx.cpp" "$objects/linear_amx.o" "$(tier_flags avx512) -mamx-tile -mamx-bf16"
   add "$sources/linear_quantized_amx.cpp" "$objects/linear_quantized_amx.o" "$(tier_flags avx512) -mamx-tile -mamx-int8"
   add "$sources/ceilings_amx.cpp" "$objects/ceilings_amx.o" "$(tier_flags avx512) -mamx-tile -mamx-bf16 -mamx-int8"

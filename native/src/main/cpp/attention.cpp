@@ -1,4 +1,4 @@
-// Causal attention over paged KV, with a running maximum and sum.
+// Causal attention over paged KV in float32, with a running maximum and sum.
 //
 // Queries that read the same KV head of the same sequence, heads of a group and neighbouring tokens, go through the tiles
 // together, up to QUERIES at a time, and share every loaded key and value. In a tile the sixteen positions are the lanes
@@ -10,30 +10,14 @@
 //
 // Bytes: keys and values of the context once per query group. Operations: 4 * head_dim per query and position, and one
 // exponential. Decode is bound by memory bandwidth, prefill by FMA throughput.
-#include "lanes.h"
+#include "attention.h"
 
 namespace baton {
 namespace BATON_TIER {
 
-static constexpr int MAX_HEAD_DIM = 512;
-
-struct Query {
-  const float* q;
-  float* out;
-  int first;  // the first and the last position that it sees
-  int last;
-};
-
-struct Cache {
-  const int32_t* table;  // of the sequence
-  int64_t block_stride;
-  int block_tokens;
-  int dim;
-};
-
-template <int Q, class T>
-static void attend(const Query* queries, const T* head, const Cache& cache, float scale) {
-  const int dim = cache.dim;
+template <int Q>
+static void attend(const Query* queries, const Cache& cache, float scale) {
+  const int dim = cache.layout.dim;
   float results[Q][MAX_HEAD_DIM];
   float weights[Q][LANES];
   float corrections[LANES] = {};
@@ -52,10 +36,9 @@ static void attend(const Query* queries, const T* head, const Cache& cache, floa
   }
   for (int t = from_tile; t <= to_tile; t++) {
     const int start = t * LANES;
-    const T* block = head + cache.table[start / cache.block_tokens] * cache.block_stride;
-    const int slot = start % cache.block_tokens;
-    const T* keys = block + static_cast<int64_t>(slot) * dim;
-    const T* values = block + static_cast<int64_t>(cache.block_tokens + slot) * dim;
+    const uint8_t* head = cache.head(start);
+    const float* keys = cache.layout.keys<float>(head, cache.slot(start));
+    const float* values = cache.layout.values<float>(head, cache.slot(start));
 
     Lanes scores[Q];
 #pragma GCC unroll 8
@@ -104,7 +87,7 @@ static void attend(const Query* queries, const T* head, const Cache& cache, floa
           result[q] = mul(load(results[q] + d), all(corrections[q]));
         }
         for (int j = 0; j < LANES; j++) {
-          const T* at = values + static_cast<int64_t>(j) * dim + d;
+          const float* at = values + static_cast<int64_t>(j) * dim + d;
           const Lanes value = n == LANES ? load(at) : load(at, n);
 #pragma GCC unroll 8
           for (int q = 0; q < Q; q++) {
@@ -122,7 +105,7 @@ static void attend(const Query* queries, const T* head, const Cache& cache, floa
           const int n = smaller(LANES, dim - d);
           Lanes result = mul(load(results[q] + d), all(corrections[q]));
           for (int j = from[q]; j < to[q]; j++) {
-            const T* at = values + static_cast<int64_t>(j) * dim + d;
+            const float* at = values + static_cast<int64_t>(j) * dim + d;
             result = fma(all(weights[q][j]), n == LANES ? load(at) : load(at, n), result);
           }
           store(results[q] + d, result);
@@ -138,53 +121,13 @@ static void attend(const Query* queries, const T* head, const Cache& cache, floa
   }
 }
 
-template <int Q, class T>
-static void attend_all(const Query* queries, int n, const T* head, const Cache& cache, float scale) {
+template <int Q>
+static void attend_all(const Query* queries, int n, const Cache& cache, float scale) {
   for (; n >= Q; queries += Q, n -= Q) {
-    attend<Q>(queries, head, cache, scale);
+    attend<Q>(queries, cache, scale);
   }
   if constexpr (Q > 1) {
-    attend_all<Q / 2>(queries, n, head, cache, scale);
-  }
-}
-
-struct Step {
-  float* out;
-  int64_t out_stride;
-  const float* q;
-  int64_t q_stride;
-  const int32_t* positions;
-  int32_t kv_heads;
-  int32_t heads;
-  float scale;
-  int32_t window;
-  Share share;
-};
-
-// The tokens [from, to) of one sequence. Up to QUERIES queries of one KV head are a unit; `unit` counts them, and every
-// parts-th belongs to the share, because later tokens see more positions than earlier ones.
-template <class T>
-static void attend_sequence(const Step& s, const T* layer, const Cache& cache, int from, int to, int& unit) {
-  const int group = s.heads / s.kv_heads;
-  for (int kv_head = 0; kv_head < s.kv_heads; kv_head++) {
-    const T* head = layer + static_cast<int64_t>(kv_head) * 2 * cache.block_tokens * cache.dim;
-    Query queries[QUERIES];
-    int n = 0;
-    bool ours = unit++ % s.share.parts == s.share.part;
-    for (int token = from; token < to; token++) {
-      const int last = s.positions[token];
-      const int first = s.window == 0 ? 0 : larger(0, last - s.window + 1);
-      for (int g = 0; g < group; g++) {
-        const int64_t column = static_cast<int64_t>(kv_head * group + g) * cache.dim;
-        if (n == QUERIES) {
-          attend_all<QUERIES>(queries, ours ? n : 0, head, cache, s.scale);
-          ours = unit++ % s.share.parts == s.share.part;
-          n = 0;
-        }
-        queries[n++] = {s.q + token * s.q_stride + column, s.out + token * s.out_stride + column, first, last};
-      }
-    }
-    attend_all<QUERIES>(queries, ours ? n : 0, head, cache, s.scale);
+    attend_all<Q / 2>(queries, n, cache, scale);
   }
 }
 
@@ -192,22 +135,17 @@ void attention(Share share, float* out, int64_t out_stride, const float* q, int6
                int32_t block_tokens, int32_t kv_heads, int32_t head_dim, int32_t heads, const int32_t* positions,
                const int32_t* sequences, const int32_t* tables, int32_t table_stride, int32_t tokens, float scale,
                int32_t window) noexcept {
-  const Step step = {out, out_stride, q, q_stride, positions, kv_heads, heads, scale, window, share};
-  Cache cache = {tables, static_cast<int64_t>(kv_heads) * 2 * block_tokens * head_dim, block_tokens, head_dim};
-  int unit = 0;
-  for (int from = 0; from < tokens;) {
-    int to = from + 1;
-    while (to < tokens && sequences[to] == sequences[from]) {
-      to++;
-    }
-    cache.table = tables + static_cast<int64_t>(sequences[from]) * table_stride;
-    if (dtype == BFLOAT16) {
-      attend_sequence(step, reinterpret_cast<const uint16_t*>(layer), cache, from, to, unit);
-    } else {
-      attend_sequence(step, reinterpret_cast<const float*>(layer), cache, from, to, unit);
-    }
-    from = to;
+  const KvLayout layout(dtype, block_tokens, kv_heads, head_dim);
+  const Step step = {out,    out_stride,   q,      q_stride, layer, positions, sequences,
+                     tables, table_stride, tokens, kv_heads, heads, window};
+  if (dtype != FLOAT32) {
+    attention_narrow(share, step, layout, scale);
+    return;
   }
+  Query queries[QUERIES];
+  each_unit(share, step, layout, QUERIES, queries, [&](const Query* unit, int n, const Cache& cache) {
+    attend_all<QUERIES>(unit, n, cache, scale);
+  });
 }
 
 }  // namespace BATON_TIER

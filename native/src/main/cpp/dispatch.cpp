@@ -146,8 +146,8 @@ BATON_EXPORT int32_t baton_tier_runs(int32_t tier) noexcept {
     return avx512;
   }
   if (std::strcmp(name, "amx") == 0) {
-    return avx512 && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") &&
-           __builtin_cpu_supports("amx-int8") && tiles_permitted();
+    return avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("amx-tile") &&
+           __builtin_cpu_supports("amx-bf16") && __builtin_cpu_supports("amx-int8") && tiles_permitted();
   }
 #endif
   return std::strcmp(name, "scalar") == 0;

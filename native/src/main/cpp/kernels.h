@@ -21,10 +21,10 @@ struct Share {
 // How Java passes a parameter: `void*` as a memory segment that is kept alive during the call (memory that is not the
 // device's own), any other pointer as a bare address, int32_t, int64_t and float as themselves.
 //
-// dtype numbers: 0 = float32, 1 = bfloat16, 2 = float16 (checkpoints only). Strides are in elements. A `layer` points to
-// one layer of a KV cache, laid out [block][kv head][keys, values], keys being [tile of 16 positions][dim][16] and
-// values [position][dim]. `products` are `count` times seven int64, see products.h. Float32 weights are multiplied by linear
-// and packed by pack_linear; bfloat16 weights by linear_tiles and pack_tiles, with inputs from stage_inputs.
+// dtype numbers: 0 = float32, 1 = bfloat16, 2 = float16 (checkpoints only), 3 = int8 (KV only). Strides are in elements. A
+// `layer` points to one layer of a KV cache, laid out as kv_layout.h says. `products` are `count` times seven int64, see
+// products.h. Float32 weights are multiplied by linear and packed by pack_linear; bfloat16 weights by linear_tiles and
+// pack_tiles, with inputs from stage_inputs.
 #define BATON_KERNELS(KERNEL)                                                                                          \
   KERNEL(linear, (const int64_t* products, int32_t count, const float* x, int64_t x_stride, int32_t rows,              \
                   int32_t inputs, const int32_t* borders, int32_t ranges))                                             \
@@ -76,7 +76,7 @@ struct Share {
                      int32_t ranges, int32_t outputs))                                                                 \
   KERNEL(copy_kv, (uint8_t* layer, int32_t dtype, int32_t block_tokens, int32_t kv_heads, int32_t head_dim,            \
                    const void* table, int32_t head, int32_t heads, int32_t token_from, int32_t token_to, void* slab,   \
-                   int32_t slab_dtype, int64_t slab_head_stride, int32_t values, int32_t to_slab))      \
+                   int32_t slab_dtype, int64_t slab_head_bytes, int32_t values, int32_t to_slab))         \
   KERNEL(multiply_peak, (int32_t arithmetic, int64_t rounds, void* done))                                              \
   KERNEL(read_memory, (const void* memory, int64_t bytes, int32_t streams, void* done))
 
@@ -94,6 +94,7 @@ namespace baton {
 constexpr int32_t FLOAT32 = 0;
 constexpr int32_t BFLOAT16 = 1;
 constexpr int32_t FLOAT16 = 2;
+constexpr int32_t INT8 = 3;
 
 #define BATON_LIST(...) __VA_ARGS__
 #define BATON_DECLARE(name, parameters) void name(Share share, BATON_LIST parameters) noexcept;
@@ -105,7 +106,7 @@ BATON_LANES_TIERS(BATON_DECLARE_TIER)
 #undef BATON_DECLARE_TIER
 
 #if defined(__x86_64__)
-// The matrix units: products are of their own, the others are the AVX-512 tier's.
+// The matrix units: products and attention are of their own, the others are the AVX-512 tier's.
 namespace amx {
 using namespace avx512;
 void linear_tiles(Share share, const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,
@@ -117,6 +118,10 @@ void linear_int8(Share share, float* out, int64_t out_stride, const uint8_t* sta
 void linear_int4(Share share, float* out, int64_t out_stride, const uint8_t* staged, int32_t rows, const uint8_t* weight,
                  const int32_t* borders, int32_t ranges, int32_t outputs, const float* bias) noexcept;
 void multiply_peak(Share share, int32_t arithmetic, int64_t rounds, void* done) noexcept;
+void attention(Share share, float* out, int64_t out_stride, const float* q, int64_t q_stride, const uint8_t* layer,
+               int32_t dtype, int32_t block_tokens, int32_t kv_heads, int32_t head_dim, int32_t heads,
+               const int32_t* positions, const int32_t* sequences, const int32_t* tables, int32_t table_stride,
+               int32_t tokens, float scale, int32_t window) noexcept;
 }  // namespace amx
 #endif
 #undef BATON_DECLARE

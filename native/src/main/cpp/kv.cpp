@@ -1,4 +1,5 @@
 // Into and out of the KV cache: rotated keys and values of a step, and slabs.
+#include "kv_layout.h"
 #include "lanes.h"
 
 namespace baton {
@@ -18,24 +19,179 @@ static inline void rotate(float* x, int dim, const float* cosines, const float* 
   }
 }
 
-// q [tokens, heads * dim] is rotated in place, k [tokens, kv_heads * dim] too, then stored with v: a key into column
-// `position % 16` of its tile, a value as a row. Bytes: q twice, k and v once, the cache's rows once; bound by memory.
-template <class T>
-static void store_token(const float* key, const float* value, T* head, int block_tokens, int slot, int dim) {
-  T* keys = head + static_cast<int64_t>(slot / LANES) * LANES * dim + slot % LANES;
-  T* values = head + static_cast<int64_t>(block_tokens + slot) * dim;
-  for (int d = 0; d < dim; d++) {
-    put(keys + d * LANES, key[d]);
-    put(values + d, value[d]);
+// A row of bfloat16 as it lies in the cache: a key's pairs of dims 32 elements apart, a value's dims every second element.
+static inline void put_key(uint16_t* keys, const KvLayout& layout, int slot, const uint16_t* row) {
+  uint16_t* to = keys + static_cast<int64_t>(slot / LANES) * LANES * layout.width + slot % LANES * 2;
+  for (int d = 0; d < layout.dim / 2 * 2; d += 2, to += 2 * LANES) {
+    __builtin_memcpy(to, row + d, 4);
+  }
+  if (layout.dim % 2 != 0) {
+    *to = row[layout.dim - 1];
   }
 }
 
+static inline void put_key(int8_t* keys, const KvLayout& layout, int slot, const int8_t* row) {
+  int8_t* to = keys + static_cast<int64_t>(slot / LANES) * LANES * layout.width + slot % LANES * 2;
+  for (int d = 0; d < layout.dim / 2 * 2; d += 2, to += 2 * LANES) {
+    __builtin_memcpy(to, row + d, 2);
+  }
+  if (layout.dim % 2 != 0) {
+    *to = row[layout.dim - 1];
+  }
+}
+
+template <class T>
+static inline void get_key(const T* keys, const KvLayout& layout, int slot, T* row) {
+  const T* from = keys + static_cast<int64_t>(slot / LANES) * LANES * layout.width + slot % LANES * 2;
+  for (int d = 0; d < layout.dim; d++) {
+    row[d] = from[d / 2 * 2 * LANES + d % 2];
+  }
+}
+
+// Dim 0 of a position's value; sixteen dims further on, 512 elements further on.
+template <class T>
+static inline T* value_at(T* values, const KvLayout& layout, int slot) {
+  return values + static_cast<int64_t>(slot / 32) * 32 * layout.width + slot % 32 / 2 * 2 * LANES + slot % 2;
+}
+
+template <class T>
+static inline void put_value(T* values, const KvLayout& layout, int slot, const T* row) {
+  T* to = value_at(values, layout, slot);
+  for (int d = 0; d < layout.dim; d += LANES, to += 32 * LANES) {
+    const int n = smaller(LANES, layout.dim - d);
+    for (int i = 0; i < n; i++) {
+      to[2 * i] = row[d + i];
+    }
+  }
+}
+
+template <class T>
+static inline void get_value(const T* values, const KvLayout& layout, int slot, T* row) {
+  const T* from = value_at(values, layout, slot);
+  for (int d = 0; d < layout.dim; d++) {
+    row[d] = from[d / LANES * 32 * LANES + d % LANES * 2];
+  }
+}
+
+// Eight bits and a scale of at most 16 significant bits: whatever is widened to float32 comes back as it was, because then
+// the products with the scale, and the division by it, are exact. Rows that are not finite get a scale that is not.
+static inline float quantize(const float* row, int dim, int8_t* to) {
+  uint32_t largest = 0;
+  for (int d = 0; d < dim; d++) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, row + d, 4);
+    bits &= 0x7fffffffu;
+    largest = largest < bits ? bits : largest;
+  }
+  float scale;
+  __builtin_memcpy(&scale, &largest, 4);
+  uint32_t bits = 0;
+  if (largest < 0x7f800000u) {
+    scale /= 127.0f;
+    __builtin_memcpy(&bits, &scale, 4);
+    bits = (bits + 0x80) & ~0xffu;
+    bits = bits < 0x00800000u ? 0 : bits;  // none of denormals
+  } else {
+    bits = 0x7fc00000u;
+  }
+  __builtin_memcpy(&scale, &bits, 4);
+  if (bits == 0 || largest >= 0x7f800000u) {
+    __builtin_memset(to, 0, dim);
+    return scale;
+  }
+  const float inverse = 1.0f / scale;
+  for (int d = 0; d < dim; d++) {
+    const float rounded = row[d] * inverse + 12582912.0f;  // the nearest integer stands in the low bits
+    uint32_t integer;
+    __builtin_memcpy(&integer, &rounded, 4);
+    to[d] = static_cast<int8_t>(integer & 0xff);
+  }
+  return scale;
+}
+
+static constexpr int MAX_DIM = 512;
+
+// A row from float32 into the cache.
+static inline void store_row(const float* row, bool value, uint8_t* head, const KvLayout& layout, int slot) {
+  switch (layout.dtype) {
+    case BFLOAT16: {
+      uint16_t narrowed[MAX_DIM];
+      for (int d = 0; d < layout.dim; d++) {
+        narrowed[d] = narrow(row[d]);
+      }
+      uint16_t* keys = reinterpret_cast<uint16_t*>(head);
+      value ? put_value(keys + static_cast<int64_t>(layout.tokens) * layout.width, layout, slot, narrowed)
+            : put_key(keys, layout, slot, narrowed);
+      return;
+    }
+    case INT8: {
+      int8_t quantized[MAX_DIM];
+      const float scale = quantize(row, layout.dim, quantized);
+      int8_t* keys = reinterpret_cast<int8_t*>(head);
+      value ? put_value(keys + static_cast<int64_t>(layout.tokens) * layout.width, layout, slot, quantized)
+            : put_key(keys, layout, slot, quantized);
+      layout.scales(head)[value ? layout.tokens + slot : slot] = scale;
+      return;
+    }
+    default: {
+      float* keys = reinterpret_cast<float*>(head);
+      if (value) {
+        __builtin_memcpy(keys + static_cast<int64_t>(layout.tokens + slot) * layout.dim, row, 4 * layout.dim);
+        return;
+      }
+      float* to = keys + static_cast<int64_t>(slot / LANES) * LANES * layout.dim + slot % LANES;
+      for (int d = 0; d < layout.dim; d++) {
+        to[d * LANES] = row[d];
+      }
+    }
+  }
+}
+
+// A row of the cache as float32.
+static inline void load_row(const uint8_t* head, const KvLayout& layout, bool value, int slot, float* row) {
+  const int64_t values = static_cast<int64_t>(layout.tokens) * layout.width;
+  switch (layout.dtype) {
+    case BFLOAT16: {
+      uint16_t narrowed[MAX_DIM];
+      const uint16_t* keys = reinterpret_cast<const uint16_t*>(head);
+      value ? get_value(keys + values, layout, slot, narrowed) : get_key(keys, layout, slot, narrowed);
+      for (int d = 0; d < layout.dim; d++) {
+        row[d] = widen(narrowed[d]);
+      }
+      return;
+    }
+    case INT8: {
+      int8_t quantized[MAX_DIM];
+      const int8_t* keys = reinterpret_cast<const int8_t*>(head);
+      value ? get_value(keys + values, layout, slot, quantized) : get_key(keys, layout, slot, quantized);
+      const float scale = layout.scales(head)[value ? layout.tokens + slot : slot];
+      for (int d = 0; d < layout.dim; d++) {
+        row[d] = static_cast<float>(quantized[d]) * scale;
+      }
+      return;
+    }
+    default: {
+      const float* keys = reinterpret_cast<const float*>(head);
+      if (value) {
+        __builtin_memcpy(row, keys + static_cast<int64_t>(layout.tokens + slot) * layout.dim, 4 * layout.dim);
+        return;
+      }
+      const float* from = keys + static_cast<int64_t>(slot / LANES) * LANES * layout.dim + slot % LANES;
+      for (int d = 0; d < layout.dim; d++) {
+        row[d] = from[d * LANES];
+      }
+    }
+  }
+}
+
+// q [tokens, heads * dim] is rotated in place, k [tokens, kv_heads * dim] too, then stored with v as the layout says.
+// Bytes: q twice, k and v once, the cache's rows once; some hundred cycles for the key and value of a head.
 void rope_store(Share share, float* q, int64_t q_stride, float* k, int64_t k_stride, const float* v, int64_t v_stride,
                 const float* cosines, int64_t cosines_stride, const float* sines, int64_t sines_stride, uint8_t* layer,
                 int32_t dtype, int32_t block_tokens, int32_t kv_heads, int32_t head_dim, int32_t heads,
                 const int32_t* positions, const int32_t* sequences, const int32_t* tables, int32_t table_stride,
                 int32_t tokens) noexcept {
-  const int64_t head_stride = static_cast<int64_t>(2) * block_tokens * head_dim;
+  const KvLayout layout(dtype, block_tokens, kv_heads, head_dim);
   for (int token = first_of(share, tokens); token < end_of(share, tokens); token++) {
     const int position = positions[token];
     const float* c = cosines + position * cosines_stride;
@@ -47,76 +203,107 @@ void rope_store(Share share, float* q, int64_t q_stride, float* k, int64_t k_str
     const int slot = position % block_tokens;
     for (int h = 0; h < kv_heads; h++) {
       float* key = k + token * k_stride + static_cast<int64_t>(h) * head_dim;
-      const float* value = v + token * v_stride + static_cast<int64_t>(h) * head_dim;
       rotate(key, head_dim, c, s);
-      const int64_t at = (block * kv_heads + h) * head_stride;
-      if (dtype == BFLOAT16) {
-        store_token(key, value, reinterpret_cast<uint16_t*>(layer) + at, block_tokens, slot, head_dim);
-      } else {
-        store_token(key, value, reinterpret_cast<float*>(layer) + at, block_tokens, slot, head_dim);
-      }
+      uint8_t* head = layer + block * layout.block_bytes + h * layout.head_bytes;
+      store_row(key, false, head, layout, slot);
+      store_row(v + token * v_stride + static_cast<int64_t>(h) * head_dim, true, head, layout, slot);
     }
   }
 }
 
-static inline void move(const float* from, float* to) { __builtin_memcpy(to, from, 4); }
-static inline void move(const uint16_t* from, uint16_t* to) { __builtin_memcpy(to, from, 2); }
-static inline void move(const uint16_t* from, float* to) { put(to, get(from)); }
-static inline void move(const float* from, uint16_t* to) { put(to, get(from)); }
+// A row as a slab holds it: dense, int8 followed by its scale; any alignment.
+static inline int64_t slab_row_bytes(int32_t dtype, int dim) {
+  return dtype == FLOAT32 ? 4 * dim : dtype == BFLOAT16 ? 2 * dim : dim + 4;
+}
 
-// One row of `dim` elements, dense in the slab, `step` elements apart in the cache.
-template <class T, class S>
-static inline void copy_row(T* cached, int step, S* slab, int dim, bool to_slab) {
+static inline void to_slab_row(const float* row, int32_t dtype, int dim, uint8_t* slab) {
+  switch (dtype) {
+    case BFLOAT16:
+      for (int d = 0; d < dim; d++) {
+        put(reinterpret_cast<uint16_t*>(slab) + d, row[d]);
+      }
+      return;
+    case INT8: {
+      const float scale = quantize(row, dim, reinterpret_cast<int8_t*>(slab));
+      __builtin_memcpy(slab + dim, &scale, 4);
+      return;
+    }
+    default:
+      __builtin_memcpy(slab, row, 4 * dim);
+  }
+}
+
+static inline void from_slab_row(const uint8_t* slab, int32_t dtype, int dim, float* row) {
+  switch (dtype) {
+    case BFLOAT16:
+      for (int d = 0; d < dim; d++) {
+        row[d] = get(reinterpret_cast<const uint16_t*>(slab) + d);
+      }
+      return;
+    case INT8: {
+      float scale;
+      __builtin_memcpy(&scale, slab + dim, 4);
+      for (int d = 0; d < dim; d++) {
+        row[d] = static_cast<float>(static_cast<int8_t>(slab[d])) * scale;
+      }
+      return;
+    }
+    default:
+      __builtin_memcpy(row, slab, 4 * dim);
+  }
+}
+
+// A row between cache and slab of one narrow dtype, bit for bit.
+template <class T>
+static inline void copy_row(T* keys, const KvLayout& layout, bool value, int slot, uint8_t* slab, bool to_slab) {
+  T row[MAX_DIM];
+  T* values = keys + static_cast<int64_t>(layout.tokens) * layout.width;
   if (to_slab) {
-    for (int d = 0; d < dim; d++) {
-      move(cached + static_cast<int64_t>(d) * step, slab + d);
-    }
+    value ? get_value(values, layout, slot, row) : get_key(keys, layout, slot, row);
+    __builtin_memcpy(slab, row, sizeof(T) * layout.dim);
   } else {
-    for (int d = 0; d < dim; d++) {
-      move(slab + d, cached + static_cast<int64_t>(d) * step);
-    }
+    __builtin_memcpy(row, slab, sizeof(T) * layout.dim);
+    value ? put_value(values, layout, slot, row) : put_key(keys, layout, slot, row);
   }
 }
 
-template <class T, class S>
-static void copy(T* layer, int block_tokens, int kv_heads, int dim, const int32_t* table, int head, int heads,
-                 int token_from, int token_to, S* slab, int64_t slab_head_stride, bool values, bool to_slab) {
-  const int64_t head_stride = static_cast<int64_t>(2) * block_tokens * dim;
-  for (int h = 0; h < heads; h++) {
-    S* row = slab + h * slab_head_stride;
-    for (int token = token_from; token < token_to; token++, row += dim) {
-      const int slot = token % block_tokens;
-      T* start = layer + (static_cast<int64_t>(table[token / block_tokens]) * kv_heads + head + h) * head_stride;
-      if (values) {
-        copy_row(start + static_cast<int64_t>(block_tokens + slot) * dim, 1, row, dim, to_slab);
-      } else {
-        copy_row(start + static_cast<int64_t>(slot / LANES) * LANES * dim + slot % LANES, LANES, row, dim, to_slab);
-      }
-    }
+static inline void copy_row(uint8_t* head, const KvLayout& layout, bool value, int slot, uint8_t* slab, int32_t slab_dtype,
+                            bool to_slab) {
+  if (layout.dtype == BFLOAT16 && slab_dtype == BFLOAT16) {
+    copy_row(reinterpret_cast<uint16_t*>(head), layout, value, slot, slab, to_slab);
+    return;
+  }
+  if (layout.dtype == INT8 && slab_dtype == INT8) {
+    copy_row(reinterpret_cast<int8_t*>(head), layout, value, slot, slab, to_slab);
+    float* scale = layout.scales(head) + (value ? layout.tokens + slot : slot);
+    to_slab ? __builtin_memcpy(slab + layout.dim, scale, 4) : __builtin_memcpy(scale, slab + layout.dim, 4);
+    return;
+  }
+  float row[MAX_DIM];
+  if (to_slab) {
+    load_row(head, layout, value, slot, row);
+    to_slab_row(row, slab_dtype, layout.dim, slab);
+  } else {
+    from_slab_row(slab, slab_dtype, layout.dim, row);
+    store_row(row, value, head, layout, slot);
   }
 }
 
 // Keys or values of one layer: heads [head, head + heads) of the cache, positions [token_from, token_to), to or from
 // [head][token][dim] at `slab`, which may have any alignment. Bytes: each element read once and written once; bound by
-// memory for values, by one element a cycle for keys, which lie across.
+// one element a cycle, because a row's elements lie apart in the cache.
 void copy_kv(Share share, uint8_t* layer, int32_t dtype, int32_t block_tokens, int32_t kv_heads, int32_t head_dim, const void* table,
              int32_t head, int32_t heads, int32_t token_from, int32_t token_to, void* slab, int32_t slab_dtype,
-             int64_t slab_head_stride, int32_t values, int32_t to_slab) noexcept {
+             int64_t slab_head_bytes, int32_t values, int32_t to_slab) noexcept {
   const int32_t* blocks = static_cast<const int32_t*>(table);
-  const int first = first_of(share, heads);
-  const int end = end_of(share, heads);
-  const auto with = [&](auto* cached, auto* wire) {
-    copy(cached, block_tokens, kv_heads, head_dim, blocks, head + first, end - first, token_from, token_to,
-         wire + first * slab_head_stride, slab_head_stride, values != 0, to_slab != 0);
-  };
-  uint16_t* const narrow_layer = reinterpret_cast<uint16_t*>(layer);
-  float* const wide_layer = reinterpret_cast<float*>(layer);
-  if (dtype == BFLOAT16) {
-    slab_dtype == BFLOAT16 ? with(narrow_layer, static_cast<uint16_t*>(slab))
-                           : with(narrow_layer, static_cast<float*>(slab));
-  } else {
-    slab_dtype == BFLOAT16 ? with(wide_layer, static_cast<uint16_t*>(slab))
-                           : with(wide_layer, static_cast<float*>(slab));
+  const KvLayout layout(dtype, block_tokens, kv_heads, head_dim);
+  const int64_t row_bytes = slab_row_bytes(slab_dtype, head_dim);
+  for (int h = first_of(share, heads); h < end_of(share, heads); h++) {
+    uint8_t* row = static_cast<uint8_t*>(slab) + h * slab_head_bytes;
+    for (int token = token_from; token < token_to; token++, row += row_bytes) {
+      uint8_t* start = layer + blocks[token / block_tokens] * layout.block_bytes + (head + h) * layout.head_bytes;
+      copy_row(start, layout, values != 0, token % block_tokens, row, slab_dtype, to_slab != 0);
+    }
   }
 }
 

@@ -11,6 +11,14 @@ import picocli.CommandLine.Option;
  */
 final class EngineFlags {
 
+  /** Values of {@code --kv-dtype}. */
+  enum KvDtype {
+    AUTO,
+    FLOAT32,
+    BFLOAT16,
+    INT8
+  }
+
   /** Values of {@code --dtype}. */
   enum Dtype {
     AUTO,
@@ -46,9 +54,15 @@ final class EngineFlags {
   Quantize quantize = Quantize.NONE;
 
   @Option(
+      names = "--kv-dtype",
+      paramLabel = "TYPE",
+      description = "KV: auto (as --dtype), float32, bfloat16 or int8. Default: auto.")
+  KvDtype kvDtype = KvDtype.AUTO;
+
+  @Option(
       names = "--block-tokens",
       paramLabel = "N",
-      description = "Token positions of a KV block, a multiple of 16. Default: the engine's.")
+      description = "Token positions of a KV block, a multiple of 32. Default: the engine's.")
   @Nullable Integer blockTokens;
 
   @Option(
@@ -105,6 +119,7 @@ final class EngineFlags {
     add(arguments, "--served-name", servedName);
     add(arguments, "--dtype", dtype.name().toLowerCase(Locale.ROOT));
     add(arguments, "--quantize", quantize.name().toLowerCase(Locale.ROOT));
+    add(arguments, "--kv-dtype", kvDtype.name().toLowerCase(Locale.ROOT));
     add(arguments, "--block-tokens", blockTokens);
     add(arguments, "--kv-cache", kvCache);
     add(arguments, "--step-tokens", stepTokens);
@@ -118,10 +133,10 @@ final class EngineFlags {
 
   /** Refuses what no engine takes, before a process is started for it. */
   void check() {
-    Options.checkAtLeast("--block-tokens", blockTokens, 16);
-    if (blockTokens != null && blockTokens % 16 != 0) {
+    Options.checkAtLeast("--block-tokens", blockTokens, 32);
+    if (blockTokens != null && blockTokens % 32 != 0) {
       throw CommandFailure.usage(
-          "--block-tokens: %d (expected: a multiple of 16)".formatted(blockTokens));
+          "--block-tokens: %d (expected: a multiple of 32)".formatted(blockTokens));
     }
     Options.checkAtLeast("--step-tokens", stepTokens, 1);
     Options.checkAtLeast("--prefill-chunk", prefillChunk, 1);

@@ -5,6 +5,7 @@ import dev.baton.decodeservice.DecodeService;
 import dev.baton.device.OutOfDeviceMemoryException;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.EngineOptions;
+import dev.baton.engine.KvPrecision;
 import dev.baton.engine.Precision;
 import dev.baton.engine.Quantization;
 import dev.baton.kvtransfer.TransferOptions;
@@ -114,6 +115,7 @@ final class WorkerProcess {
         EngineOptions.of(Options.modelDirectory(flags.model))
             .withPrecision(Precision.valueOf(engine.dtype.name()))
             .withQuantization(Quantization.valueOf(engine.quantize.name()))
+            .withKvPrecision(KvPrecision.valueOf(engine.kvDtype.name()))
             .withTensorParallel(flags.tensorParallel);
     if (engine.servedName != null) {
       options = options.withServedName(engine.servedName);

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.baton.engine.Engine;
 import dev.baton.engine.EngineOptions;
+import dev.baton.engine.KvPrecision;
 import dev.baton.engine.Precision;
 import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.KvTransferFactory;
@@ -147,10 +148,19 @@ class TwoWorkersOverUcxTest {
   @Test
   void ranksOfPrefillAndDecodeNeedNotBeAsMany() throws Exception {
     try (WorkerPair pair =
-        pair(ENGINE.withTensorParallel(2), ENGINE.withTensorParallel(4).withBlockTokens(16))) {
+        pair(ENGINE.withTensorParallel(2), ENGINE.withTensorParallel(4).withBlockTokens(96))) {
       assertSplitEqualsAlone(pair, 4);
     }
     try (WorkerPair pair = pair(ENGINE.withTensorParallel(4), ENGINE.withBlockTokens(64))) {
+      assertSplitEqualsAlone(pair, 4);
+    }
+  }
+
+  @Test
+  void eightBitKvIsHandedOverAsItIs() throws Exception {
+    EngineOptions eight = ENGINE.withKvPrecision(KvPrecision.INT8);
+    try (WorkerPair pair =
+        pair(eight.withTensorParallel(2), eight.withTensorParallel(4).withBlockTokens(96))) {
       assertSplitEqualsAlone(pair, 4);
     }
   }

@@ -1,5 +1,6 @@
 package dev.baton.engine;
 
+import dev.baton.device.KvShape;
 import java.nio.file.Path;
 import java.util.function.Consumer;
 
@@ -13,7 +14,7 @@ import java.util.function.Consumer;
  * @param quantization what becomes of matrices at load
  * @param kvPrecision dtype of keys and values
  * @param tensorParallel ranks: 1, 2, 4 or 8
- * @param blockTokens token positions of a KV block, a positive multiple of 16
+ * @param blockTokens token positions of a KV block, a positive multiple of 32
  * @param kvCacheBytes bytes for KV over all ranks; 0 = chosen from free memory
  * @param stepTokens most tokens of one step, decode and prefill together
  * @param prefillChunk most tokens of one sequence in one step; 0 = what the step has left, shared
@@ -49,9 +50,10 @@ public record EngineOptions(
       throw new IllegalArgumentException(
           "tensorParallel: %d (expected: 1, 2, 4 or 8)".formatted(tensorParallel));
     }
-    if (blockTokens <= 0 || blockTokens % 16 != 0) {
+    if (blockTokens <= 0 || blockTokens % KvShape.TILE_TOKENS != 0) {
       throw new IllegalArgumentException(
-          "blockTokens: %d (expected: a positive multiple of 16)".formatted(blockTokens));
+          "blockTokens: %d (expected: a positive multiple of %d)"
+              .formatted(blockTokens, KvShape.TILE_TOKENS));
     }
     requireAtLeast("kvCacheBytes", kvCacheBytes, 0);
     requireAtLeast("stepTokens", stepTokens, 1);

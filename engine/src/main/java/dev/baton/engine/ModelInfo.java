@@ -1,6 +1,7 @@
 package dev.baton.engine;
 
 import dev.baton.device.DType;
+import dev.baton.device.KvShape;
 import java.util.List;
 
 /**
@@ -11,7 +12,7 @@ import java.util.List;
  * @param contextLength most tokens of a session
  * @param layers with KV
  * @param kvHeads of the whole model, not counting replicas
- * @param kvDtype FLOAT32 or BFLOAT16
+ * @param kvDtype FLOAT32, BFLOAT16 or INT8
  * @param eosTokenIds from generation_config.json, else config.json
  */
 public record ModelInfo(
@@ -30,8 +31,8 @@ public record ModelInfo(
     eosTokenIds = List.copyOf(eosTokenIds);
   }
 
-  /** Bytes of KV of one token position, all layers and heads, keys and values. */
+  /** Bytes of one token position in the cache, all layers and heads, keys and values. */
   public long kvBytesPerToken() {
-    return 2L * layers * kvHeads * headDim * kvDtype.bytes();
+    return 2L * layers * kvHeads * KvShape.rowBytes(headDim, kvDtype);
   }
 }

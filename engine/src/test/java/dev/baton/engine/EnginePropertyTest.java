@@ -65,7 +65,7 @@ class EnginePropertyTest {
 
     Life(long seed) {
       random = new Random(seed);
-      int blockTokens = random.nextBoolean() ? 16 : 32;
+      int blockTokens = random.nextBoolean() ? 32 : 64;
       int leastBlocks = Math.ceilDiv(CONTEXT, blockTokens);
       int blocks = leastBlocks + random.nextInt(leastBlocks);
       window = random.nextInt(3) == 0 ? 2 + random.nextInt(70) : 0;

@@ -47,17 +47,20 @@ class EquivalenceTest {
 
   /** Formats under test. */
   enum Numbers {
-    FLOAT32(Precision.FLOAT32, Quantization.NONE),
-    BFLOAT16(Precision.BFLOAT16, Quantization.NONE),
-    INT8(Precision.BFLOAT16, Quantization.INT8),
-    INT4(Precision.BFLOAT16, Quantization.INT4);
+    FLOAT32(Precision.FLOAT32, Quantization.NONE, KvPrecision.AUTO),
+    BFLOAT16(Precision.BFLOAT16, Quantization.NONE, KvPrecision.AUTO),
+    INT8(Precision.BFLOAT16, Quantization.INT8, KvPrecision.AUTO),
+    INT4(Precision.BFLOAT16, Quantization.INT4, KvPrecision.AUTO),
+    INT8_KV(Precision.BFLOAT16, Quantization.NONE, KvPrecision.INT8);
 
     final Precision precision;
     final Quantization quantization;
+    final KvPrecision kvPrecision;
 
-    Numbers(Precision precision, Quantization quantization) {
+    Numbers(Precision precision, Quantization quantization, KvPrecision kvPrecision) {
       this.precision = precision;
       this.quantization = quantization;
+      this.kvPrecision = kvPrecision;
     }
   }
 
@@ -79,8 +82,8 @@ class EquivalenceTest {
 
   @ParameterizedTest
   @EnumSource
-  void fourRanksAndBlocksOfSixteenChangeNothing(Numbers numbers) {
-    try (Engine engine = load(options(numbers).withTensorParallel(4).withBlockTokens(16))) {
+  void fourRanksAndOtherBlocksChangeNothing(Numbers numbers) {
+    try (Engine engine = load(options(numbers).withTensorParallel(4).withBlockTokens(64))) {
       assertSameAsAlone(numbers, runTogether(engine, REQUESTED));
     }
   }
@@ -119,7 +122,7 @@ class EquivalenceTest {
       tokenBytes = engine.model().kvBytesPerToken();
     }
     return options(numbers)
-        .withBlockTokens(16)
+        .withBlockTokens(32)
         .withKvCacheBytes((CONTEXT + 32) * tokenBytes)
         .withStepTokens(64);
   }
@@ -127,7 +130,7 @@ class EquivalenceTest {
   @ParameterizedTest
   @EnumSource
   void cachedPrefixesChangeNothing(Numbers numbers) {
-    try (Engine engine = load(options(numbers).withBlockTokens(16).withMaxSessions(4))) {
+    try (Engine engine = load(options(numbers).withBlockTokens(32).withMaxSessions(4))) {
       assertSameAsAlone(numbers, runTogether(engine, REQUESTED));
       long before = engine.status().cachedTokens();
       assertSameAsAlone(numbers, runTogether(engine, REQUESTED));
@@ -167,21 +170,22 @@ class EquivalenceTest {
   void aHandOffFromTwoRanksToFourChangesNothing(Numbers numbers) {
     EngineOptions from =
         options(numbers).withTensorParallel(2).withBlockTokens(32).withPrefillChunk(64);
-    EngineOptions to = options(numbers).withTensorParallel(4).withBlockTokens(16);
+    EngineOptions to = options(numbers).withTensorParallel(4).withBlockTokens(64);
     assertSameAsAlone(numbers, runSplit(from, to));
   }
 
   @ParameterizedTest
   @EnumSource
   void aHandOffFromFourRanksToOneChangesNothing(Numbers numbers) {
-    EngineOptions from = options(numbers).withTensorParallel(4).withBlockTokens(16);
-    EngineOptions to = options(numbers).withBlockTokens(48).withPrefillChunk(16);
+    EngineOptions from = options(numbers).withTensorParallel(4).withBlockTokens(64);
+    EngineOptions to = options(numbers).withBlockTokens(96).withPrefillChunk(16);
     assertSameAsAlone(numbers, runSplit(from, to));
   }
 
   @Test
   void theDtypeDoesMatterSoTheTestsAboveCompareSomething() {
     assertThat(alone(Numbers.FLOAT32)).isNotEqualTo(alone(Numbers.BFLOAT16));
+    assertThat(alone(Numbers.BFLOAT16)).isNotEqualTo(alone(Numbers.INT8_KV));
     // A model this small says the same to some prompts; not to most.
     assertThat(new HashSet<>(alone(Numbers.FLOAT32).values()))
         .hasSizeGreaterThan((REQUESTS + TALKERS) / 2);
@@ -236,6 +240,7 @@ class EquivalenceTest {
     return EngineOptions.of(MODEL)
         .withPrecision(numbers.precision)
         .withQuantization(numbers.quantization)
+        .withKvPrecision(numbers.kvPrecision)
         .withContextLength(CONTEXT)
         .withMaxSessions(16)
         .withKvCacheBytes(64L << 20)

@@ -21,11 +21,11 @@ import org.junit.jupiter.api.Test;
 class LocalEngineTest {
 
   private static final int CONTEXT = 128;
-  private static final int BLOCKS = 16;
+  private static final int BLOCKS = 8;
 
   private final EngineOptions options =
       EngineOptions.of(Path.of("fake"))
-          .withBlockTokens(16)
+          .withBlockTokens(32)
           .withStepTokens(32)
           .withPrefillChunk(20)
           .withMaxSessions(4);
@@ -118,11 +118,11 @@ class LocalEngineTest {
     assertThat(heard.calls)
         .containsExactly("admitted 0", "computed 20", "computed 40", "computed 50", "token 0");
     assertThat(heard.tokens.getFirst().finish()).isNull();
-    assertThat(engine.status().ledger().owned()).isEqualTo(4);
+    assertThat(engine.status().ledger().owned()).isEqualTo(2);
     assertThat(engine.kv(id("a")).tokens()).isEqualTo(64);
     engine.release(id("a"));
     assertThat(engine.status().ledger().owned()).isZero();
-    assertThat(engine.status().ledger().cached()).isEqualTo(3);
+    assertThat(engine.status().ledger().cached()).isEqualTo(1);
   }
 
   @Test
@@ -142,14 +142,14 @@ class LocalEngineTest {
     runDry();
     engine.prefill(generation("b", prompt(64), ignoringEos(3)), heard);
     runDry();
-    assertThat(heard.cachedTokens).isEqualTo(48);
+    assertThat(heard.cachedTokens).isEqualTo(32);
     assertThat(heard.ids())
         .isEqualTo(FakeModelRunner.plainRun(generation("b", prompt(64), ignoringEos(1)), CONTEXT));
   }
 
   @Test
   void aPrefillWhoseFirstTokenEndsItSaysSoAndStillKeepsItsBlocks() {
-    engine.prefill(generation("a", prompt(17), ignoringEos(1)), heard);
+    engine.prefill(generation("a", prompt(33), ignoringEos(1)), heard);
     runDry();
     assertThat(heard.tokens.getFirst().finish()).isEqualTo(FinishReason.LENGTH);
     assertThat(engine.status().ledger().owned()).isEqualTo(2);
@@ -162,7 +162,7 @@ class LocalEngineTest {
     Generation generation = generation("a", prompt(40), ignoringEos(10));
     List<Integer> plain = FakeModelRunner.plainRun(generation, CONTEXT);
     assertThat(engine.reserve(generation, heard)).isZero();
-    assertThat(engine.status().ledger().reserved()).isEqualTo(3);
+    assertThat(engine.status().ledger().reserved()).isEqualTo(2);
     assertThat(engine.step()).isFalse();
 
     bring(generation, 0);
@@ -192,7 +192,7 @@ class LocalEngineTest {
   void aReservationLeavesAtLeastOneTokenToTheHandOff() {
     engine.generate(generation("a", prompt(64), ignoringEos(2)), new RecordingListener());
     runDry();
-    assertThat(engine.reserve(generation("b", prompt(64), ignoringEos(5)), heard)).isEqualTo(48);
+    assertThat(engine.reserve(generation("b", prompt(64), ignoringEos(5)), heard)).isEqualTo(32);
   }
 
   @Test
@@ -260,15 +260,15 @@ class LocalEngineTest {
 
   @Test
   void refusesWhatCanNeverFitThePool() {
-    FakeModelRunner small = new FakeModelRunner(3, options, CONTEXT);
+    FakeModelRunner small = new FakeModelRunner(2, options, CONTEXT);
     try (Engine tight = Engine.on(small, options)) {
       assertRefused(
-          Kind.TOO_LONG, () -> tight.generate(generation("a", prompt(40), ignoringEos(10)), heard));
+          Kind.TOO_LONG, () -> tight.generate(generation("a", prompt(56), ignoringEos(10)), heard));
       assertRefused(
-          Kind.TOO_LONG, () -> tight.reserve(generation("a", prompt(40), ignoringEos(10)), heard));
-      // 48 positions are needed, for the KV of the last token never is.
-      tight.generate(generation("b", prompt(40), ignoringEos(9)), heard);
-      tight.prefill(generation("c", prompt(48), ignoringEos(50)), new RecordingListener());
+          Kind.TOO_LONG, () -> tight.reserve(generation("a", prompt(56), ignoringEos(10)), heard));
+      // 64 positions are needed, for the KV of the last token never is.
+      tight.generate(generation("b", prompt(56), ignoringEos(9)), heard);
+      tight.prefill(generation("c", prompt(64), ignoringEos(50)), new RecordingListener());
     }
   }
 

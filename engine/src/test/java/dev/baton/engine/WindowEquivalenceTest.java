@@ -30,7 +30,7 @@ class WindowEquivalenceTest {
 
   private static final int WINDOW = 40;
   private static final int CONTEXT = 400;
-  private static final int BLOCK_BYTES = 2 * 2 * 2 * 8 * 16 * Float.BYTES;
+  private static final int BLOCK_BYTES = 2 * 2 * 2 * 8 * 32 * Float.BYTES;
   private static final long SEED = Long.getLong("seed", System.nanoTime());
 
   @TempDir Path directory;
@@ -50,7 +50,7 @@ class WindowEquivalenceTest {
     options =
         EngineOptions.of(model)
             .withPrecision(Precision.FLOAT32)
-            .withBlockTokens(16)
+            .withBlockTokens(32)
             .withStepTokens(48)
             .withMaxSessions(6)
             .withContextLength(CONTEXT);
@@ -73,7 +73,7 @@ class WindowEquivalenceTest {
   @Test
   void freeingBlocksBehindTheWindowChangesNothing() {
     // Room for two windows with their chunks, and hardly more than one prompt.
-    try (Engine engine = load(14)) {
+    try (Engine engine = load(9)) {
       assertThat(runTogether(engine)).as("seed %d", SEED).isEqualTo(plain);
       assertThat(runTogether(engine)).as("seed %d, with prefixes", SEED).isEqualTo(plain);
       assertThat(engine.status().cachedTokens()).isPositive();
@@ -82,8 +82,8 @@ class WindowEquivalenceTest {
 
   @Test
   void aHandOffOfTheWindowIsEnough() {
-    try (Engine exporter = load(14);
-        Engine importer = load(60);
+    try (Engine exporter = load(9);
+        Engine importer = load(30);
         Arena arena = Arena.ofConfined()) {
       Map<String, List<Integer>> tokens = new TreeMap<>();
       for (Map.Entry<String, Generation> each : requests.entrySet()) {

@@ -2,11 +2,11 @@ package dev.baton.device;
 
 /**
  * Which KV a slab carries. On the wire KV is canonical: {@code [layer][k|v][kv head][token][dim]},
- * dense, little-endian. All numbers are the whole model's, so that ranks of any degree find their
- * part.
+ * dense, little-endian; in INT8 a token's elements are followed by their scale, a float32. All
+ * numbers are the whole model's, so that ranks of any degree find their part.
  *
- * @param dtype dtype of the slab, FLOAT32 or BFLOAT16; packing and unpacking convert when the
- *     cache's differs
+ * @param dtype dtype of the slab, FLOAT32, BFLOAT16 or INT8; packing and unpacking convert when the
+ *     cache's differs, which is exact for INT8 in a slab of FLOAT32
  */
 public record SlabRegion(
     int layerFrom,
@@ -30,6 +30,7 @@ public record SlabRegion(
           "region: layers [%d, %d), heads [%d, %d), tokens [%d, %d), headDim %d (expected: rising, not empty)"
               .formatted(layerFrom, layerTo, headFrom, headTo, tokenFrom, tokenTo, headDim));
     }
+    requireKv(dtype);
   }
 
   public long bytes() {
@@ -37,7 +38,20 @@ public record SlabRegion(
         * (layerTo - layerFrom)
         * (headTo - headFrom)
         * (tokenTo - tokenFrom)
-        * headDim
-        * dtype.bytes();
+        * rowBytes(headDim, dtype);
+  }
+
+  /** Bytes of the key or value of one token and head, with its scale where it has one. */
+  public static long rowBytes(int elements, DType dtype) {
+    requireKv(dtype);
+    return (long) elements * dtype.bytes() + (dtype == DType.INT8 ? Float.BYTES : 0);
+  }
+
+  /** Refuses dtypes that KV cannot have. */
+  static void requireKv(DType dtype) {
+    if (dtype != DType.FLOAT32 && dtype != DType.BFLOAT16 && dtype != DType.INT8) {
+      throw new IllegalArgumentException(
+          "dtype: %s (expected: FLOAT32, BFLOAT16 or INT8)".formatted(dtype));
+    }
   }
 }

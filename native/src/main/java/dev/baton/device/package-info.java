@@ -27,12 +27,32 @@
  *       ...} in order by fma; lanes are added by halves: {@code j + (j+8)}, then 4, 2, 1.
  *   <li><b>rms norm</b>: {@code (x * (1 / sqrt(sum / n + epsilon))) * weight}.
  *   <li><b>rotation</b>: {@code fma(a, cos, -(b * sin))} and {@code fma(b, cos, a * sin)}.
- *   <li><b>attention</b>: keys in tiles of 16 positions, aligned to position 0; scores by fma over
- *       the head dimension in order, then times the scale; one running maximum per query and head;
- *       the sum of weights in 16 lanes, lane {@code j} taking position {@code j} of every tile, by
- *       {@code fma(sum, correction, weight)}, lanes added by halves at the end; results times the
- *       correction once a tile, then values by fma in order of position; at last times {@code 1 /
- *       sum}. Positions that the query does not see add nothing and their slots may hold anything.
+ *   <li><b>attention over float32 KV</b>: keys in tiles of 16 positions, aligned to position 0;
+ *       scores by fma over the head dimension in order, then times the scale; one running maximum
+ *       per query and head; the sum of weights in 16 lanes, lane {@code j} taking position {@code
+ *       j} of every tile, by {@code fma(sum, correction, weight)}, lanes added by halves at the
+ *       end; results times the correction once a tile, then values by fma in order of position; at
+ *       last times {@code 1 / sum}. Positions that the query does not see add nothing and their
+ *       slots may hold anything.
+ *   <li><b>products by the bfloat16 rule</b> (the processor's tdpbf16ps): both sides bfloat16; 32
+ *       terms at a time, the last ones filled up with zeros: the even and the odd terms alone, each
+ *       by fma in order from 0, then {@code sum + (even + odd)}. Denormal inputs and results count
+ *       as 0, also in all else that the next rule does.
+ *   <li><b>attention over bfloat16 or int8 KV</b>: queries are rounded to bfloat16; a score is the
+ *       product by that rule over the head dimension, times the key's scale in int8. Positions are
+ *       taken in tiles of 64, aligned to position 0. Once a tile: {@code max' = max(largest score
+ *       seen * base, max)} with {@code base = scale * 1.44269504f}, from the lowest finite number;
+ *       {@code correction = 2^(max - max')}; weights {@code 2^fma(score, base, -max')}, exactly 0
+ *       for positions that the query does not see. The sum of weights is kept in 16 lanes, lane
+ *       {@code j} by {@code fma(sum, correction, (w[j] + w[j+16]) + (w[j+32] + w[j+48]))}, added by
+ *       halves at the end. For the values the weights, times the value's scale in int8, are rounded
+ *       to bfloat16; results times the correction, then by the bfloat16 rule over positions, 32 at
+ *       a time; at last times {@code 1 / sum}. {@code 2^x} is one polynomial of ours ({@code
+ *       Canonical.power}). Slots beyond a sequence's positions may hold anything; between them, a
+ *       later token's value that is not finite is no longer kept from earlier tokens of its step.
+ *   <li><b>int8 KV</b>: the scale of a token's key or value in a head is its largest magnitude
+ *       divided by 127, rounded to 16 significant bits; elements are {@code x * (1 / scale)} to the
+ *       nearest integer. So int8 rows survive a slab of float32 exactly.
  *   <li><b>routing</b>: experts by falling score, equal ones by rising number; weights {@code
  *       exp(score - largest) / sum}, exp being StrictMath's rounded to float32, summed in order of
  *       choice or, over all experts, of number; the experts' results are added in order of choice,
@@ -43,8 +63,8 @@
  *       float64.
  *   <li><b>exp</b>, elsewhere: one polynomial of ours, the same operations in every tier and in the
  *       Java reference ({@code Canonical.exp}).
- *   <li><b>bfloat16</b> stores round to nearest even; what is read is widened, exactly, and summed
- *       in float32.
+ *   <li><b>bfloat16</b> stores round to nearest even; weights that are read are widened, exactly,
+ *       and summed in float32.
  * </ul>
  *
  * So all tiers of instructions, the matrix units among them, and the Java reference agree bit for

@@ -47,7 +47,7 @@ class EquivalenceTest {
     "float32,  --prefill-tp 4 --decode-tp 2 --prefill-chunk 16",
     "float32,  --prefill-tp 4 --decode-tp 1 --max-sessions 1",
     // Several workers, and prompts that stay on the decode worker.
-    "float32,  --prefill 2 --decode 2 --split-above 200 --block-tokens 16",
+    "float32,  --prefill 2 --decode 2 --split-above 200 --block-tokens 64",
     "bfloat16, --prefill-chunk 512",
     "bfloat16, --prefill-chunk 16 --max-sessions 16",
     "bfloat16, --prefill-chunk 64 --max-sessions 1",

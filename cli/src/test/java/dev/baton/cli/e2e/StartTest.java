@@ -41,7 +41,7 @@ class StartTest {
     "--dtype, int4, --dtype",
     "--kv-cache, lots, expected: bytes",
     "--kv-cache, 900T, memory: ",
-    "--block-tokens, 20, expected: a multiple of 16",
+    "--block-tokens, 48, expected: a multiple of 32",
     "--port, 70000, expected: 0 to 65535",
     "--nothing, 1, --nothing",
   })

@@ -42,7 +42,7 @@ final class Loaded implements AutoCloseable {
     return EngineOptions.of(model)
         .withPrecision(precision)
         .withTensorParallel(tensorParallel)
-        .withBlockTokens(16)
+        .withBlockTokens(32)
         .withContextLength(256)
         .withMaxSessions(20)
         .withStepTokens(256);

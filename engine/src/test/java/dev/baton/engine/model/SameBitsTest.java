@@ -108,7 +108,7 @@ class SameBitsTest {
   void anyBlockSizeComputesTheSame(Precision precision) {
     EngineOptions options = Loaded.options(gqa(), precision, 2);
     Trace first = alone(options, 20);
-    for (int blockTokens : new int[] {32, 48, 64}) {
+    for (int blockTokens : new int[] {64, 96, 128}) {
       first.requireSame(
           alone(options.withBlockTokens(blockTokens), 20), "blocks of " + blockTokens);
     }
@@ -139,7 +139,7 @@ class SameBitsTest {
           Trace moved =
               moved(
                   Loaded.options(model, precision, from),
-                  Loaded.options(model, precision, to).withBlockTokens(from > to ? 32 : 16));
+                  Loaded.options(model, precision, to).withBlockTokens(from > to ? 64 : 32));
           first.requireSame(moved, "%s TP %d to %d".formatted(model.getFileName(), from, to));
         }
       }

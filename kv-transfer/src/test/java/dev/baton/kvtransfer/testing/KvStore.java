@@ -114,6 +114,6 @@ public final class KvStore implements KvSource, KvSink {
   }
 
   private long rowBytes() {
-    return (long) geometry.headDim() * geometry.bytesPerElement();
+    return geometry.rowBytes();
   }
 }

@@ -150,8 +150,10 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
       case FLOAT32 -> 0;
       case BFLOAT16 -> 1;
       case FLOAT16 -> 2;
-      case INT8, INT32 ->
-          throw new IllegalArgumentException("dtype: %s (expected: a float type)".formatted(dtype));
+      case INT8 -> 3;
+      case INT32 ->
+          throw new IllegalArgumentException(
+              "dtype: %s (expected: a float type or INT8)".formatted(dtype));
     };
   }
 
@@ -360,9 +362,10 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
       MemorySegment slab,
       boolean toSlab) {
     KvShape shape = cache.shape();
-    long headElements = (long) (region.tokenTo() - region.tokenFrom()) * region.headDim();
-    long partBytes = headElements * (region.headTo() - region.headFrom()) * region.dtype().bytes();
-    long headBytes = headElements * region.dtype().bytes();
+    long headBytes =
+        (region.tokenTo() - region.tokenFrom())
+            * SlabRegion.rowBytes(region.headDim(), region.dtype());
+    long partBytes = headBytes * (region.headTo() - region.headFrom());
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment table = arena.allocateFrom(JAVA_INT, blockTable);
       MemorySegment wire = outsideHeap(slab, arena);
@@ -382,7 +385,7 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
               region.tokenTo(),
               wire.asSlice(part * partBytes + (headFrom - region.headFrom()) * headBytes),
               code(region.dtype()),
-              headElements,
+              headBytes,
               values,
               toSlab ? 1 : 0);
         }

@@ -684,7 +684,7 @@ final class CpuKernels {
       int tokenTo,
       MemorySegment slab,
       int slabDtype,
-      long slabHeadStride,
+      long slabHeadBytes,
       int values,
       int toSlab) {
     try {
@@ -704,7 +704,7 @@ final class CpuKernels {
           tokenTo,
           slab,
           slabDtype,
-          slabHeadStride,
+          slabHeadBytes,
           values,
           toSlab);
     } catch (Throwable e) {

@@ -5,8 +5,8 @@ import dev.baton.device.KvShape;
 import java.lang.foreign.MemorySegment;
 
 /**
- * Blocks as {@code [layer][block][kv head][keys, values]}: keys {@code [tile of 16 positions][dim]
- * [16]}, so that the scores of a tile are the lanes of a vector; values {@code [position][dim]}.
+ * Blocks as {@code [layer][block][kv head][keys, values]}, in tiles as the kernels read them: see
+ * {@code kv_layout.h}.
  */
 record CpuKvCache(KvShape shape, MemorySegment memory) implements KvCache {
 

@@ -219,10 +219,6 @@ public abstract class HostDevice<C extends KvCache> implements Device {
       throw new IllegalArgumentException(
           "layerTo: %d (expected: at most %d)".formatted(region.layerTo(), shape.layers()));
     }
-    if (region.dtype() != FLOAT32 && region.dtype() != BFLOAT16) {
-      throw new IllegalArgumentException(
-          "dtype: %s (expected: FLOAT32 or BFLOAT16)".formatted(region.dtype()));
-    }
     if (region.tokenTo() > (long) blockTable.length * shape.blockTokens()) {
       throw new IllegalArgumentException(
           "tokenTo: %d (expected: at most %d, what %d blocks hold)"

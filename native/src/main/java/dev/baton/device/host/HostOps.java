@@ -298,6 +298,9 @@ public abstract class HostOps<W extends LinearWeight, G extends GatedWeight, C e
     require("q", q, tokens.tokens(), heads * shape.headDim());
     require("out", out, tokens.tokens(), heads * shape.headDim());
     requireApart("out", out, "q", q);
+    if (!(scale > 0)) {
+      throw new IllegalArgumentException("scale: %s (expected: > 0)".formatted(scale));
+    }
     if (window < 0) {
       throw new IllegalArgumentException("window: %d (expected: >= 0)".formatted(window));
     }

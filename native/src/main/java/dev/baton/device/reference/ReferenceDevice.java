@@ -2,6 +2,7 @@ package dev.baton.device.reference;
 
 import static dev.baton.device.reference.ReferenceKvCache.KEY;
 
+import dev.baton.device.DType;
 import dev.baton.device.KvShape;
 import dev.baton.device.LogitScan;
 import dev.baton.device.Ops;
@@ -108,26 +109,45 @@ public final class ReferenceDevice extends HostDevice<ReferenceKvCache> {
             long at = (layer - region.layerFrom()) * 2L + keyOrValue;
             at = at * heads + head - region.headFrom();
             at = at * tokens + token - region.tokenFrom();
-            at *= shape.headDim();
+            at *= SlabRegion.rowBytes(shape.headDim(), region.dtype());
             long cached =
-                cache.index(
+                cache.offset(
                     layer,
                     blockTable[token / shape.blockTokens()],
                     head - shape.headFrom(),
                     keyOrValue,
                     token % shape.blockTokens());
-            for (int d = 0; d < shape.headDim(); d++) {
-              if (toSlab) {
-                float value = ReferenceKvCache.get(cache.memory(), shape.dtype(), cached + d);
-                ReferenceKvCache.set(slab, region.dtype(), at + d, value);
-              } else {
-                float value = ReferenceKvCache.get(slab, region.dtype(), at + d);
-                ReferenceKvCache.set(cache.memory(), shape.dtype(), cached + d, value);
-              }
-            }
+            copyRow(cache, cached, region.dtype(), slab, at, toSlab);
           }
         }
       }
+    }
+  }
+
+  private static void copyRow(
+      ReferenceKvCache cache,
+      long cached,
+      DType slabDtype,
+      MemorySegment slab,
+      long at,
+      boolean toSlab) {
+    KvShape shape = cache.shape();
+    if (slabDtype == shape.dtype()) {
+      long bytes = SlabRegion.rowBytes(shape.headDim(), slabDtype);
+      if (toSlab) {
+        MemorySegment.copy(cache.memory(), cached, slab, at, bytes);
+      } else {
+        MemorySegment.copy(slab, at, cache.memory(), cached, bytes);
+      }
+      return;
+    }
+    float[] row = new float[shape.headDim()];
+    if (toSlab) {
+      cache.read(cached, row);
+      KvRow.write(slab, slabDtype, at, row);
+    } else {
+      KvRow.read(slab, slabDtype, at, row);
+      cache.write(cached, row);
     }
   }
 }

@@ -9,38 +9,38 @@ import dev.baton.device.KvShape;
 import dev.baton.device.host.Bf16;
 import java.lang.foreign.MemorySegment;
 
-/** Blocks as {@code [layer][block][head][k|v][token][dim]}. */
+/** Blocks as {@code [layer][block][head][k|v][token]} of rows ({@link KvRow}). */
 record ReferenceKvCache(KvShape shape, MemorySegment memory) implements KvCache {
 
   static final int KEY = 0;
   static final int VALUE = 1;
 
-  /** Element number of dimension 0 of a token's key or value. */
-  long index(int layer, int block, int head, int keyOrValue, int token) {
+  /** Byte at which a token's key or value begins. */
+  long offset(int layer, int block, int head, int keyOrValue, int token) {
     long i = (long) layer * shape.blocks() + block;
     i = i * shape.kvHeads() + head;
     i = i * 2 + keyOrValue;
     i = i * shape.blockTokens() + token;
-    return i * shape.headDim();
+    return i * shape.rowBytes();
   }
 
-  void read(long index, float[] into) {
-    for (int d = 0; d < shape.headDim(); d++) {
-      into[d] = get(memory, shape.dtype(), index + d);
-    }
+  void read(long offset, float[] into) {
+    KvRow.read(memory, shape.dtype(), offset, into);
   }
 
-  void write(long index, float[] from, int offset) {
-    for (int d = 0; d < shape.headDim(); d++) {
-      set(memory, shape.dtype(), index + d, from[offset + d]);
-    }
+  void write(long offset, float[] from) {
+    KvRow.write(memory, shape.dtype(), offset, from);
   }
 
   static float get(MemorySegment memory, DType dtype, long index) {
+    return get(memory, dtype, 0, index);
+  }
+
+  static float get(MemorySegment memory, DType dtype, long offset, long index) {
     return switch (dtype) {
-      case FLOAT32 -> memory.get(JAVA_FLOAT_UNALIGNED, 4 * index);
-      case BFLOAT16 -> Bf16.toFloat(memory.get(JAVA_SHORT_UNALIGNED, 2 * index));
-      case FLOAT16 -> widen(memory.get(JAVA_SHORT_UNALIGNED, 2 * index));
+      case FLOAT32 -> memory.get(JAVA_FLOAT_UNALIGNED, offset + 4 * index);
+      case BFLOAT16 -> Bf16.toFloat(memory.get(JAVA_SHORT_UNALIGNED, offset + 2 * index));
+      case FLOAT16 -> widen(memory.get(JAVA_SHORT_UNALIGNED, offset + 2 * index));
       case INT8, INT32 ->
           throw new IllegalArgumentException("dtype: %s (expected: a float type)".formatted(dtype));
     };
@@ -58,9 +58,13 @@ record ReferenceKvCache(KvShape shape, MemorySegment memory) implements KvCache 
   }
 
   static void set(MemorySegment memory, DType dtype, long index, float value) {
+    set(memory, dtype, 0, index, value);
+  }
+
+  static void set(MemorySegment memory, DType dtype, long offset, long index, float value) {
     switch (dtype) {
-      case FLOAT32 -> memory.set(JAVA_FLOAT_UNALIGNED, 4 * index, value);
-      case BFLOAT16 -> memory.set(JAVA_SHORT_UNALIGNED, 2 * index, Bf16.fromFloat(value));
+      case FLOAT32 -> memory.set(JAVA_FLOAT_UNALIGNED, offset + 4 * index, value);
+      case BFLOAT16 -> memory.set(JAVA_SHORT_UNALIGNED, offset + 2 * index, Bf16.fromFloat(value));
       case FLOAT16, INT8, INT32 ->
           throw new IllegalArgumentException(
               "dtype: %s (expected: FLOAT32 or BFLOAT16)".formatted(dtype));

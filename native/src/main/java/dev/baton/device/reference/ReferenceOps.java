@@ -169,8 +169,12 @@ final class ReferenceOps
       int slot = position % shape.blockTokens();
       for (int h = 0; h < shape.kvHeads(); h++) {
         rotate(key, h * dim, dim, c, s);
-        cache.write(cache.index(layer, block, h, KEY, slot), key, h * dim);
-        cache.write(cache.index(layer, block, h, VALUE, slot), value, h * dim);
+        cache.write(
+            cache.offset(layer, block, h, KEY, slot),
+            Arrays.copyOfRange(key, h * dim, (h + 1) * dim));
+        cache.write(
+            cache.offset(layer, block, h, VALUE, slot),
+            Arrays.copyOfRange(value, h * dim, (h + 1) * dim));
       }
     }
   }
@@ -199,72 +203,21 @@ final class ReferenceOps
     for (int i = 0; i < batch.tokens(); i++) {
       float[] queries = read(q, i, heads * dim);
       float[] result = new float[heads * dim];
+      int token = i;
+      int last = batch.positions().getAtIndex(JAVA_INT, i);
+      int first = window == 0 ? 0 : Math.max(0, last - window + 1);
       for (int h = 0; h < heads; h++) {
         float[] query = Arrays.copyOfRange(queries, h * dim, (h + 1) * dim);
         int kvHead = h / (heads / shape.kvHeads());
-        float[] one = attend(query, cache, layer, kvHead, batch, i, scale, window);
+        ReferenceAttention seen =
+            new ReferenceAttention(
+                cache, layer, kvHead, index -> block(batch, token, index), first, last);
+        float[] one =
+            shape.dtype() == DType.FLOAT32 ? seen.wide(query, scale) : seen.narrow(query, scale);
         System.arraycopy(one, 0, result, h * dim, dim);
       }
       write(out, i, result, heads * dim);
     }
-  }
-
-  private static float[] attend(
-      float[] query,
-      ReferenceKvCache cache,
-      int layer,
-      int kvHead,
-      HostStepBatch batch,
-      int token,
-      float scale,
-      int window) {
-    KvShape shape = cache.shape();
-    int last = batch.positions().getAtIndex(JAVA_INT, token);
-    int first = window == 0 ? 0 : Math.max(0, last - window + 1);
-    float max = Float.NEGATIVE_INFINITY;
-    float[] sums = new float[LANES];
-    float[] result = new float[query.length];
-    float[] vector = new float[query.length];
-    float[] scores = new float[LANES];
-    for (int tile = first / LANES; tile <= last / LANES; tile++) {
-      int block = block(batch, token, tile * LANES / shape.blockTokens());
-      int slot = tile * LANES % shape.blockTokens();
-      for (int j = 0; j < LANES; j++) {
-        int position = tile * LANES + j;
-        scores[j] = Float.NEGATIVE_INFINITY;
-        if (position >= first && position <= last) {
-          cache.read(cache.index(layer, block, kvHead, KEY, slot + j), vector);
-          float score = 0f;
-          for (int d = 0; d < query.length; d++) {
-            score = Math.fma(query[d], vector[d], score);
-          }
-          scores[j] = score * scale;
-        }
-      }
-      float newMax = Canonical.max(Canonical.laneMax(scores), max);
-      float correction = Canonical.exp(max - newMax);
-      max = newMax;
-      for (int d = 0; d < result.length; d++) {
-        result[d] *= correction;
-      }
-      for (int j = 0; j < LANES; j++) {
-        int position = tile * LANES + j;
-        boolean seen = position >= first && position <= last;
-        float weight = seen ? Canonical.exp(scores[j] - max) : 0f;
-        sums[j] = Math.fma(sums[j], correction, weight);
-        if (seen) {
-          cache.read(cache.index(layer, block, kvHead, VALUE, slot + j), vector);
-          for (int d = 0; d < result.length; d++) {
-            result[d] = Math.fma(weight, vector[d], result[d]);
-          }
-        }
-      }
-    }
-    float inverse = 1f / Canonical.laneSum(sums);
-    for (int d = 0; d < result.length; d++) {
-      result[d] *= inverse;
-    }
-    return result;
   }
 
   @Override

@@ -30,7 +30,7 @@ class ArgumentTest {
   private final Device device = Tiers.open("");
   private final Ops ops = device.openRanks(1).getFirst();
   private final KvCache cache =
-      device.allocateKvCache(new KvShape(2, 4, 16, 0, 2, 8, DType.FLOAT32));
+      device.allocateKvCache(new KvShape(2, 4, 32, 0, 2, 8, DType.FLOAT32));
   private final StepBatch batch = device.allocateStepBatch(4, 2, 3);
 
   @AfterEach
@@ -142,8 +142,8 @@ class ArgumentTest {
     refused(() -> ops.embed(floats(1, 8), floats(50, 8), batch), "tokenId: 50 (expected: < 50");
     oneToken(0, 3, 4);
     refused(() -> attend(0), "block: 4 (expected: < 4");
-    oneToken(0, 32, 0, 1);
-    refused(() -> attend(0), "position: 32 of sequence 0 (expected: < 32");
+    oneToken(0, 64, 0, 1);
+    refused(() -> attend(0), "position: 64 of sequence 0 (expected: < 64");
     oneToken(0, 31, 0, 1);
     refused(() -> attend(2), "layer: 2 (expected: 0 to 1)");
     refused(() -> attend(-1), "layer: -1");
@@ -185,17 +185,17 @@ class ArgumentTest {
 
   @Test
   void slabsAndTablesAreMeasured() {
-    SlabRegion region = new SlabRegion(0, 2, 0, 2, 0, 20, 8, DType.FLOAT32);
+    SlabRegion region = new SlabRegion(0, 2, 0, 2, 0, 40, 8, DType.FLOAT32);
     MemorySegment slab = MemorySegment.ofArray(new byte[(int) region.bytes()]);
-    refused(() -> device.packKv(cache, new int[] {0}, region, slab), "tokenTo: 20");
+    refused(() -> device.packKv(cache, new int[] {0}, region, slab), "tokenTo: 40");
     refused(() -> device.packKv(cache, new int[] {0, 4}, region, slab), "blockTable[1]: 4");
     refused(
         () -> device.packKv(cache, new int[] {0, 1}, region, slab.asSlice(1)),
-        "slab: 5119 bytes (expected: at least 5120)");
+        "slab: 10239 bytes (expected: at least 10240)");
     refused(
         () ->
             device.unpackKv(
-                cache, new int[] {0, 1}, new SlabRegion(0, 3, 0, 2, 0, 20, 8, DType.FLOAT32), slab),
+                cache, new int[] {0, 1}, new SlabRegion(0, 3, 0, 2, 0, 40, 8, DType.FLOAT32), slab),
         "layerTo: 3");
   }
 

@@ -27,6 +27,8 @@ class AttentionTest {
 
   private static final String TIERS = "dev.baton.device.cpu.Tiers#running";
 
+  private static final List<DType> DTYPES = List.of(DType.FLOAT32, DType.BFLOAT16, DType.INT8);
+
   /** Positions [from, to) of a sequence that run in one step. */
   private record Chunk(int sequence, int from, int to) {}
 
@@ -36,10 +38,10 @@ class AttentionTest {
 
     static Scenario random(Trial trial) {
       int kvHeads = trial.oneOf(1, 2, 3, 4);
-      int dim = trial.oneOf(8, 16, 24, 40, 64, 128);
-      int blockTokens = trial.oneOf(16, 32, 64);
+      int dim = trial.oneOf(8, 16, 24, 40, 64, 80, 128);
+      int blockTokens = trial.oneOf(32, 64, 96);
       int[] lengths =
-          IntStream.range(0, trial.between(1, 4)).map(i -> trial.between(1, 120)).toArray();
+          IntStream.range(0, trial.between(1, 4)).map(i -> trial.between(1, 200)).toArray();
       List<Integer> numbers = new ArrayList<>();
       int blocks = 1 + Arrays.stream(lengths).map(n -> (n + blockTokens - 1) / blockTokens).sum();
       for (int i = 0; i < blocks; i++) {
@@ -54,11 +56,11 @@ class AttentionTest {
           tables[s][i] = numbers.get(next++);
         }
       }
-      DType dtype = trial.random.nextBoolean() ? DType.FLOAT32 : DType.BFLOAT16;
+      DType dtype = DTYPES.get(trial.between(0, DTYPES.size() - 1));
       return new Scenario(
           new KvShape(2, blocks, blockTokens, 0, kvHeads, dim, dtype),
-          kvHeads * trial.oneOf(1, 2, 3, 8),
-          trial.oneOf(0, 0, 1, 7, 16, 33),
+          kvHeads * trial.oneOf(1, 2, 3, 4, 8),
+          trial.oneOf(0, 0, 1, 7, 16, 33, 70),
           lengths,
           tables,
           trial.random.nextLong());
@@ -72,7 +74,7 @@ class AttentionTest {
         List<Chunk> step = new ArrayList<>();
         for (int s = 0; s < lengths.length; s++) {
           if (done[s] < lengths[s] && trial.random.nextInt(3) > 0) {
-            int to = Math.min(lengths[s], done[s] + trial.oneOf(1, 5, 16, 50));
+            int to = Math.min(lengths[s], done[s] + trial.oneOf(1, 5, 16, 50, 100));
             step.add(new Chunk(s, done[s], to));
             done[s] = to;
           }

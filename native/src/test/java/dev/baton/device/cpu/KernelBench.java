@@ -96,7 +96,7 @@ final class KernelBench {
   }
 
   private static void attention(List<Way> ways, double seconds, int tokens, int context) {
-    KvShape shape = new KvShape(1, context / 16, 16, 0, 8, 64, DType.BFLOAT16);
+    KvShape shape = new KvShape(1, context / 32, 32, 0, 8, 64, DType.BFLOAT16);
     int heads = 32;
     List<Work> works = new ArrayList<>();
     for (Way way : ways) {

@@ -25,6 +25,8 @@ class KvCopyTest {
 
   private static final String TIERS = "dev.baton.device.cpu.Tiers#running";
 
+  private static final List<DType> DTYPES = List.of(DType.FLOAT32, DType.BFLOAT16, DType.INT8);
+
   private static final int LAYERS = 3;
   private static final int HEADS = 8;
   private static final int TOKENS = 150;
@@ -33,7 +35,7 @@ class KvCopyTest {
   private record Worker(Device device, List<KvCache> ranks, int[] table) {
 
     static Worker open(Trial trial, Device device, int ranks, int headDim, DType dtype) {
-      int blockTokens = trial.oneOf(16, 32, 48, 64);
+      int blockTokens = trial.oneOf(32, 64, 96);
       int blocks = (TOKENS + blockTokens - 1) / blockTokens + 2;
       List<Integer> numbers = new ArrayList<>();
       for (int i = 0; i < blocks; i++) {
@@ -69,8 +71,23 @@ class KvCopyTest {
   }
 
   private static MemorySegment random(Trial trial, SlabRegion region) {
-    float[] values = trial.normal(region.bytes() / region.dtype().bytes(), 1);
-    return Trial.stored(values, region.dtype());
+    if (region.dtype() != DType.INT8) {
+      float[] values = trial.normal(region.bytes() / region.dtype().bytes(), 1);
+      return Trial.stored(values, region.dtype());
+    }
+    byte[] rows = new byte[Math.toIntExact(region.bytes())];
+    trial.random.nextBytes(rows);
+    MemorySegment slab = MemorySegment.ofArray(rows);
+    int rowBytes = region.headDim() + Float.BYTES;
+    for (int at = 0; at < rows.length; at += rowBytes) {
+      for (int d = 0; d < region.headDim(); d++) {
+        rows[at + d] = (byte) Math.max(-127, rows[at + d]);
+      }
+      rows[at + trial.between(0, region.headDim() - 1)] = 127;
+      int scale = Float.floatToRawIntBits(trial.random.nextFloat() + 0.01f) & ~0xff;
+      slab.set(JAVA_INT_UNALIGNED, at + region.headDim(), scale);
+    }
+    return slab;
   }
 
   private static int[] packed(Worker worker, SlabRegion region) {
@@ -89,7 +106,7 @@ class KvCopyTest {
     Trial trial = Trial.named("hand-off, " + tier);
     for (int i = 0; i < 30; i++) {
       int headDim = trial.oneOf(6, 8, 64, 128);
-      DType dtype = trial.random.nextBoolean() ? DType.FLOAT32 : DType.BFLOAT16;
+      DType dtype = DTYPES.get(trial.between(0, DTYPES.size() - 1));
       try (Device cpu = Tiers.open(tier);
           Device reference = ReferenceDevice.open()) {
         Worker source = Worker.open(trial, cpu, trial.oneOf(1, 2, 4, 8), headDim, dtype);
@@ -124,8 +141,8 @@ class KvCopyTest {
   @MethodSource(TIERS)
   void dtypesConvertAsInTheReference(String tier) {
     Trial trial = Trial.named("kv dtypes, " + tier);
-    for (DType cached : new DType[] {DType.FLOAT32, DType.BFLOAT16}) {
-      for (DType wire : new DType[] {DType.FLOAT32, DType.BFLOAT16}) {
+    for (DType cached : DTYPES) {
+      for (DType wire : DTYPES) {
         try (Device cpu = Tiers.open(tier);
             Device reference = ReferenceDevice.open()) {
           SlabRegion in = region(3, TOKENS, 8, wire);
@@ -134,7 +151,7 @@ class KvCopyTest {
           Worker theirs = Worker.open(trial, reference, 4, 8, cached);
           ours.unpack(in, content);
           theirs.unpack(in, content);
-          for (DType out : new DType[] {DType.FLOAT32, DType.BFLOAT16}) {
+          for (DType out : DTYPES) {
             SlabRegion region = region(3, TOKENS, 8, out);
             Trial.assertSameBits(
                 packed(ours, region),
@@ -143,6 +160,21 @@ class KvCopyTest {
           }
         }
       }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource(TIERS)
+  void eightBitsAndTheirScaleSurviveAWiderSlab(String tier) {
+    Trial trial = Trial.named("int8, " + tier);
+    try (Device cpu = Tiers.open(tier)) {
+      Worker source = Worker.open(trial, cpu, 2, 80, DType.INT8);
+      Worker target = Worker.open(trial, cpu, 4, 80, DType.INT8);
+      SlabRegion narrow = region(0, TOKENS, 80, DType.INT8);
+      source.unpack(narrow, random(trial, narrow));
+      SlabRegion wide = region(0, TOKENS, 80, DType.FLOAT32);
+      target.unpack(wide, MemorySegment.ofArray(packed(source, wide)));
+      Trial.assertSameBits(packed(target, narrow), packed(source, narrow), tier);
     }
   }
 

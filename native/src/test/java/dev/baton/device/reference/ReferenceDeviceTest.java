@@ -116,7 +116,7 @@ class ReferenceDeviceTest {
       cos[i] = (float) Math.cos(angle);
       sin[i] = (float) Math.sin(angle);
     }
-    KvCache cache = device.allocateKvCache(new KvShape(1, 4, 16, 0, kvHeads, dim, DType.FLOAT32));
+    KvCache cache = device.allocateKvCache(new KvShape(1, 4, 32, 0, kvHeads, dim, DType.FLOAT32));
     StepBatch batch = device.allocateStepBatch(tokens, 1, 3);
     batch.begin();
     batch.addSequence(new int[] {3, 0, 2}, 3);
