@@ -14,9 +14,11 @@
 // zeros with a correction of 1.
 //
 // Bytes: keys and values of the context once per unit. Operations: 4 * W per query and position on the matrix units (16
-// cycles for 16384 of them), one power for each on the vector units, about 12 instructions for 16 of them. Up to FEW
-// queries go to the vector kernel, which is bound by memory there.
+// cycles for 16384 of them), one power for each on the vector units, about 12 instructions for 16 of them. One
+// token's queries are bound by memory bandwidth.
 #include <immintrin.h>
+
+#include <type_traits>
 
 #include "attention_tiles.h"
 
@@ -34,8 +36,8 @@ static constexpr int SUMS = ROWS * LANES;    // float32 elements of a tile
 // Bounds a unit's queries and results: ROW_TILES tiles of heads up to this wide, fewer of wider ones.
 static constexpr int UNIT_WIDTH = 128;
 
-// Up to so many queries the vector kernel is as fast.
-static constexpr int FEW = 8;
+// Row tiles of a unit for which keys and values come from memory as fast as they are used.
+static constexpr int FEW_ROW_TILES = 4;
 
 struct Config {
   uint8_t palette = 1;
@@ -76,6 +78,40 @@ struct Tile {
   int begin;  // of its halves
   int end;
   Half<uint16_t> halves[HALVES];
+};
+
+// The next tile's keys and values, asked for in small portions while the present one is worked on: they lie in blocks
+// anywhere. Line by line from all of its parts in turn, so that the processor's own prefetching runs in several pages at a
+// time. Only for few rows: with many, the keys and values come from memory seldom, and asking costs more than it gains.
+class Ahead {
+ public:
+  // `start`: of the next tile; past `last` there is nothing to ask for.
+  template <class T>
+  Ahead(const T*, const Cache& cache, int start, int last, int row_tiles)
+      : bytes_(HALF * cache.layout.width * static_cast<int>(sizeof(T))) {
+    for (int h = 0; h < HALVES && start + h * HALF <= last && row_tiles <= FEW_ROW_TILES; h++) {
+      const int from = start + h * HALF;
+      const uint8_t* head = cache.head(from);
+      parts_[count_++] = reinterpret_cast<const uint8_t*>(cache.layout.keys<T>(head, cache.slot(from)));
+      parts_[count_++] = reinterpret_cast<const uint8_t*>(cache.layout.values<T>(head, cache.slot(from)));
+    }
+    portion_ = (bytes_ / 64 + row_tiles * ROWS - 1) / (row_tiles * ROWS);
+  }
+
+  void ask() {
+    for (int i = 0; i < portion_ && at_ < bytes_; i++, at_ += 64) {
+      for (int part = 0; part < count_; part++) {
+        _mm_prefetch(parts_[part] + at_, _MM_HINT_T0);
+      }
+    }
+  }
+
+ private:
+  const uint8_t* parts_[2 * HALVES];
+  int count_ = 0;
+  int bytes_;
+  int portion_;
+  int at_ = 0;
 };
 
 static inline __m512 power(__m512 x) {
@@ -195,7 +231,7 @@ static inline __m512 row_maxima(__m512* v) {
 // Scores of one row tile to weights; its maxima, sums and results are brought up to date.
 template <bool MASKED, bool SCALED>
 static inline void weigh(float (*scores)[SUMS], const Tile& tile, const Half<int8_t>* scaled, const Seen& seen, int row_tile,
-                         int width, float scale) {
+                         int width, float scale, Ahead& ahead) {
   const __m512 base = _mm512_set1_ps(scale);
   const __m512 nothing = _mm512_set1_ps(-__builtin_inff());
   const int begin = MASKED ? tile.begin * 2 : 0;
@@ -244,6 +280,7 @@ static inline void weigh(float (*scores)[SUMS], const Tile& tile, const Half<int
   }
 #pragma GCC unroll 2
   for (int row = 0; row < ROWS; row++) {
+    ahead.ask();
     const __m512 largest_seen = _mm512_set1_ps(maxima[row]);
     __m512 weights[GROUPS];
 #pragma GCC unroll 4
@@ -354,6 +391,8 @@ static void attend(const Query* queries, int n, const Cache& cache, float scale)
     } else {
       tile.end = halves_of(cache, start, first, last, tile.halves, &tile.begin, work.seen);
     }
+    using Stored = std::conditional_t<SCALED, int8_t, uint16_t>;
+    Ahead ahead(static_cast<const Stored*>(nullptr), cache, start + TILE, last, row_tiles);
     // Row tiles that see something of it, the scores of each one step ahead of its weights.
     int before = -1;
     int turn = 0;
@@ -373,9 +412,9 @@ static void attend(const Query* queries, int n, const Cache& cache, float scale)
       const bool full = tile.begin == 0 && tile.end == HALVES && start >= seen[now].full_from &&
                         start + TILE - 1 <= seen[now].full_to;
       if (full) {
-        weigh<false, SCALED>(work.scores[turn], tile, scaled, seen[now], now, width, scale);
+        weigh<false, SCALED>(work.scores[turn], tile, scaled, seen[now], now, width, scale, ahead);
       } else {
-        weigh<true, SCALED>(work.scores[turn], tile, scaled, seen[now], now, width, scale);
+        weigh<true, SCALED>(work.scores[turn], tile, scaled, seen[now], now, width, scale, ahead);
       }
       add_values(work.results + now * ROWS * width, tile, width);
     }
@@ -385,19 +424,6 @@ static void attend(const Query* queries, int n, const Cache& cache, float scale)
   }
 }
 
-static bool few_everywhere(const Step& step) {
-  int most = 0;
-  for (int from = 0; from < step.tokens;) {
-    int to = from + 1;
-    while (to < step.tokens && step.sequences[to] == step.sequences[from]) {
-      to++;
-    }
-    most = larger(most, to - from);
-    from = to;
-  }
-  return most * (step.heads / step.kv_heads) <= FEW;
-}
-
 void attention(Share share, float* out, int64_t out_stride, const float* q, int64_t q_stride, const uint8_t* layer, int32_t dtype,
                int32_t block_tokens, int32_t kv_heads, int32_t head_dim, int32_t heads, const int32_t* positions,
                const int32_t* sequences, const int32_t* tables, int32_t table_stride, int32_t tokens, float scale,
@@ -405,7 +431,7 @@ void attention(Share share, float* out, int64_t out_stride, const float* q, int6
   const KvLayout layout(dtype, block_tokens, kv_heads, head_dim);
   const Step step = {out,    out_stride,   q,      q_stride, layer, positions, sequences,
                      tables, table_stride, tokens, kv_heads, heads, window};
-  if (dtype == FLOAT32 || few_everywhere(step)) {
+  if (dtype == FLOAT32) {
     avx512::attention(share, out, out_stride, q, q_stride, layer, dtype, block_tokens, kv_heads, head_dim, heads, positions,
                       sequences, tables, table_stride, tokens, scale, window);
     return;
