@@ -21,7 +21,7 @@ struct Work {
 
 static thread_local Work work;
 
-static inline Lanes rounded(Lanes v) {
+static inline Lanes to_bfloat16(Lanes v) {
   float values[LANES];
   store(values, v);
   for (int i = 0; i < LANES; i++) {
@@ -116,7 +116,7 @@ static void attend(const Query* queries, const Cache& cache, float scale) {
   for (int q = 0; q < Q; q++) {
     for (int d = 0; d < width; d += LANES) {
       const int n = larger(0, smaller(LANES, dim - d));
-      store(work.queries[q] + d, rounded(load(queries[q].q + smaller(d, dim), n)));
+      store(work.queries[q] + d, to_bfloat16(load(queries[q].q + smaller(d, dim), n)));
       store(work.results[q] + d, zero());
     }
     maxima[q] = LOWEST;
@@ -178,7 +178,7 @@ static void attend(const Query* queries, const Cache& cache, float scale) {
         if constexpr (sizeof(T) == 1) {
           scaled = within(mul(weight, load(halves[g / 2].value_scales + g % 2 * LANES)), from, to, zero());
         }
-        store(work.weights[q] + g * LANES, rounded(scaled));
+        store(work.weights[q] + g * LANES, to_bfloat16(scaled));
       }
       sums[q] = fma(sums[q], correction, add(add(weights[0], weights[1]), add(weights[2], weights[3])));
       for (int d = 0; d < width; d += LANES) {

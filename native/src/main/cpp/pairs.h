@@ -1,5 +1,5 @@
-// What products in bfloat16 need beside lanes.h: sixteen pairs of narrow elements as two vectors of float32, the power of
-// two of attention's weights, and denormals that count as 0.
+// What products in bfloat16 need beside lanes.h: sixteen pairs of narrow elements as two vectors of float32, and the power
+// of two of attention's weights.
 //
 // The bfloat16 rule of a product (the processor's tdpbf16ps): 32 terms at a time, the even and the odd terms alone, each by
 // fma in order from 0, then sum + (even + odd); denormal inputs and results count as 0. Whoever computes by it holds a

@@ -57,10 +57,10 @@
  *       exp(score - largest) / sum}, exp being StrictMath's rounded to float32, summed in order of
  *       choice or, over all experts, of number; the experts' results are added in order of choice,
  *       the first as a product, the others by fma, after each has been summed over the ranks.
- *   <li><b>weights of logits</b> ({@link LogitScan}): {@code exp((x - peak) * inverse) * 2^30 + 0.5}
- *       by one fma, its fraction cut off; sums of them are whole numbers. Sums of exponentials for
- *       log probabilities: per block of 128 in 16 lanes, lanes added by halves, blocks in order in
- *       float64.
+ *   <li><b>weights of logits</b> ({@link LogitScan}): {@code exp((x - peak) * inverse) * 2^30 +
+ *       0.5} by one fma, its fraction cut off; sums of them are whole numbers. Sums of exponentials
+ *       for log probabilities: per block of 128 in 16 lanes, lanes added by halves, blocks in order
+ *       in float64.
  *   <li><b>exp</b>, elsewhere: one polynomial of ours, the same operations in every tier and in the
  *       Java reference ({@code Canonical.exp}).
  *   <li><b>bfloat16</b> stores round to nearest even; weights that are read are widened, exactly,
