@@ -131,7 +131,7 @@ class WindowEquivalenceTest {
 
   /** One token after the other, and every block stays. */
   private static List<Integer> plainRun(ModelRunner runner, int[] prompt, int count) {
-    int[] table = IntStream.range(0, CONTEXT / 16).toArray();
+    int[] table = IntStream.range(0, Math.ceilDiv(CONTEXT, 32)).toArray();
     List<Integer> tokens = new ArrayList<>(IntStream.of(prompt).boxed().toList());
     for (int position = 0; position < prompt.length + count - 1; position++) {
       StepBatch batch = runner.batch();
