@@ -4,6 +4,7 @@
 
 #include "checkpoint.h"
 #include "norm.h"
+#include "transpose.h"
 
 namespace baton {
 namespace BATON_TIER {
@@ -52,6 +53,10 @@ void pack_tiles(Share share, uint8_t* packed, const void* in, int32_t in_dtype, 
           const int inputs = smaller(TILE_DEPTH, borders[range + 1] - k);
           if (n < LANES || inputs < TILE_DEPTH) {
             __builtin_memset(to, 0, TILE * 2);
+          }
+          if (n == LANES && inputs == TILE_DEPTH && in_dtype == BFLOAT16) {
+            move_transposed(to, reinterpret_cast<const uint16_t*>(rows + k), in_stride);
+            continue;
           }
           for (int j = 0; j < n; j++) {
             for (int i = 0; i < inputs; i++) {

@@ -35,6 +35,12 @@ public interface Device extends AutoCloseable {
   void download(MemorySegment to, Tensor from, long offset);
 
   /**
+   * The place in the slice, {@code row * columns + column} of its own, of the first element that is
+   * infinite or no number; -1 = there is none. To be asked before a slice is converted or packed.
+   */
+  long findUnusable(WeightSlice slice);
+
+  /**
    * Converts a checkpoint slice to a row-major tensor {@code [rows, columns]} of {@code dtype}
    * (norms, embeddings, biases).
    */

@@ -25,6 +25,9 @@ public final class Checkpoint implements TensorSource, AutoCloseable {
   /** Printable ASCII without separators: a valid file name under any locale. */
   private static final Pattern SHARD_NAME = Pattern.compile("[ -~&&[^/\\\\]]+\\.safetensors");
 
+  /** Bytes of a tensor whose pages are worth a system call. */
+  private static final long LARGE = 1 << 20;
+
   private final Path directory;
   private final Arena arena = Arena.ofShared();
   private SortedMap<String, CheckpointTensor> tensors = new TreeMap<>();
@@ -82,6 +85,14 @@ public final class Checkpoint implements TensorSource, AutoCloseable {
       throw bad("%s: %s: missing".formatted(directory, name));
     }
     return tensor;
+  }
+
+  /** Its pages stay in the page cache, but are this process's no longer. */
+  @Override
+  public void release(CheckpointTensor tensor) {
+    if (tensor.data().byteSize() >= LARGE) {
+      tensor.data().unload();
+    }
   }
 
   @Override

@@ -7,11 +7,13 @@ import java.util.List;
 /**
  * One tensor of a checkpoint, as stored: row-major, little-endian.
  *
+ * @param source where it comes from, for messages
  * @param shape outermost dimension first; empty for a scalar
  * @param data exactly the tensor's bytes, read-only, maybe unaligned; valid until the {@link
  *     Checkpoint} is closed
  */
-public record CheckpointTensor(String name, DType dtype, List<Integer> shape, MemorySegment data) {
+public record CheckpointTensor(
+    String source, String name, DType dtype, List<Integer> shape, MemorySegment data) {
 
   public CheckpointTensor {
     shape = List.copyOf(shape);

@@ -67,12 +67,12 @@ public final class RandomTensors implements TensorSource, AutoCloseable {
       for (long i = 0; i < ones.byteSize(); i += Float.BYTES) {
         ones.set(JAVA_FLOAT_UNALIGNED, i, 1f);
       }
-      return new CheckpointTensor(name, DType.FLOAT32, shape, ones);
+      return new CheckpointTensor("random", name, DType.FLOAT32, shape, ones);
     }
     int columns = shape.getLast();
     MemorySegment data = buffer((long) shape.getFirst() * columns * dtype.bytes());
     fill(data, dtype, columns, seed ^ (name.hashCode() * 0x9E3779B97F4A7C15L));
-    return new CheckpointTensor(name, dtype, shape, data);
+    return new CheckpointTensor("random", name, dtype, shape, data);
   }
 
   private MemorySegment buffer(long bytes) {

@@ -74,6 +74,7 @@ final class SafetensorsFile {
         .map(
             each ->
                 new CheckpointTensor(
+                    file.toString(),
                     each.name,
                     each.dtype,
                     each.shape,

@@ -9,4 +9,7 @@ public interface TensorSource {
    * packed or converted first.
    */
   CheckpointTensor get(String name);
+
+  /** The tensor will hardly be read again soon: what it takes of memory may go. By any thread. */
+  default void release(CheckpointTensor tensor) {}
 }

@@ -232,7 +232,8 @@ public final class ModelLoader {
             .mapToObj(rank -> new Shard(config, rank, ops.size()))
             .toList();
     SharedWeights shared = weights.shared(model.contextLength());
-    List<RankWeights> own = weights.shards(shards, shared, new Progress(config.layers())::loaded);
+    List<RankWeights> own =
+        weights.shards(shards, shared, new Progress(config.layers(), plan.weights())::loaded);
     StepBatch batch =
         device.allocateStepBatch(
             options.stepTokens(),
@@ -281,16 +282,28 @@ public final class ModelLoader {
   private final class Progress {
     private final long begun = System.nanoTime();
     private final int layers;
+    private final long bytes;
 
-    Progress(int layers) {
+    /**
+     * @param bytes of all weights when packed
+     */
+    Progress(int layers, long bytes) {
       this.layers = layers;
+      this.bytes = bytes;
     }
 
     void loaded(int done) {
       boolean tenth = done * 10 / layers > (done - 1) * 10 / layers;
-      if (tenth && System.nanoTime() - begun >= quietNanos) {
+      long nanos = System.nanoTime() - begun;
+      if (tenth && nanos >= quietNanos) {
+        double seconds = Math.max(nanos, 1) / 1e9;
         progress.accept(
-            "loading %s: %d of %d layers".formatted(options.servedName(), done, layers));
+            "loading %s: %d of %d layers, %s/s"
+                .formatted(
+                    options.servedName(),
+                    done,
+                    layers,
+                    MemoryPlan.size((long) (bytes * ((double) done / layers) / seconds))));
       }
     }
   }

@@ -51,8 +51,7 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
       }
     }
     return new SharedWeights(
-        device.convert(
-            whole(TensorNames.EMBEDDING, config.vocabularySize(), hidden), formats.dtype()),
+        table(TensorNames.EMBEDDING),
         inputNorms,
         queryNorms,
         keyNorms,
@@ -171,9 +170,7 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
     }
     Shard.Range all = new Shard.Range(0, mixture.experts());
     // A small matrix that decides much: in any other format rounded inputs change who is chosen.
-    LinearWeight router =
-        device.packLinear(
-            rowsOf(names.router(architecture), all), WeightFormat.FLOAT32, Parallelism.COLUMN);
+    LinearWeight router = rows(names.router(architecture), all, WeightFormat.FLOAT32);
     return new FeedForwardWeights.Experts(router, gated, downs);
   }
 
@@ -198,7 +195,8 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
     }
     // Biases, head norms and scales of INT8 are too small to count: less than a row of each matrix.
     long norms = (2L * config.layers() + 1) * hidden;
-    return (table + routers) * formats.dtype().bytes()
+    return table * formats.dtype().bytes()
+        + routers * Float.BYTES
         + quantizable * bitsOfSixteen(formats.weights()) / (16 * Byte.SIZE)
         + norms * Float.BYTES;
   }
@@ -214,46 +212,89 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
   }
 
   private Tensor norm(String name, int width) {
-    return device.convert(whole(name, 1, width), DType.FLOAT32);
+    CheckpointTensor tensor = checkpoint.get(name);
+    return device.convert(
+        usable(tensor, WeightSlice.whole(tensor.data(), tensor.dtype(), 1, width)), DType.FLOAT32);
+  }
+
+  private Tensor table(String name) {
+    CheckpointTensor tensor = checkpoint.get(name);
+    WeightSlice all =
+        WeightSlice.whole(
+            tensor.data(), tensor.dtype(), tensor.shape().get(0), tensor.shape().get(1));
+    Tensor converted = device.convert(usable(tensor, all), formats.dtype());
+    checkpoint.release(tensor);
+    return converted;
   }
 
   private Tensor bias(String name, Shard.Range range) {
     CheckpointTensor tensor = checkpoint.get(name);
     int width = tensor.shape().getFirst();
-    return device.convert(
-        new WeightSlice(tensor.data(), tensor.dtype(), 1, width, 0, 1, range.from(), range.to()),
-        DType.FLOAT32);
+    WeightSlice part =
+        new WeightSlice(tensor.data(), tensor.dtype(), 1, width, 0, 1, range.from(), range.to());
+    return device.convert(usable(tensor, part), DType.FLOAT32);
   }
 
   private LinearWeight rows(String name, Shard.Range range) {
-    return device.packLinear(rowsOf(name, range), formats.weights(), Parallelism.COLUMN);
+    return rows(name, range, formats.weights());
+  }
+
+  private LinearWeight rows(String name, Shard.Range range, WeightFormat format) {
+    CheckpointTensor tensor = checkpoint.get(name);
+    LinearWeight packed = device.packLinear(rowsOf(tensor, range), format, Parallelism.COLUMN);
+    checkpoint.release(tensor);
+    return packed;
   }
 
   private GatedWeight gated(String gate, String up, Shard.Range range) {
-    return device.packGated(rowsOf(gate, range), rowsOf(up, range), formats.weights());
+    CheckpointTensor first = checkpoint.get(gate);
+    CheckpointTensor second = checkpoint.get(up);
+    GatedWeight packed =
+        device.packGated(rowsOf(first, range), rowsOf(second, range), formats.weights());
+    checkpoint.release(first);
+    checkpoint.release(second);
+    return packed;
   }
 
-  private WeightSlice rowsOf(String name, Shard.Range range) {
-    CheckpointTensor tensor = checkpoint.get(name);
+  private WeightSlice rowsOf(CheckpointTensor tensor, Shard.Range range) {
     int rows = tensor.shape().get(0);
     int columns = tensor.shape().get(1);
-    return new WeightSlice(
-        tensor.data(), tensor.dtype(), rows, columns, range.from(), range.to(), 0, columns);
+    return usable(
+        tensor,
+        new WeightSlice(
+            tensor.data(), tensor.dtype(), rows, columns, range.from(), range.to(), 0, columns));
   }
 
   private LinearWeight columns(String name, Shard.Range range) {
     CheckpointTensor tensor = checkpoint.get(name);
     int rows = tensor.shape().get(0);
     int columns = tensor.shape().get(1);
-    return device.packLinear(
+    WeightSlice part =
         new WeightSlice(
-            tensor.data(), tensor.dtype(), rows, columns, 0, rows, range.from(), range.to()),
-        formats.weights(),
-        Parallelism.ROW);
+            tensor.data(), tensor.dtype(), rows, columns, 0, rows, range.from(), range.to());
+    LinearWeight packed =
+        device.packLinear(usable(tensor, part), formats.weights(), Parallelism.ROW);
+    checkpoint.release(tensor);
+    return packed;
   }
 
-  private WeightSlice whole(String name, int rows, int columns) {
-    CheckpointTensor tensor = checkpoint.get(name);
-    return WeightSlice.whole(tensor.data(), tensor.dtype(), rows, columns);
+  /** The slice, whose elements are all finite; throws BAD_MODEL when one is not. */
+  private WeightSlice usable(CheckpointTensor tensor, WeightSlice slice) {
+    long at = device.findUnusable(slice);
+    if (at < 0) {
+      return slice;
+    }
+    int width = slice.columnTo() - slice.columnFrom();
+    long column = slice.columnFrom() + at % width;
+    long row = slice.rowFrom() + at / width;
+    throw new EngineException(
+        EngineException.Kind.BAD_MODEL,
+        "%s: %s: element %s is infinite or no number (expected: finite weights)"
+            .formatted(
+                tensor.source(),
+                tensor.name(),
+                tensor.shape().size() == 1
+                    ? "[" + column + "]"
+                    : "[%d, %d]".formatted(row, column)));
   }
 }

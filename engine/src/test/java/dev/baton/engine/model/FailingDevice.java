@@ -59,6 +59,11 @@ final class FailingDevice implements Device {
   }
 
   @Override
+  public long findUnusable(WeightSlice slice) {
+    return device.findUnusable(slice);
+  }
+
+  @Override
   public Tensor convert(WeightSlice slice, DType dtype) {
     return device.convert(slice, dtype);
   }

@@ -17,10 +17,15 @@ import dev.baton.engine.checkpoint.TinyModel;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -106,6 +111,36 @@ class ModelLoaderTest {
     fails(options.withKvCacheBytes(1L << 50), Kind.NO_CAPACITY, "KV 1048576.0 GiB");
   }
 
+  @ParameterizedTest
+  @CsvSource({
+    "model.layers.1.mlp.down_proj.weight, 51, '[1, 7]', NaN",
+    "model.layers.0.mlp.up_proj.weight, 1407, '[43, 31]', Infinity",
+    "model.embed_tokens.weight, 0, '[0, 0]', -Infinity",
+    "lm_head.weight, 70, '[2, 6]', NaN",
+    "model.norm.weight, 31, '[31]', NaN",
+  })
+  void refusesAWeightThatIsNoNumberAndSaysWhere(
+      String tensor, int element, String place, float value) throws IOException {
+    Path model = new TinyModel().write(directory);
+    Path file = model.resolve("model.safetensors");
+    byte[] bytes = Files.readAllBytes(file);
+    ByteBuffer buffer = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
+    String header = new String(bytes, 8, (int) buffer.getLong(0), StandardCharsets.US_ASCII);
+    Matcher offsets =
+        Pattern.compile(
+                "\"%s\":\\{[^}]*\"data_offsets\":\\[(\\d+)".formatted(Pattern.quote(tensor)))
+            .matcher(header);
+    assertThat(offsets.find()).isTrue();
+    buffer.putFloat(8 + header.length() + Integer.parseInt(offsets.group(1)) + 4 * element, value);
+    Files.write(file, bytes);
+    for (int ranks : new int[] {1, 2}) {
+      fails(
+          EngineOptions.of(model).withTensorParallel(ranks),
+          Kind.BAD_MODEL,
+          file + ": " + tensor + ": element " + place + " is infinite or no number");
+    }
+  }
+
   @Test
   void toldMemoryIsTheLimit() throws IOException {
     Path model = new TinyModel().write(directory);
@@ -124,7 +159,9 @@ class ModelLoaderTest {
     List<String> lines = new CopyOnWriteArrayList<>();
     EngineOptions options = EngineOptions.of(model).withServedName("tiny").withTensorParallel(2);
     ModelLoader.load(options, lines::add, ReferenceDevice.open(), 4L << 30, 0).close();
-    assertThat(lines).containsExactly("loading tiny: 1 of 2 layers", "loading tiny: 2 of 2 layers");
+    assertThat(lines).hasSize(2);
+    assertThat(lines.get(0)).matches("loading tiny: 1 of 2 layers, .* (bytes|.iB)/s");
+    assertThat(lines.get(1)).matches("loading tiny: 2 of 2 layers, .* (bytes|.iB)/s");
     ModelLoader.load(options, lines::add, ReferenceDevice.open(), 4L << 30, Long.MAX_VALUE).close();
     assertThat(lines).hasSize(2);
   }

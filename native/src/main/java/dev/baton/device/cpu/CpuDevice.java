@@ -1,6 +1,7 @@
 package dev.baton.device.cpu;
 
 import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import dev.baton.device.DType;
 import dev.baton.device.Device;
@@ -166,6 +167,21 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
               .formatted(bytes));
     }
     return start.reinterpret(bytes, arena, CpuKernels::unmap);
+  }
+
+  @Override
+  protected long firstUnusable(WeightSlice slice) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment found = arena.allocate(JAVA_LONG);
+      kernels.findUnusable(
+          found.address(),
+          start(slice, arena),
+          code(slice.dtype()),
+          slice.columns(),
+          slice.rowTo() - slice.rowFrom(),
+          slice.columnTo() - slice.columnFrom());
+      return found.get(JAVA_LONG, 0);
+    }
   }
 
   @Override

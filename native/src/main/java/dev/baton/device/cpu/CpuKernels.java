@@ -80,6 +80,7 @@ final class CpuKernels {
   private static final MethodHandle PACK_LINEAR = kernel("pack_linear");
   private static final MethodHandle STAGE_INPUTS = kernel("stage_inputs");
   private static final MethodHandle PACK_TILES = kernel("pack_tiles");
+  private static final MethodHandle FIND_UNUSABLE = kernel("find_unusable");
   private static final MethodHandle QUANTIZE_INPUTS = kernel("quantize_inputs");
   private static final MethodHandle LINEAR_INT8 = kernel("linear_int8");
   private static final MethodHandle LINEAR_INT4 = kernel("linear_int4");
@@ -108,6 +109,7 @@ final class CpuKernels {
   private final MemorySegment packLinear;
   private final MemorySegment stageInputs;
   private final MemorySegment packTiles;
+  private final MemorySegment findUnusable;
   private final MemorySegment quantizeInputs;
   private final MemorySegment linearInt8;
   private final MemorySegment linearInt4;
@@ -140,6 +142,7 @@ final class CpuKernels {
     packLinear = address("pack_linear");
     stageInputs = address("stage_inputs");
     packTiles = address("pack_tiles");
+    findUnusable = address("find_unusable");
     quantizeInputs = address("quantize_inputs");
     linearInt8 = address("linear_int8");
     linearInt4 = address("linear_int4");
@@ -548,6 +551,16 @@ final class CpuKernels {
       PACK_TILES.invokeExact(
           packTiles, NOBODY, 1, packed, in, inDtype, inStride, borders, ranges, outputs, first,
           step);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void findUnusable(
+      long found, MemorySegment in, int inDtype, long inStride, int rows, int columns) {
+    try {
+      FIND_UNUSABLE.invokeExact(
+          findUnusable, NOBODY, 1, found, in, inDtype, inStride, rows, columns);
     } catch (Throwable e) {
       throw unexpected(e);
     }

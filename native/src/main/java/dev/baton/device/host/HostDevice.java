@@ -48,6 +48,9 @@ public abstract class HostDevice<C extends KvCache> implements Device {
     this.cacheType = cacheType;
   }
 
+  /** As {@link #findUnusable}. */
+  protected abstract long firstUnusable(WeightSlice slice);
+
   /** Converts all of the slice into {@code to}, which has its size. */
   protected abstract void convertInto(Tensor to, WeightSlice slice);
 
@@ -106,6 +109,12 @@ public abstract class HostDevice<C extends KvCache> implements Device {
   @Override
   public final void download(MemorySegment to, Tensor from, long offset) {
     MemorySegment.copy(from.segment(), offset, to, 0, to.byteSize());
+  }
+
+  @Override
+  public final long findUnusable(WeightSlice slice) {
+    requireConvertible(slice);
+    return firstUnusable(slice);
   }
 
   @Override

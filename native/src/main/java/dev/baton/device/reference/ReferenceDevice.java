@@ -43,6 +43,19 @@ public final class ReferenceDevice extends HostDevice<ReferenceKvCache> {
   }
 
   @Override
+  protected long firstUnusable(WeightSlice slice) {
+    long at = 0;
+    for (int row = slice.rowFrom(); row < slice.rowTo(); row++) {
+      for (int column = slice.columnFrom(); column < slice.columnTo(); column++, at++) {
+        if (!Float.isFinite(value(slice, row, column))) {
+          return at;
+        }
+      }
+    }
+    return -1;
+  }
+
+  @Override
   protected void convertInto(Tensor to, WeightSlice slice) {
     long at = 0;
     for (int row = slice.rowFrom(); row < slice.rowTo(); row++) {

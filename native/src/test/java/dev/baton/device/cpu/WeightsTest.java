@@ -1,6 +1,7 @@
 package dev.baton.device.cpu;
 
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
+import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.baton.device.DType;
 import dev.baton.device.Device;
@@ -65,6 +66,36 @@ class WeightsTest {
           Trial.bits(cpu.convert(slice, DType.BFLOAT16)),
           Trial.bits(reference.convert(slice, DType.BFLOAT16)),
           "rounding");
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource(TIERS)
+  void findsTheFirstElementThatIsInfiniteOrNoNumber(String tier) {
+    Trial trial = Trial.named("unusable, " + tier);
+    float[] bad = {Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY};
+    try (Device cpu = Tiers.open(tier);
+        Device reference = ReferenceDevice.open()) {
+      for (DType dtype : new DType[] {DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16}) {
+        for (int columns : new int[] {1, 17, 64, 200, 1000}) {
+          float[] values = trial.normal(20L * columns, 1000);
+          values[0] = -0f;
+          WeightSlice good = WeightSlice.whole(Trial.stored(values, dtype), dtype, 20, columns);
+          assertThat(cpu.findUnusable(good)).isEqualTo(-1);
+          for (int n = 0; n < 3; n++) {
+            values[trial.between(0, values.length - 1)] = bad[n];
+          }
+          int from = trial.between(0, columns - 1);
+          WeightSlice slice =
+              new WeightSlice(
+                  Trial.stored(values, dtype), dtype, 20, columns, 2, 19, from, columns);
+          assertThat(cpu.findUnusable(slice)).isEqualTo(reference.findUnusable(slice));
+          WeightSlice whole = WeightSlice.whole(Trial.stored(values, dtype), dtype, 20, columns);
+          assertThat(cpu.findUnusable(whole))
+              .isEqualTo(reference.findUnusable(whole))
+              .isNotNegative();
+        }
+      }
     }
   }
 }
