@@ -17,7 +17,7 @@ fi
 # Contracting a multiplication and an addition is off: only the fused operations that the sources name may be fused.
 flags=(-std=c++17 -O3 -fPIC -fvisibility=hidden -fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno
   -Wall -Wextra -g1)
-kernels=(linear linear_tiles linear_quantized attention attention_narrow kv elementwise moe sampling weights weights_quantized tiles ceilings)
+kernels=(linear linear_tiles linear_quantized attention attention_narrow kv elementwise moe sampling weights weights_quantized gather_packed tiles ceilings)
 tiers=(scalar)
 [ "$arch" = x86_64 ] && tiers+=(avx2 avx512)
 

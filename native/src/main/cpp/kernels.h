@@ -63,6 +63,8 @@ struct Share {
                         const int32_t* borders, int32_t ranges, int32_t rows))                                         \
   KERNEL(pack_tiles, (uint8_t* packed, const void* in, int32_t in_dtype, int64_t in_stride, const int32_t* borders,    \
                       int32_t ranges, int32_t outputs, int32_t first, int32_t step))                                   \
+  KERNEL(gather_packed, (float* out, int64_t out_stride, const int64_t* shards, int32_t format, int32_t inputs,        \
+                         const int32_t* indices, int32_t rows))                                                        \
   KERNEL(find_unusable, (int64_t* found, const void* in, int32_t in_dtype, int64_t in_stride, int32_t rows,            \
                          int32_t columns))                                                                             \
   KERNEL(quantize_inputs, (uint8_t* staged, const float* x, int64_t x_stride, const int32_t* borders, int32_t ranges,    \

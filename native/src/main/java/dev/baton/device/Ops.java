@@ -24,6 +24,15 @@ public interface Ops {
   void embed(Tensor out, Tensor table, StepBatch batch);
 
   /**
+   * As {@link #embed(Tensor, Tensor, StepBatch)}, from the packed output layer of a model whose
+   * output layer is its embedding: the values that its products multiply, quantized ones as integer
+   * times scale.
+   *
+   * @param table the output layers of all ranks in order, on a host device; column-parallel
+   */
+  void embed(Tensor out, List<LinearWeight> table, StepBatch batch);
+
+  /**
    * {@code out = x / sqrt(mean(x^2) + epsilon) * weight} over groups of {@code weight.columns()}
    * elements: a whole row, or each head of a row (query and key norms). {@code out} may be {@code
    * x}. {@code width} is the elements of a row that take part, a multiple of the group.

@@ -90,7 +90,7 @@ public final class Checkpoint implements TensorSource, AutoCloseable {
   /** Its pages stay in the page cache, but are this process's no longer. */
   @Override
   public void release(CheckpointTensor tensor) {
-    if (tensor.data().byteSize() >= LARGE) {
+    if (tensor.data().isMapped() && tensor.data().byteSize() >= LARGE) {
       tensor.data().unload();
     }
   }

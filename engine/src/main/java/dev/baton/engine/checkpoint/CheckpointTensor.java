@@ -21,6 +21,6 @@ public record CheckpointTensor(
 
   /** The same elements, or some of them, under another name. */
   CheckpointTensor as(String newName, List<Integer> newShape, MemorySegment newData) {
-    return new CheckpointTensor(newName, dtype, newShape, newData);
+    return new CheckpointTensor(source, newName, dtype, newShape, newData);
   }
 }

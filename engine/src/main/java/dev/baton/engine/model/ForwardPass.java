@@ -3,6 +3,7 @@ package dev.baton.engine.model;
 import static java.util.Objects.requireNonNull;
 
 import dev.baton.device.KvCache;
+import dev.baton.device.LinearWeight;
 import dev.baton.device.Norm;
 import dev.baton.device.Ops;
 import dev.baton.device.Projection;
@@ -23,6 +24,7 @@ final class ForwardPass {
   private final Shard shard;
   private final SharedWeights shared;
   private final RankWeights weights;
+  private final List<LinearWeight> outputLayers;
   private final Activations act;
   private final KvCache cache;
   private final StepBatch batch;
@@ -40,6 +42,7 @@ final class ForwardPass {
   private final Norm finalNorm;
 
   /**
+   * @param outputLayers of all ranks, in order
    * @param logits {@code [logitRows, vocabulary]}, shared by the ranks
    */
   ForwardPass(
@@ -47,6 +50,7 @@ final class ForwardPass {
       Shard shard,
       SharedWeights shared,
       RankWeights weights,
+      List<LinearWeight> outputLayers,
       Activations activations,
       KvCache cache,
       StepBatch batch,
@@ -56,6 +60,7 @@ final class ForwardPass {
     this.shard = shard;
     this.shared = shared;
     this.weights = weights;
+    this.outputLayers = outputLayers;
     this.act = activations;
     this.cache = cache;
     this.batch = batch;
@@ -82,7 +87,12 @@ final class ForwardPass {
   /** Runs the sealed batch. */
   void run() {
     int rows = batch.tokens();
-    ops.embed(act.stream(), shared.embedding(), batch);
+    Tensor table = shared.embedding();
+    if (table == null) {
+      ops.embed(act.stream(), outputLayers, batch);
+    } else {
+      ops.embed(act.stream(), table, batch);
+    }
     for (int layer = 0; layer < weights.layers().size(); layer++) {
       LayerWeights w = weights.layers().get(layer);
       attend(layer, w.attention(), rows);

@@ -3,6 +3,7 @@ package dev.baton.engine.model;
 import dev.baton.device.DType;
 import dev.baton.device.Device;
 import dev.baton.device.KvCache;
+import dev.baton.device.LinearWeight;
 import dev.baton.device.Ops;
 import dev.baton.device.OutOfDeviceMemoryException;
 import dev.baton.device.StepBatch;
@@ -234,6 +235,7 @@ public final class ModelLoader {
     SharedWeights shared = weights.shared(model.contextLength());
     List<RankWeights> own =
         weights.shards(shards, shared, new Progress(config.layers(), plan.weights())::loaded);
+    List<LinearWeight> outputLayers = own.stream().map(RankWeights::lmHead).toList();
     StepBatch batch =
         device.allocateStepBatch(
             options.stepTokens(),
@@ -257,6 +259,7 @@ public final class ModelLoader {
                     shard,
                     shared,
                     own.get(rank),
+                    outputLayers,
                     Activations.allocate(device, shard, options.stepTokens(), plan.logitRows()),
                     caches[rank],
                     batch,

@@ -51,7 +51,7 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
       }
     }
     return new SharedWeights(
-        table(TensorNames.EMBEDDING),
+        config.tiedEmbeddings() ? null : table(TensorNames.EMBEDDING),
         inputNorms,
         queryNorms,
         keyNorms,
@@ -195,7 +195,7 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
     }
     // Biases, head norms and scales of INT8 are too small to count: less than a row of each matrix.
     long norms = (2L * config.layers() + 1) * hidden;
-    return table * formats.dtype().bytes()
+    return (config.tiedEmbeddings() ? 0 : table * formats.dtype().bytes())
         + routers * Float.BYTES
         + quantizable * bitsOfSixteen(formats.weights()) / (16 * Byte.SIZE)
         + norms * Float.BYTES;

@@ -80,6 +80,7 @@ final class CpuKernels {
   private static final MethodHandle PACK_LINEAR = kernel("pack_linear");
   private static final MethodHandle STAGE_INPUTS = kernel("stage_inputs");
   private static final MethodHandle PACK_TILES = kernel("pack_tiles");
+  private static final MethodHandle GATHER_PACKED = kernel("gather_packed");
   private static final MethodHandle FIND_UNUSABLE = kernel("find_unusable");
   private static final MethodHandle QUANTIZE_INPUTS = kernel("quantize_inputs");
   private static final MethodHandle LINEAR_INT8 = kernel("linear_int8");
@@ -109,6 +110,7 @@ final class CpuKernels {
   private final MemorySegment packLinear;
   private final MemorySegment stageInputs;
   private final MemorySegment packTiles;
+  private final MemorySegment gatherPacked;
   private final MemorySegment findUnusable;
   private final MemorySegment quantizeInputs;
   private final MemorySegment linearInt8;
@@ -142,6 +144,7 @@ final class CpuKernels {
     packLinear = address("pack_linear");
     stageInputs = address("stage_inputs");
     packTiles = address("pack_tiles");
+    gatherPacked = address("gather_packed");
     findUnusable = address("find_unusable");
     quantizeInputs = address("quantize_inputs");
     linearInt8 = address("linear_int8");
@@ -551,6 +554,24 @@ final class CpuKernels {
       PACK_TILES.invokeExact(
           packTiles, NOBODY, 1, packed, in, inDtype, inStride, borders, ranges, outputs, first,
           step);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void gatherPacked(
+      long team,
+      int parts,
+      long out,
+      long outStride,
+      long shards,
+      int format,
+      int inputs,
+      long indices,
+      int rows) {
+    try {
+      GATHER_PACKED.invokeExact(
+          gatherPacked, team, parts, out, outStride, shards, format, inputs, indices, rows);
     } catch (Throwable e) {
       throw unexpected(e);
     }

@@ -48,6 +48,16 @@ record CpuLinearWeight(
         "format: %s (expected: FLOAT32 or BFLOAT16)".formatted(format));
   }
 
+  /** How {@code gather_packed} names a format. */
+  static int code(WeightFormat format) {
+    return switch (format) {
+      case FLOAT32 -> 0;
+      case BFLOAT16 -> 1;
+      case INT8 -> 8;
+      case INT4 -> 4;
+    };
+  }
+
   static int groups(int outputs) {
     return (outputs + GROUP - 1) / GROUP;
   }

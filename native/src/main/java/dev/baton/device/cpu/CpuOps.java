@@ -38,6 +38,11 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuGatedWeight, CpuKvCache> 
   private final CpuProducts products;
   private final RoutedProducts routed;
 
+  /**
+   * Addresses of packed weights and their scales, and the first row after each; int64 [ranks, 3].
+   */
+  private final MemorySegment shards;
+
   CpuOps(
       CpuKernels kernels,
       CpuTeam team,
@@ -49,6 +54,7 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuGatedWeight, CpuKvCache> 
     this.kernels = kernels;
     this.team = team;
     this.parts = parts;
+    shards = allocate.apply(3L * Long.BYTES * MAX_SHARDS);
     products = new CpuProducts(kernels, team, allocate);
     routed = new RoutedProducts(kernels, team, allocate);
   }
@@ -66,6 +72,39 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuGatedWeight, CpuKvCache> 
         indices.address(),
         rows,
         width);
+  }
+
+  @Override
+  protected void gatherShards(
+      Tensor out, List<CpuLinearWeight> weights, MemorySegment indices, int rows) {
+    long first = 0;
+    for (int i = 0; i < weights.size(); i++) {
+      CpuLinearWeight weight = weights.get(i);
+      if (weight.ranges() != 1) {
+        throw new IllegalArgumentException(
+            "table: %d ranges of inputs (expected: a column-parallel weight)"
+                .formatted(weight.ranges()));
+      }
+      long packed = open(weight.packed()).address();
+      shards.setAtIndex(JAVA_LONG, 3L * i, packed);
+      shards.setAtIndex(
+          JAVA_LONG,
+          3L * i + 1,
+          packed + QuantizedProducts.scalesOffset(weight.outputs(), weight.tiles()));
+      first += weight.outputs();
+      shards.setAtIndex(JAVA_LONG, 3L * i + 2, first);
+    }
+    CpuLinearWeight any = weights.getFirst();
+    kernels.gatherPacked(
+        team.address(),
+        team.parts(rows, (long) rows * any.inputs()),
+        out.address(),
+        out.columns(),
+        shards.address(),
+        CpuLinearWeight.code(any.format()),
+        any.inputs(),
+        indices.address(),
+        rows);
   }
 
   @Override

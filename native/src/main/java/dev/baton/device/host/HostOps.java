@@ -14,6 +14,7 @@ import dev.baton.device.Routing;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -31,6 +32,9 @@ public abstract class HostOps<W extends LinearWeight, G extends GatedWeight, C e
 
   /** Bounds the kernels' buffers for one head. */
   public static final int MAX_HEAD_DIM = 512;
+
+  /** Most ranks. */
+  protected static final int MAX_SHARDS = LinearWeight.PARTIALS;
 
   private final RankGroup group;
   private final int rank;
@@ -50,6 +54,12 @@ public abstract class HostOps<W extends LinearWeight, G extends GatedWeight, C e
   /** {@code out[i] = table[indices[i]]} for {@code rows} rows of {@code width} elements. */
   protected abstract void gatherRows(
       Tensor out, Tensor table, MemorySegment indices, int rows, int width);
+
+  /**
+   * {@code out[i]} = row {@code indices[i]} of the rows of all {@code shards} in order, which are
+   * of one format and one range of inputs.
+   */
+  protected abstract void gatherShards(Tensor out, List<W> shards, MemorySegment indices, int rows);
 
   protected abstract void rmsNormRows(
       Tensor out, Tensor x, Tensor weight, float epsilon, int rows, int width);
@@ -142,6 +152,38 @@ public abstract class HostOps<W extends LinearWeight, G extends GatedWeight, C e
     int width = Math.toIntExact(table.columns());
     require("out", out, tokens.tokens(), width);
     gatherRows(out, table, tokens.tokenIds(), tokens.tokens(), width);
+  }
+
+  @Override
+  public final void embed(Tensor out, List<LinearWeight> table, StepBatch batch) {
+    HostStepBatch tokens = sealed(batch);
+    if (table.isEmpty() || table.size() > MAX_SHARDS) {
+      throw new IllegalArgumentException(
+          "table: %d shards (expected: 1 to %d)".formatted(table.size(), MAX_SHARDS));
+    }
+    List<W> shards = new ArrayList<>(table.size());
+    long rows = 0;
+    for (LinearWeight each : table) {
+      shards.add(own("table", weightType, each));
+      rows += each.outputs();
+      if (each.inputs() != table.getFirst().inputs()
+          || each.format() != table.getFirst().format()) {
+        throw new IllegalArgumentException(
+            "table: %s of %d inputs (expected: %s of %d, as the first shard)"
+                .formatted(
+                    each.format(),
+                    each.inputs(),
+                    table.getFirst().format(),
+                    table.getFirst().inputs()));
+      }
+    }
+    if (tokens.largestTokenId() >= rows) {
+      throw new IllegalArgumentException(
+          "tokenId: %d (expected: < %d, the table's rows)"
+              .formatted(tokens.largestTokenId(), rows));
+    }
+    require("out", out, tokens.tokens(), table.getFirst().inputs());
+    gatherShards(out, shards, tokens.tokenIds(), tokens.tokens());
   }
 
   @Override

@@ -94,6 +94,15 @@ final class Quantized {
     return dots;
   }
 
+  /** The number of an input's group of four-bit weights. */
+  static int group(int[] borders, int input) {
+    int range = 0;
+    while (input >= borders[range + 1]) {
+      range++;
+    }
+    return groupsBefore(borders, range) + (input - borders[range]) / GROUP;
+  }
+
   private static int groupsBefore(int[] borders, int range) {
     int groups = 0;
     for (int i = 0; i < range; i++) {
@@ -122,8 +131,9 @@ final class Quantized {
     return largest < LEAST ? 0f : LARGEST / largest;
   }
 
+  /** To the nearest integer, ties to even; integers have no negative zero. */
   private static float round(float value) {
-    return (float) Math.rint(value);
+    return (float) Math.rint(value) + 0f;
   }
 
   /** The scale, a bfloat16, of least squared error; the first of those that are equal. */

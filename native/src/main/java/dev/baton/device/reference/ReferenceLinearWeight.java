@@ -12,4 +12,20 @@ import dev.baton.device.WeightFormat;
  */
 record ReferenceLinearWeight(
     int outputs, int inputs, WeightFormat format, int[] borders, float[] values, float[] scales)
-    implements LinearWeight {}
+    implements LinearWeight {
+
+  /** The weights of one output. */
+  float[] row(int output) {
+    float[] row = new float[inputs];
+    for (int k = 0; k < inputs; k++) {
+      float value = values[k * outputs + output];
+      row[k] =
+          switch (format) {
+            case FLOAT32, BFLOAT16 -> value;
+            case INT8 -> value * scales[output];
+            case INT4 -> value * scales[Quantized.group(borders, k) * outputs + output];
+          };
+    }
+    return row;
+  }
+}

@@ -48,6 +48,19 @@ final class ReferenceOps
   }
 
   @Override
+  protected void gatherShards(
+      Tensor out, List<ReferenceLinearWeight> shards, MemorySegment indices, int rows) {
+    for (int i = 0; i < rows; i++) {
+      int row = indices.getAtIndex(JAVA_INT, i);
+      int shard = 0;
+      for (; row >= shards.get(shard).outputs(); shard++) {
+        row -= shards.get(shard).outputs();
+      }
+      write(out, i, shards.get(shard).row(row), shards.get(shard).inputs());
+    }
+  }
+
+  @Override
   protected void rmsNormRows(
       Tensor out, Tensor x, Tensor weight, float epsilon, int rows, int width) {
     float[] w = read(weight, 0, (int) weight.columns());

@@ -1,15 +1,22 @@
 package dev.baton.device.cpu;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import dev.baton.device.DType;
 import dev.baton.device.Device;
+import dev.baton.device.LinearWeight;
 import dev.baton.device.Ops;
+import dev.baton.device.Parallelism;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
 import dev.baton.device.Trial;
+import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
 import dev.baton.device.reference.ReferenceDevice;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.function.Function;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -165,6 +172,54 @@ class RowOpsTest {
             return out;
           },
           dtype);
+    }
+  }
+
+  /** From shards of different sizes, in every format, of widths that fill no tile. */
+  @ParameterizedTest
+  @MethodSource(TIERS)
+  void embeddingFromPackedShardsEqualsTheReference(String tier) {
+    Trial trial = Trial.named("packed embedding, " + tier);
+    for (WeightFormat format : WeightFormat.values()) {
+      for (int width : new int[] {1, 40, 64, 150}) {
+        float[] values = trial.normal(90L * width, 1);
+        int[] ids = new int[20];
+        for (int i = 0; i < ids.length; i++) {
+          ids[i] = i < 4 ? new int[] {0, 16, 17, 89}[i] : trial.between(0, 89);
+        }
+        int[][] results = new int[2][];
+        for (int i = 0; i < 2; i++) {
+          try (Device device = i == 0 ? Tiers.open(tier) : ReferenceDevice.open()) {
+            List<LinearWeight> shards = new ArrayList<>();
+            for (int[] rows : new int[][] {{0, 17}, {17, 50}, {50, 90}}) {
+              WeightSlice slice =
+                  new WeightSlice(
+                      MemorySegment.ofArray(values),
+                      DType.FLOAT32,
+                      90,
+                      width,
+                      rows[0],
+                      rows[1],
+                      0,
+                      width);
+              shards.add(device.packLinear(slice, format, Parallelism.COLUMN));
+            }
+            StepBatch batch = device.allocateStepBatch(20, 1, 2);
+            batch.begin();
+            batch.addSequence(new int[] {0, 1}, 2);
+            for (int t = 0; t < ids.length; t++) {
+              batch.addToken(ids[t], t, false);
+            }
+            batch.seal();
+            Tensor out = Trial.poisoned(device, 21, width + 1);
+            device.openRanks(1).getFirst().embed(out, shards, batch);
+            results[i] = Trial.bits(out);
+          }
+        }
+        Trial.assertSameBits(results[0], results[1], tier + ": " + format + " of " + width);
+        float first = Float.intBitsToFloat(results[0][0]);
+        assertThat(first).isCloseTo(values[0], within(format == WeightFormat.INT4 ? 0.5f : 0.03f));
+      }
     }
   }
 }
