@@ -28,7 +28,9 @@ final class BenchEngineCommand implements Callable<Integer> {
   @Option(
       names = "--shape",
       paramLabel = "SHAPE",
-      description = "llama-1b, llama-8b, qwen3-0.6b, qwen3-moe-1b, stories260k, or a directory with config.json.")
+      description =
+          "llama-1b, llama-8b, qwen3-0.6b, qwen3-moe-1b, stories260k, or a directory with"
+              + " config.json.")
   String shape = "llama-1b";
 
   @Mixin BenchFormatFlags formats = new BenchFormatFlags();

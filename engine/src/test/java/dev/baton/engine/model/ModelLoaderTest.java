@@ -212,11 +212,14 @@ class ModelLoaderTest {
       runner.batch().seal();
       assertThatThrownBy(runner::run).hasMessageContaining("batch: empty");
       runner.batch().begin();
-      runner.batch().addSequence(new int[] {0}, 1);
-      runner.batch().addToken(1, 0, true);
-      runner.batch().addToken(1, 1, true);
+      // One row of the session, and the rows of prompts that a step may score.
+      int tooMany = 1 + 32 + 1;
+      runner.batch().addSequence(new int[] {0, 1}, 2);
+      for (int position = 0; position < tooMany; position++) {
+        runner.batch().addToken(1, position, true);
+      }
       runner.batch().seal();
-      assertThatThrownBy(runner::run).hasMessageContaining("2 rows that need logits");
+      assertThatThrownBy(runner::run).hasMessageContaining("34 rows that need logits");
       runner.batch().begin();
       runner.batch().addSequence(new int[] {0}, 1);
       runner.batch().addToken(1, 0, false);
