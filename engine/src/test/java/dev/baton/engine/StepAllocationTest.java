@@ -26,10 +26,10 @@ class StepAllocationTest {
   private static final int TOKEN_BYTES = 32;
 
   /**
-   * Bytes a step that come with every so many steps: a claim and a key for each new block, and room
+   * Bytes a token that come with every so many steps: a claim and a key for each new block, and room
    * for more tokens of a session.
    */
-  private static final int SOMETIMES = 16;
+  private static final int SOMETIMES = 24;
 
   private final ThreadMXBean threads =
       (ThreadMXBean) ManagementFactory.getPlatformMXBean(ThreadMXBean.class);
