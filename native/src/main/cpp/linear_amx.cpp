@@ -14,9 +14,9 @@
 // rows' part (STEP * ROW_TILES KiB), the weight's (STEP * 2 KiB) and the next one, which is asked for meanwhile, stay in
 // the second-level cache. Two row tiles by two weight tiles share each loaded tile twice.
 //
-// Bytes: the weight once per ROW_TILES * 16 rows, a row tile once per PAIRS * 32 outputs. Operations: 2 * rows * outputs *
-// inputs, rows rounded up to 16. Two to about 32 rows are bound by memory, hundreds by the matrix unit (16 cycles a
-// tdpbf16ps).
+// Bytes: the weight once per ROW_TILES * 16 rows; a row tile once, or once per PAIRS * 32 outputs where the depth is more
+// than STEP tiles or cut into ranges. Operations: 2 * rows * outputs * inputs, rows rounded up to 16. Two to about 32 rows
+// are bound by memory, hundreds by the matrix unit (16 cycles a tdpbf16ps).
 #include <immintrin.h>
 
 #include "norm.h"
@@ -34,7 +34,7 @@ static constexpr int ROWS = 16;
 
 static constexpr int LEVELS = 3;
 static constexpr int ROW_TILES = 16;
-static constexpr int PAIRS = 4;
+static constexpr int PAIRS = 8;
 static constexpr int STEP = 64;
 static constexpr int FEW_ROW_TILES = 2;
 
@@ -205,20 +205,33 @@ void linear_tiles(Share share, const int64_t* products, int32_t count, const uin
   const int pairs = pairs_of(list, count);
   const Config config;
   _tile_loadconfig(&config);
-  each_product(list, count, first_of(share, pairs), end_of(share, pairs), [&](const Product& p, int pair, int end) {
-    if (row_tiles <= FEW_ROW_TILES) {
-      // Pair by pair: the weight is read straight through.
+  if (row_tiles <= FEW_ROW_TILES) {
+    // Pair by pair: the weight is read straight through.
+    each_product(list, count, first_of(share, pairs), end_of(share, pairs), [&](const Product& p, int pair, int end) {
       for (; pair < end; pair++) {
         block<true>(p, in, 0, row_tiles, pair, pair + 1);
       }
-      return;
+    });
+  } else {
+    // Rows by rows, each block by all pairs of outputs, so that its staged inputs stay in the cache from one share to the
+    // next. Deep inputs do not fit it whole; PAIRS pairs then go through each part of the depth together.
+    const int group = ranges == 1 && in.depth <= STEP ? 1 : PAIRS;
+    const int groups = (pairs + group - 1) / group;
+    const int units = (row_tiles + ROW_TILES - 1) / ROW_TILES * groups;
+    const int to = end_of(share, units);
+    for (int unit = first_of(share, units); unit < to;) {
+      const int i = unit / groups * ROW_TILES;
+      const int last = smaller(to, (unit / groups + 1) * groups);
+      const int from_pair = unit % groups * group;
+      const int to_pair = smaller(pairs, from_pair + (last - unit) * group);
+      each_product(list, count, from_pair, to_pair, [&](const Product& p, int pair, int end) {
+        for (; pair < end; pair += PAIRS) {
+          block<false>(p, in, i, smaller(row_tiles, i + ROW_TILES), pair, smaller(end, pair + PAIRS));
+        }
+      });
+      unit = last;
     }
-    for (; pair < end; pair += PAIRS) {
-      for (int i = 0; i < row_tiles; i += ROW_TILES) {
-        block<false>(p, in, i, smaller(row_tiles, i + ROW_TILES), pair, smaller(end, pair + PAIRS));
-      }
-    }
-  });
+  }
   _tile_release();
 }
 

@@ -26,8 +26,8 @@ class StepAllocationTest {
   private static final int TOKEN_BYTES = 32;
 
   /**
-   * Bytes a token that come with every so many steps: a claim and a key for each new block, and room
-   * for more tokens of a session.
+   * Bytes a token that come with every so many steps: a claim and a key for each new block, and
+   * room for more tokens of a session.
    */
   private static final int SOMETIMES = 24;
 
