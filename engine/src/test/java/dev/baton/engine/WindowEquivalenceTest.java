@@ -75,6 +75,15 @@ class WindowEquivalenceTest {
     // Room for two windows with their chunks, and hardly more than one prompt.
     try (Engine engine = load(9)) {
       assertThat(runTogether(engine)).as("seed %d", SEED).isEqualTo(plain);
+      assertThat(runTogether(engine)).as("seed %d, again", SEED).isEqualTo(plain);
+    }
+  }
+
+  @Test
+  void prefixesOfAWindowChangeNothing() {
+    // Room for all blocks of all prompts.
+    try (Engine engine = load(200)) {
+      assertThat(runTogether(engine)).as("seed %d", SEED).isEqualTo(plain);
       assertThat(runTogether(engine)).as("seed %d, with prefixes", SEED).isEqualTo(plain);
       assertThat(engine.status().cachedTokens()).isPositive();
     }
