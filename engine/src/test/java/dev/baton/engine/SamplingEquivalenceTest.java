@@ -26,7 +26,10 @@ import org.junit.jupiter.api.TestInstance;
 class SamplingEquivalenceTest {
 
   private static final Path MODEL = Path.of("../models/stories260K");
-  private static final long SEED = Long.getLong("seed", System.nanoTime());
+
+  /** Fixed unless given: with other requests, blocks may happen not to run out. */
+  private static final long SEED = Long.getLong("seed", 20);
+
   private static final int REQUESTS = 32;
   private static final int CONTEXT = 256;
   private static final int MOST_GENERATED = 60;
@@ -68,7 +71,7 @@ class SamplingEquivalenceTest {
     try (Engine engine = load(options())) {
       tokenBytes = engine.model().kvBytesPerToken();
     }
-    EngineOptions small = options().withKvCacheBytes((CONTEXT + 64) * tokenBytes);
+    EngineOptions small = options().withKvCacheBytes(CONTEXT * tokenBytes);
     try (Engine engine = load(small)) {
       assertSameAsAlone(runTogether(engine));
       assertThat(engine.status().preemptions()).isPositive();

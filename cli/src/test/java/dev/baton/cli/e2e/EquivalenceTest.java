@@ -56,12 +56,19 @@ class EquivalenceTest {
     "bfloat16, --prefill-tp 2 --decode-tp 4",
     "bfloat16, --prefill-tp 4 --decode-tp 2",
     "bfloat16, --prefill-tp 4 --decode-tp 1",
+    // Quantized weights and KV.
+    "bfloat16 --quantize int8, --prefill-chunk 64",
+    "bfloat16 --quantize int8, --prefill-tp 2 --decode-tp 4",
+    "float32 --quantize int4,  --prefill-chunk 64",
+    "float32 --quantize int4,  --prefill-tp 4 --decode-tp 1 --block-tokens 96",
+    "bfloat16 --kv-dtype int8, --prefill-chunk 64",
+    "bfloat16 --kv-dtype int8, --prefill-tp 1 --decode-tp 2 --block-tokens 64",
   })
-  void splitInThisShapeAsAggregated(String dtype, String options) throws Exception {
-    List<List<Integer>> reference = reference(dtype);
+  void splitInThisShapeAsAggregated(String format, String options) throws Exception {
+    List<List<Integer>> reference = reference(format);
 
     List<List<Integer>> tokens;
-    try (BatonSystem system = up(dtype, options)) {
+    try (BatonSystem system = up(format, options)) {
       tokens = generate(system.openAi());
       Deadline.await(
           "no block reserved any more",
@@ -74,18 +81,18 @@ class EquivalenceTest {
     }
   }
 
-  private List<List<Integer>> reference(String dtype) throws Exception {
-    if (!references.containsKey(dtype)) {
+  private List<List<Integer>> reference(String format) throws Exception {
+    if (!references.containsKey(format)) {
       System.out.printf("EquivalenceTest: replay with -Dseed=%d%n", seed);
-      try (BatonSystem system = up(dtype, "--aggregated")) {
-        references.put(dtype, generate(system.openAi()));
+      try (BatonSystem system = up(format, "--aggregated")) {
+        references.put(format, generate(system.openAi()));
       }
     }
-    return references.get(dtype);
+    return references.get(format);
   }
 
-  private static BatonSystem up(String dtype, String options) {
-    List<String> arguments = new ArrayList<>(List.of("--dtype", dtype));
+  private static BatonSystem up(String format, String options) {
+    List<String> arguments = new ArrayList<>(List.of(("--dtype " + format).split(" ")));
     arguments.addAll(List.of(options.split(" ")));
     return BatonSystem.up(arguments.toArray(String[]::new));
   }
