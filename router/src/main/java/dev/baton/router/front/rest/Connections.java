@@ -3,6 +3,7 @@ package dev.baton.router.front.rest;
 import io.vertx.core.http.HttpConnection;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.LongSupplier;
 
@@ -37,7 +38,11 @@ final class Connections {
     State state = new State();
     state.idleSinceNanos = nanoTime.getAsLong();
     open.put(connection, state);
-    connection.closeHandler(closed -> open.remove(connection));
+    connection.closeHandler(
+        closed -> {
+          open.remove(connection);
+          tellWaiting();
+        });
   }
 
   void requestBegins(HttpConnection connection) {
@@ -52,7 +57,29 @@ final class Connections {
     if (state != null) {
       state.idleSinceNanos = nanoTime.getAsLong();
       state.inWork.decrementAndGet();
+      tellWaiting();
     }
+  }
+
+  /**
+   * Blocks until every request that has arrived is answered, or the time is over.
+   *
+   * @return whether all are answered
+   */
+  synchronized boolean awaitAnswers(long nanos) throws InterruptedException {
+    long end = nanoTime.getAsLong() + nanos;
+    while (open.values().stream().anyMatch(state -> state.inWork.get() > 0)) {
+      long left = end - nanoTime.getAsLong();
+      if (left <= 0) {
+        return false;
+      }
+      TimeUnit.NANOSECONDS.timedWait(this, left);
+    }
+    return true;
+  }
+
+  private synchronized void tellWaiting() {
+    notifyAll();
   }
 
   /** Closes what has been idle for too long. */

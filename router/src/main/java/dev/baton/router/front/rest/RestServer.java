@@ -45,11 +45,15 @@ public final class RestServer implements AutoCloseable {
       int maxChoices,
       String version) {}
 
+  private static final long ANSWER_SECONDS = 2;
+
   private final Vertx vertx;
+  private final Connections connections;
   private final int port;
 
-  private RestServer(Vertx vertx, int port) {
+  private RestServer(Vertx vertx, Connections connections, int port) {
     this.vertx = vertx;
+    this.connections = connections;
     this.port = port;
   }
 
@@ -104,17 +108,20 @@ public final class RestServer implements AutoCloseable {
           "REST port " + settings.host() + ":" + settings.port() + ": " + cause.getMessage(),
           cause);
     }
-    return new RestServer(vertx, fronts.getFirst().port());
+    return new RestServer(vertx, connections, fronts.getFirst().port());
   }
 
   public int port() {
     return port;
   }
 
-  /** Closes all connections. */
+  /** Lets the answers under way be written, for a while, and closes all connections. Blocks. */
   @Override
   public void close() {
     try {
+      if (!connections.awaitAnswers(TimeUnit.SECONDS.toNanos(ANSWER_SECONDS))) {
+        LOG.warn("the REST front closes with {} connections open", connections.count());
+      }
       vertx.close().toCompletionStage().toCompletableFuture().get(CLOSE_SECONDS, TimeUnit.SECONDS);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
