@@ -4,23 +4,17 @@ import dev.baton.engine.Engine;
 import dev.baton.engine.ModelInfo;
 import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.KvTransferFactory;
-import dev.baton.kvtransfer.TransferTotals;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
-import dev.baton.proto.worker.v1.ModelIdentity;
-import dev.baton.proto.worker.v1.Registration;
 import dev.baton.proto.worker.v1.WorkerStatus;
-import dev.baton.worker.control.ControlService;
 import dev.baton.worker.metrics.MetricsEndpoint;
 import dev.baton.worker.metrics.WorkerMetrics;
-import dev.baton.worker.registry.RegistryLink;
-import dev.baton.worker.session.Sessions;
+import dev.baton.worker.registry.NettyNetwork;
 import dev.baton.worker.session.ThreadAlarms;
 import dev.baton.worker.step.Outbox;
-import dev.baton.worker.step.StepLoop;
+import dev.baton.worker.step.StepThread;
 import dev.baton.worker.wire.Failures;
 import dev.baton.worker.wire.HostPort;
-import dev.baton.worker.wire.Statuses;
 import io.grpc.BindableService;
 import io.grpc.Server;
 import io.grpc.netty.NettyServerBuilder;
@@ -28,9 +22,7 @@ import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.security.SecureRandom;
 import java.time.Duration;
-import java.util.HexFormat;
 import java.util.List;
-import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionStage;
@@ -38,8 +30,6 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
-import java.util.concurrent.atomic.AtomicBoolean;
-import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -68,34 +58,35 @@ public final class Worker implements AutoCloseable {
   private static final Duration DRAIN_LOG = Duration.ofSeconds(5);
 
   private final WorkerOptions options;
-  private final String id;
   private final Engine engine;
   private final Optional<KvTransfer> transfer;
   private final ThreadAlarms alarms = new ThreadAlarms();
   private final Outbox outbox = new Outbox();
-  private final StepLoop loop;
-  private final Sessions sessions;
-  private final RegistryLink registry;
-  private final AtomicBoolean starved = new AtomicBoolean();
-  private final AtomicLong statuses = new AtomicLong();
+  private final StepThread stepThread = new StepThread();
+  private final WorkerCore core;
   private final CompletableFuture<String> fatal = new CompletableFuture<>();
   private @Nullable Server server;
   private @Nullable MetricsEndpoint metrics;
   private boolean closed;
 
   private Worker(WorkerOptions options, Engine engine, Optional<KvTransfer> transfer) {
-    SecureRandom random = new SecureRandom();
-    byte[] suffix = new byte[3];
-    random.nextBytes(suffix);
     this.options = options;
-    this.id =
-        options.role().name().toLowerCase(Locale.ROOT) + "-" + HexFormat.of().formatHex(suffix);
     this.engine = engine;
     this.transfer = transfer;
-    this.loop = new StepLoop(engine, outbox, this::stepFailed, System::nanoTime);
-    this.sessions = new Sessions(engine.model(), loop, outbox, alarms, options.sessionLimit());
-    this.registry =
-        new RegistryLink(options.router(), this::registration, this::status, this::refused, random);
+    this.core =
+        new WorkerCore(
+            options,
+            engine,
+            transfer,
+            new WorkerCore.Surroundings(
+                alarms,
+                outbox,
+                stepThread::wake,
+                System::nanoTime,
+                new NettyNetwork(),
+                new SecureRandom(),
+                this::grpcAddress,
+                this::cannotServe));
   }
 
   /**
@@ -135,7 +126,7 @@ public final class Worker implements AutoCloseable {
       List<Function<WorkerContext, BindableService>> services)
       throws IOException {
     Worker worker = new Worker(options, engine, transfer);
-    worker.loop.start();
+    worker.stepThread.start(worker.core.loop());
     try {
       worker.serve(services);
     } catch (IOException | RuntimeException e) {
@@ -156,11 +147,8 @@ public final class Worker implements AutoCloseable {
             .permitKeepAliveWithoutCalls(true)
             // A router that vanished without a reset must not hold its sessions here.
             .keepAliveTime(5, TimeUnit.SECONDS)
-            .keepAliveTimeout(5, TimeUnit.SECONDS)
-            .addService(new ControlService(sessions, alarms, this::status, registry::reportNow));
-    WorkerContext context =
-        new WorkerContext(engine.model(), engine, loop, sessions, transfer, alarms);
-    services.forEach(service -> builder.addService(service.apply(context)));
+            .keepAliveTimeout(5, TimeUnit.SECONDS);
+    core.services(services).forEach(builder::addService);
     try {
       server = builder.build().start();
     } catch (IOException e) {
@@ -170,16 +158,16 @@ public final class Worker implements AutoCloseable {
           e);
     }
     if (options.metricsPort() > 0) {
-      WorkerMetrics meters = new WorkerMetrics(engine::status, sessions::count);
+      WorkerMetrics meters = new WorkerMetrics(engine::status, this::sessions);
       transfer.ifPresent(t -> meters.addHandoffs(t::totals));
       metrics = new MetricsEndpoint(options.host(), options.metricsPort(), meters);
     }
-    registry.start();
+    core.registry().start();
     ModelInfo model = engine.model();
     log.info(
         "worker {}: {} of {} ({}, fingerprint {}), {} ranks, {} blocks of {} tokens, gRPC {},"
             + " hand-off {}",
-        id,
+        id(),
         options.role(),
         model.name(),
         model.kvDtype(),
@@ -193,7 +181,7 @@ public final class Worker implements AutoCloseable {
 
   /** Name under which the router knows this worker. */
   public String id() {
-    return id;
+    return core.id();
   }
 
   /** host:port of the gRPC server. */
@@ -203,30 +191,12 @@ public final class Worker implements AutoCloseable {
 
   /** Sessions here, those still freeing included. */
   public int sessions() {
-    return sessions.count();
+    return core.sessions().count();
   }
 
   /** The status that the router would get now. */
   public WorkerStatus status() {
-    Optional<TransferTotals> totals = transfer.map(KvTransfer::totals);
-    totals.ifPresent(this::checkSlabs);
-    return Statuses.write(statuses.incrementAndGet(), sessions.draining(), engine.status(), totals);
-  }
-
-  /** A worker that has lost half its slabs for good starves its hand-offs: it must start anew. */
-  private void checkSlabs(TransferTotals totals) {
-    long all =
-        options
-            .transfer()
-            .map(o -> (long) o.slabBytes() * (o.exportSlabs() + o.importSlabs()))
-            .orElse(0L);
-    if (2 * totals.slabBytesQuarantined() > all && starved.compareAndSet(false, true)) {
-      fail(
-          Failures.of(
-              ErrorCode.INTERNAL,
-              "worker %s: %d bytes of slabs are quarantined (expected: at most half of %d)"
-                  .formatted(id, totals.slabBytesQuarantined(), all)));
-    }
+    return core.status();
   }
 
   /**
@@ -252,14 +222,14 @@ public final class Worker implements AutoCloseable {
       stop(server);
     }
     transfer.ifPresent(KvTransfer::close);
-    loop.close();
+    stepThread.close();
     outbox.close();
     if (metrics != null) {
       metrics.close();
     }
     alarms.close();
-    registry.close();
-    log.info("worker {}: closed", id);
+    core.registry().close();
+    log.info("worker {}: closed", id());
   }
 
   /** Closes without letting sessions finish. */
@@ -270,19 +240,21 @@ public final class Worker implements AutoCloseable {
 
   private void drain(Duration grace) {
     CompletableFuture<Void> empty =
-        sessions.drain(Failures.of(ErrorCode.DRAINING, "worker: draining (expected: another)"));
-    registry.reportNow();
+        core.sessions()
+            .drain(Failures.of(ErrorCode.DRAINING, "worker: draining (expected: another)"));
+    core.registry().reportNow();
     if (awaitLoggingProgress(empty, grace)) {
       return;
     }
-    log.info("worker {}: {} sessions did not finish in time", id, sessions.count());
-    sessions.stopAll(
-        Failures.of(
-            ErrorCode.DRAINING,
-            "session: not finished within the worker's grace of %d ms"
-                .formatted(grace.toMillis())));
+    log.info("worker {}: {} sessions did not finish in time", id(), sessions());
+    core.sessions()
+        .stopAll(
+            Failures.of(
+                ErrorCode.DRAINING,
+                "session: not finished within the worker's grace of %d ms"
+                    .formatted(grace.toMillis())));
     if (!await(empty, STOP)) {
-      log.warn("worker {}: {} sessions still hold blocks", id, sessions.count());
+      log.warn("worker {}: {} sessions still hold blocks", id(), sessions());
     }
   }
 
@@ -293,10 +265,7 @@ public final class Worker implements AutoCloseable {
         return true;
       }
       log.info(
-          "worker {}: draining, {} sessions left, {} s to go",
-          id,
-          sessions.count(),
-          left.toSeconds());
+          "worker {}: draining, {} sessions left, {} s to go", id(), sessions(), left.toSeconds());
       if (await(empty, DRAIN_LOG)) {
         return true;
       }
@@ -331,43 +300,8 @@ public final class Worker implements AutoCloseable {
     }
   }
 
-  private void stepFailed(Throwable cause) {
-    fail(Failures.of(ErrorCode.INTERNAL, "worker " + id + ": step failed: " + cause));
-  }
-
-  private void refused(Failure failure) {
-    fail(
-        Failures.of(
-            failure.getCode(), "router refuses worker " + id + ": " + failure.getMessage()));
-  }
-
-  private void fail(Failure failure) {
-    sessions.stopAll(failure);
-    registry.reportNow();
+  private void cannotServe(Failure failure) {
     // On a thread of its own: who hears it may close the worker, and so wait for this thread.
     fatal.completeAsync(failure::getMessage, Thread.ofVirtual().name("baton-fatal")::start);
-  }
-
-  private Registration registration() {
-    ModelInfo model = engine.model();
-    return Registration.newBuilder()
-        .setWorkerId(id)
-        .setRole(options.role())
-        .setGrpcAddress(grpcAddress())
-        .setModel(
-            ModelIdentity.newBuilder()
-                .setName(model.name())
-                .setFingerprint(model.fingerprint())
-                .setContextLength(model.contextLength())
-                .setVocabularySize(model.vocabularySize())
-                .setDtype(model.kvDtype().name().toLowerCase(Locale.ROOT)))
-        .setTensorParallel(options.engine().tensorParallel())
-        .setBlockTokens(options.engine().blockTokens())
-        .setBlockCapacity(engine.status().ledger().capacity())
-        .setMaxSessions(options.engine().maxSessions())
-        .setVersion(options.version())
-        .setModelDirectory(
-            options.engine().modelDirectory().toAbsolutePath().normalize().toString())
-        .build();
   }
 }

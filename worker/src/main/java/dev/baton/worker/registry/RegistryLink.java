@@ -8,12 +8,11 @@ import dev.baton.proto.worker.v1.WorkerReport;
 import dev.baton.proto.worker.v1.WorkerStatus;
 import dev.baton.worker.wire.HostPort;
 import io.grpc.ManagedChannel;
-import io.grpc.netty.NettyChannelBuilder;
 import io.grpc.stub.StreamObserver;
 import java.time.Duration;
 import java.util.concurrent.Future;
 import java.util.concurrent.RejectedExecutionException;
-import java.util.concurrent.ScheduledThreadPoolExecutor;
+import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
@@ -39,12 +38,23 @@ public final class RegistryLink implements AutoCloseable {
 
   private static final int LEAST_INTERVAL_MILLIS = 10;
 
+  /** How a link reaches its router. */
+  public interface Network {
+
+    /** The one thread that runs everything of the link, in order; the link shuts it down. */
+    ScheduledExecutorService thread();
+
+    /** A new channel whose callbacks run on that thread. */
+    ManagedChannel connect(HostPort router);
+  }
+
   private final HostPort router;
   private final Supplier<Registration> registration;
   private final Supplier<WorkerStatus> status;
   private final Consumer<Failure> onRefused;
   private final Backoff backoff;
-  private final ScheduledThreadPoolExecutor thread;
+  private final Network network;
+  private final ScheduledExecutorService thread;
   private @Nullable Link link;
   private boolean closed;
   private boolean outageLogged;
@@ -60,15 +70,24 @@ public final class RegistryLink implements AutoCloseable {
       Supplier<WorkerStatus> status,
       Consumer<Failure> onRefused,
       RandomGenerator random) {
+    this(router, registration, status, onRefused, random, new NettyNetwork());
+  }
+
+  /** As above, over a network of the caller's. */
+  public RegistryLink(
+      HostPort router,
+      Supplier<Registration> registration,
+      Supplier<WorkerStatus> status,
+      Consumer<Failure> onRefused,
+      RandomGenerator random,
+      Network network) {
     this.router = router;
     this.registration = registration;
     this.status = status;
     this.onRefused = onRefused;
     this.backoff = new Backoff(Duration.ofMillis(100), Duration.ofSeconds(2), random);
-    this.thread =
-        new ScheduledThreadPoolExecutor(1, Thread.ofPlatform().name("baton-registry").factory());
-    thread.setRemoveOnCancelPolicy(true);
-    thread.setExecuteExistingDelayedTasksAfterShutdownPolicy(false);
+    this.network = network;
+    this.thread = network.thread();
   }
 
   /** Begins to connect; returns at once. */
@@ -139,15 +158,7 @@ public final class RegistryLink implements AutoCloseable {
   /** One attempt, from its channel to its loss. */
   private final class Link implements StreamObserver<RegistryReply> {
 
-    // Idle connections are pinged too: a router's host that vanishes sends no reset. gRPC's client
-    // does not ping more often than every 10 s.
-    private final ManagedChannel channel =
-        NettyChannelBuilder.forAddress(router.host(), router.port())
-            .usePlaintext()
-            .executor(thread)
-            .keepAliveTime(10, TimeUnit.SECONDS)
-            .keepAliveTimeout(5, TimeUnit.SECONDS)
-            .build();
+    private final ManagedChannel channel = network.connect(router);
     private @Nullable StreamObserver<WorkerReport> reports;
     private @Nullable Future<?> timer;
     private boolean accepted;

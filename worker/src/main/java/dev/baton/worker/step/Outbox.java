@@ -21,9 +21,20 @@ public final class Outbox implements AutoCloseable {
 
   private static final Logger log = LoggerFactory.getLogger(Outbox.class);
 
-  private final ExecutorService sender =
-      Executors.newSingleThreadExecutor(Thread.ofPlatform().name("baton-events").factory());
+  private final ExecutorService sender;
   private List<Runnable> waiting = new ArrayList<>();
+
+  /** Sends on a thread of its own. */
+  public Outbox() {
+    this(Executors.newSingleThreadExecutor(Thread.ofPlatform().name("baton-events").factory()));
+  }
+
+  /**
+   * @param sender runs one task at a time, in order; shut down at the close
+   */
+  public Outbox(ExecutorService sender) {
+    this.sender = sender;
+  }
 
   /** Puts a send behind all earlier ones. Step thread. */
   public void add(Runnable send) {

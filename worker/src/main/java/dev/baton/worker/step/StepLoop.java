@@ -3,16 +3,16 @@ package dev.baton.worker.step;
 import dev.baton.engine.Engine;
 import java.time.Duration;
 import java.util.concurrent.ConcurrentLinkedQueue;
-import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
 import java.util.function.LongSupplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * The step thread: owns the engine and everything that is said to be confined to it. Others hand it
- * commands with {@link #post}; it receives them between two steps, runs a step, settles what the
- * step brought, and rests when there is nothing to do.
+ * What the step thread does, turn by turn: it owns the engine and everything that is said to be
+ * confined to it. Others hand it commands with {@link #post}; a turn receives them, runs a step,
+ * settles what the step brought, and says how long the loop may rest. The loop has no thread of its
+ * own; {@link StepThread} gives it one, the simulation another.
  *
  * <p>The queue of commands has no bound of its own: every command belongs to an open session, a
  * session posts a handful in its life, and the table of sessions is bounded.
@@ -21,7 +21,10 @@ import org.slf4j.LoggerFactory;
  * is unknown: the loop tells its owner once and runs no step again. It still receives commands, so
  * that sessions can leave and the process can end in order.
  */
-public final class StepLoop implements AutoCloseable {
+public final class StepLoop {
+
+  /** Of {@link #turn}: nothing to do until a command is posted. */
+  public static final long UNTIL_POSTED = Long.MAX_VALUE;
 
   private static final Logger log = LoggerFactory.getLogger(StepLoop.class);
 
@@ -32,10 +35,9 @@ public final class StepLoop implements AutoCloseable {
   private final Outbox outbox;
   private final Consumer<Throwable> onFailure;
   private final LongSupplier nanoTime;
+  private final Runnable wake;
   private final ConcurrentLinkedQueue<Runnable> commands = new ConcurrentLinkedQueue<>();
-  private final Thread thread;
 
-  private volatile boolean closing;
   private volatile boolean failed;
   private boolean unchecked;
   private long nextCheck;
@@ -44,25 +46,26 @@ public final class StepLoop implements AutoCloseable {
    * @param outbox flushed by the loop
    * @param onFailure hears, on the step thread and once, why no step will run again
    * @param nanoTime a clock that only rises, nanoseconds
+   * @param wake ends the rest of whoever runs the turns; called on any thread
    */
   public StepLoop(
-      Engine engine, Outbox outbox, Consumer<Throwable> onFailure, LongSupplier nanoTime) {
+      Engine engine,
+      Outbox outbox,
+      Consumer<Throwable> onFailure,
+      LongSupplier nanoTime,
+      Runnable wake) {
     this.engine = engine;
     this.outbox = outbox;
     this.onFailure = onFailure;
     this.nanoTime = nanoTime;
+    this.wake = wake;
     this.nextCheck = nanoTime.getAsLong();
-    this.thread = Thread.ofPlatform().name("baton-step").unstarted(this::run);
-  }
-
-  public void start() {
-    thread.start();
   }
 
   /** Runs {@code command} on the step thread, after all earlier ones. Any thread; never blocks. */
   public void post(Runnable command) {
     commands.add(command);
-    LockSupport.unpark(thread);
+    wake.run();
   }
 
   /** No step will run again. */
@@ -70,33 +73,21 @@ public final class StepLoop implements AutoCloseable {
     return failed;
   }
 
-  /** Runs what was posted, closes the engine on the step thread, waits for the thread's end. */
-  @Override
-  public void close() {
-    closing = true;
-    LockSupport.unpark(thread);
-    boolean interrupted = false;
-    while (thread.isAlive()) {
-      try {
-        thread.join();
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
+  /**
+   * One turn. Step thread.
+   *
+   * @return nanoseconds after which the loop wants its next turn, unless a command comes before: 0
+   *     = at once, {@link #UNTIL_POSTED}
+   */
+  public long turn() {
+    receive();
+    boolean worked = !failed && step();
+    settle();
+    return worked ? 0 : rest();
   }
 
-  private void run() {
-    while (!closing) {
-      receive();
-      boolean worked = !failed && step();
-      settle();
-      if (!worked) {
-        rest();
-      }
-    }
+  /** Runs what was posted, and closes the engine. Step thread; no turn comes after it. */
+  public void end() {
     receive();
     closeEngine();
     receive();
@@ -130,15 +121,13 @@ public final class StepLoop implements AutoCloseable {
     outbox.flush();
   }
 
-  private void rest() {
+  private long rest() {
     if (failed || !unchecked) {
-      LockSupport.park(this);
-      return;
+      return UNTIL_POSTED;
     }
     long early = nextCheck - nanoTime.getAsLong();
     if (early > 0) {
-      LockSupport.parkNanos(this, early);
-      return;
+      return early;
     }
     try {
       engine.checkIntegrity();
@@ -147,6 +136,7 @@ public final class StepLoop implements AutoCloseable {
     }
     unchecked = false;
     nextCheck = nanoTime.getAsLong() + INTEGRITY_NANOS;
+    return 0;
   }
 
   private void fail(String what, Throwable cause) {

@@ -13,6 +13,7 @@ import dev.baton.worker.fakes.RecordingCall;
 import dev.baton.worker.fakes.Sample;
 import dev.baton.worker.step.Outbox;
 import dev.baton.worker.step.StepLoop;
+import dev.baton.worker.step.StepThread;
 import dev.baton.worker.wire.Failures;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -55,20 +56,22 @@ class SessionsTest {
   private final Outbox outbox = new Outbox();
   private final ManualAlarms alarms = new ManualAlarms();
   private final AtomicInteger failures = new AtomicInteger();
+  private final StepThread thread = new StepThread();
   private final StepLoop loop =
-      new StepLoop(engine, outbox, cause -> failures.incrementAndGet(), System::nanoTime);
+      new StepLoop(
+          engine, outbox, cause -> failures.incrementAndGet(), System::nanoTime, thread::wake);
   private final Sessions sessions = new Sessions(engine.model(), loop, outbox, alarms, 4);
   private final List<Noted> attempts = new ArrayList<>();
   private @Nullable RuntimeException atBegin;
 
   @BeforeEach
   void start() {
-    loop.start();
+    thread.start(loop);
   }
 
   @AfterEach
   void close() {
-    loop.close();
+    thread.close();
     outbox.close();
     assertThat(failures).hasValue(0);
   }

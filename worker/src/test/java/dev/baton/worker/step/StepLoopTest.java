@@ -26,16 +26,18 @@ class StepLoopTest {
   private final Outbox outbox = new Outbox();
   private final AtomicLong clock = new AtomicLong();
   private final List<Throwable> failures = new CopyOnWriteArrayList<>();
-  private final StepLoop loop = new StepLoop(engine, outbox, failures::add, clock::get);
+  private final StepThread thread = new StepThread();
+  private final StepLoop loop =
+      new StepLoop(engine, outbox, failures::add, clock::get, thread::wake);
 
   @BeforeEach
   void start() {
-    loop.start();
+    thread.start(loop);
   }
 
   @AfterEach
   void close() {
-    loop.close();
+    thread.close();
     outbox.close();
   }
 
@@ -121,7 +123,7 @@ class StepLoopTest {
   void closingRunsWhatWasPostedAndClosesTheEngine() {
     List<String> ran = new CopyOnWriteArrayList<>();
     loop.post(() -> ran.add("posted before the close"));
-    loop.close();
+    thread.close();
     assertThat(ran).hasSize(1);
     assertThat(engine.closed()).isTrue();
   }

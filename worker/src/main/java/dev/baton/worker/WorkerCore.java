@@ -1,0 +1,202 @@
+package dev.baton.worker;
+
+import dev.baton.engine.Engine;
+import dev.baton.engine.ModelInfo;
+import dev.baton.kvtransfer.KvTransfer;
+import dev.baton.kvtransfer.TransferTotals;
+import dev.baton.proto.errors.v1.ErrorCode;
+import dev.baton.proto.errors.v1.Failure;
+import dev.baton.proto.worker.v1.ModelIdentity;
+import dev.baton.proto.worker.v1.Registration;
+import dev.baton.proto.worker.v1.WorkerStatus;
+import dev.baton.worker.control.ControlService;
+import dev.baton.worker.registry.RegistryLink;
+import dev.baton.worker.session.Alarms;
+import dev.baton.worker.session.Sessions;
+import dev.baton.worker.step.Outbox;
+import dev.baton.worker.step.StepLoop;
+import dev.baton.worker.wire.Failures;
+import dev.baton.worker.wire.Statuses;
+import io.grpc.BindableService;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Consumer;
+import java.util.function.Function;
+import java.util.function.LongSupplier;
+import java.util.function.Supplier;
+import java.util.random.RandomGenerator;
+
+/**
+ * A worker but for its threads and sockets: sessions, step loop, services, and what it tells the
+ * router. {@link Worker} puts it on this machine; the simulation puts it on a clock and a network
+ * of its own. Methods are for any thread.
+ */
+public final class WorkerCore {
+
+  /**
+   * What a worker takes from the world outside; the giver closes it.
+   *
+   * @param wake ends the rest of whoever runs the turns of {@link #loop}
+   * @param nanoTime a clock that only rises, nanoseconds
+   * @param network to the router
+   * @param grpcAddress host:port under which the router reaches the services; asked for at each
+   *     registration
+   * @param onFatal hears why this worker can never serve again, once or more, on any thread
+   */
+  public record Surroundings(
+      Alarms alarms,
+      Outbox outbox,
+      Runnable wake,
+      LongSupplier nanoTime,
+      RegistryLink.Network network,
+      RandomGenerator random,
+      Supplier<String> grpcAddress,
+      Consumer<Failure> onFatal) {}
+
+  private final WorkerOptions options;
+  private final Surroundings surroundings;
+  private final String id;
+  private final Engine engine;
+  private final Optional<KvTransfer> transfer;
+  private final StepLoop loop;
+  private final Sessions sessions;
+  private final RegistryLink registry;
+  private final AtomicBoolean starved = new AtomicBoolean();
+  private final AtomicLong statuses = new AtomicLong();
+
+  public WorkerCore(
+      WorkerOptions options,
+      Engine engine,
+      Optional<KvTransfer> transfer,
+      Surroundings surroundings) {
+    byte[] suffix = new byte[3];
+    surroundings.random().nextBytes(suffix);
+    this.options = options;
+    this.surroundings = surroundings;
+    this.id =
+        options.role().name().toLowerCase(Locale.ROOT) + "-" + HexFormat.of().formatHex(suffix);
+    this.engine = engine;
+    this.transfer = transfer;
+    this.loop =
+        new StepLoop(
+            engine,
+            surroundings.outbox(),
+            this::stepFailed,
+            surroundings.nanoTime(),
+            surroundings.wake());
+    this.sessions =
+        new Sessions(
+            engine.model(),
+            loop,
+            surroundings.outbox(),
+            surroundings.alarms(),
+            options.sessionLimit());
+    this.registry =
+        new RegistryLink(
+            options.router(),
+            this::registration,
+            this::status,
+            this::refused,
+            surroundings.random(),
+            surroundings.network());
+  }
+
+  /** Name under which the router knows this worker. */
+  public String id() {
+    return id;
+  }
+
+  public StepLoop loop() {
+    return loop;
+  }
+
+  public Sessions sessions() {
+    return sessions;
+  }
+
+  public RegistryLink registry() {
+    return registry;
+  }
+
+  /**
+   * The gRPC services of this worker: control, and those of its roles.
+   *
+   * @param roles makes the service of a role
+   */
+  public List<BindableService> services(List<Function<WorkerContext, BindableService>> roles) {
+    List<BindableService> services = new ArrayList<>();
+    services.add(
+        new ControlService(sessions, surroundings.alarms(), this::status, registry::reportNow));
+    WorkerContext context =
+        new WorkerContext(engine.model(), engine, loop, sessions, transfer, surroundings.alarms());
+    roles.forEach(role -> services.add(role.apply(context)));
+    return services;
+  }
+
+  /** The status that the router would get now. */
+  public WorkerStatus status() {
+    Optional<TransferTotals> totals = transfer.map(KvTransfer::totals);
+    totals.ifPresent(this::checkSlabs);
+    return Statuses.write(statuses.incrementAndGet(), sessions.draining(), engine.status(), totals);
+  }
+
+  /** A worker that has lost half its slabs for good starves its hand-offs: it must start anew. */
+  private void checkSlabs(TransferTotals totals) {
+    long all =
+        options
+            .transfer()
+            .map(o -> (long) o.slabBytes() * (o.exportSlabs() + o.importSlabs()))
+            .orElse(0L);
+    if (2 * totals.slabBytesQuarantined() > all && starved.compareAndSet(false, true)) {
+      fail(
+          Failures.of(
+              ErrorCode.INTERNAL,
+              "worker %s: %d bytes of slabs are quarantined (expected: at most half of %d)"
+                  .formatted(id, totals.slabBytesQuarantined(), all)));
+    }
+  }
+
+  private void stepFailed(Throwable cause) {
+    fail(Failures.of(ErrorCode.INTERNAL, "worker " + id + ": step failed: " + cause));
+  }
+
+  private void refused(Failure failure) {
+    fail(
+        Failures.of(
+            failure.getCode(), "router refuses worker " + id + ": " + failure.getMessage()));
+  }
+
+  private void fail(Failure failure) {
+    sessions.stopAll(failure);
+    registry.reportNow();
+    surroundings.onFatal().accept(failure);
+  }
+
+  private Registration registration() {
+    ModelInfo model = engine.model();
+    return Registration.newBuilder()
+        .setWorkerId(id)
+        .setRole(options.role())
+        .setGrpcAddress(surroundings.grpcAddress().get())
+        .setModel(
+            ModelIdentity.newBuilder()
+                .setName(model.name())
+                .setFingerprint(model.fingerprint())
+                .setContextLength(model.contextLength())
+                .setVocabularySize(model.vocabularySize())
+                .setDtype(model.kvDtype().name().toLowerCase(Locale.ROOT)))
+        .setTensorParallel(options.engine().tensorParallel())
+        .setBlockTokens(options.engine().blockTokens())
+        .setBlockCapacity(engine.status().ledger().capacity())
+        .setMaxSessions(options.engine().maxSessions())
+        .setVersion(options.version())
+        .setModelDirectory(
+            options.engine().modelDirectory().toAbsolutePath().normalize().toString())
+        .build();
+  }
+}
