@@ -3,6 +3,7 @@ package dev.baton.engine;
 import dev.baton.engine.model.ModelLoader;
 import dev.baton.engine.model.ModelRunner;
 import java.util.function.Consumer;
+import java.util.function.LongSupplier;
 
 /**
  * One model replica: receives sessions, runs steps, tells listeners.
@@ -46,7 +47,12 @@ public interface Engine extends AutoCloseable {
    * from now on.
    */
   static Engine on(ModelRunner runner, EngineOptions options) {
-    return new LocalEngine(runner, options, System::nanoTime);
+    return on(runner, options, System::nanoTime);
+  }
+
+  /** As above, with a clock that only rises, nanoseconds. */
+  static Engine on(ModelRunner runner, EngineOptions options, LongSupplier nanoTime) {
+    return new LocalEngine(runner, options, nanoTime);
   }
 
   ModelInfo model();

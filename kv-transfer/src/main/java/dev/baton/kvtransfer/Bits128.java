@@ -1,7 +1,7 @@
 package dev.baton.kvtransfer;
 
 import java.nio.ByteBuffer;
-import java.security.SecureRandom;
+import java.util.random.RandomGenerator;
 
 /**
  * 128 random bits: a transfer's name, or its secret. {@link #toString} is the hexadecimal form;
@@ -9,7 +9,10 @@ import java.security.SecureRandom;
  */
 public record Bits128(long high, long low) {
 
-  public static Bits128 random(SecureRandom random) {
+  /**
+   * @param random a {@link java.security.SecureRandom} wherever strangers could guess
+   */
+  public static Bits128 random(RandomGenerator random) {
     return new Bits128(random.nextLong(), random.nextLong());
   }
 

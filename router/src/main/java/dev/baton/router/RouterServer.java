@@ -106,6 +106,7 @@ public final class RouterServer implements AutoCloseable {
               new Sessions.Bounds(
                   limits.maxSessions(), limits.maxQueued(), limits.queueTimeout().toMillis()),
               timer,
+              System::nanoTime,
               new SessionMetrics(registry));
       WorkerMetrics.register(registry, directory, sessions);
       timer.scheduleWithFixedDelay(

@@ -31,6 +31,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.function.Consumer;
 import java.util.function.LongSupplier;
+import java.util.random.RandomGenerator;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -59,7 +60,7 @@ public final class HandoffService implements KvTransfer {
   private final Transport transport;
   private final HandoffWorkers workers;
   private final LongSupplier clock;
-  private final SecureRandom random = new SecureRandom();
+  private final RandomGenerator random;
   private final HandoffCounters counters = new HandoffCounters();
   private final Leftovers leftovers = new Leftovers();
   private final ExportDesk exports;
@@ -82,6 +83,21 @@ public final class HandoffService implements KvTransfer {
    */
   public HandoffService(
       TransferOptions options, Transport transport, HandoffWorkers workers, LongSupplier clock) {
+    this(options, transport, workers, clock, new SecureRandom());
+  }
+
+  /**
+   * As above.
+   *
+   * @param random of names and secrets; a {@link SecureRandom} wherever there are strangers
+   */
+  public HandoffService(
+      TransferOptions options,
+      Transport transport,
+      HandoffWorkers workers,
+      LongSupplier clock,
+      RandomGenerator random) {
+    this.random = random;
     this.options = options;
     this.transport = transport;
     this.workers = workers;

@@ -59,7 +59,7 @@ public final class Session implements AdmissionQueue.Waiter {
   private final long sequence;
   private final SessionMachine machine = new SessionMachine();
   private final TokenLog tokens = new TokenLog();
-  private final long startNanos = System.nanoTime();
+  private final long startNanos;
   private final SynchronizationContext context;
   private @Nullable Attempt attempt;
   private @Nullable Future<?> deadline;
@@ -72,6 +72,7 @@ public final class Session implements AdmissionQueue.Waiter {
   Session(Sessions sessions, SessionOrder order, SessionListener listener, long sequence) {
     this.sequence = sequence;
     this.sessions = sessions;
+    this.startNanos = sessions.nanos();
     this.order = order;
     this.listener = listener;
     this.context = new SynchronizationContext((thread, fault) -> broke(fault));
@@ -304,7 +305,7 @@ public final class Session implements AdmissionQueue.Waiter {
   }
 
   private SessionSpec spec(int epoch) {
-    long spent = (System.nanoTime() - startNanos) / 1_000_000;
+    long spent = (sessions.nanos() - startNanos) / 1_000_000;
     SessionSpec.Builder spec =
         SessionSpec.newBuilder()
             .setSessionId(order.sessionId())
@@ -320,7 +321,7 @@ public final class Session implements AdmissionQueue.Waiter {
   }
 
   private void deliver(SampledToken token) {
-    long now = System.nanoTime();
+    long now = sessions.nanos();
     if (tokens.isEmpty()) {
       firstTokenNanos = now - startNanos;
       sessions.observer().token(order.model().name(), true, firstTokenNanos);
@@ -343,7 +344,7 @@ public final class Session implements AdmissionQueue.Waiter {
   private void ended(@Nullable FinishReason reason, @Nullable Failure failure) {
     cancel(deadline);
     leaveQueue();
-    long nanos = System.nanoTime() - startNanos;
+    long nanos = sessions.nanos() - startNanos;
     sessions.ended(
         this,
         new SessionObserver.Outcome(

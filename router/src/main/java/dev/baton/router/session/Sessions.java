@@ -14,6 +14,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
 /** Starts sessions and knows all that run. Thread-safe. */
@@ -35,6 +36,7 @@ public final class Sessions {
   private final AdmissionQueue queue;
   private final Bounds bounds;
   private final ScheduledExecutorService timer;
+  private final LongSupplier nanoTime;
   private final SessionObserver observer;
   private final Set<Session> active = ConcurrentHashMap.newKeySet();
   private final AtomicLong sequence = new AtomicLong();
@@ -45,18 +47,21 @@ public final class Sessions {
   /**
    * @param splitAbove prompts of more tokens than this go through a prefill worker
    * @param timer runs deadlines; its tasks do not block
+   * @param nanoTime a clock that only rises, nanoseconds
    */
   public Sessions(
       WorkerDirectory directory,
       int splitAbove,
       Bounds bounds,
       ScheduledExecutorService timer,
+      LongSupplier nanoTime,
       SessionObserver observer) {
     this.directory = directory;
     this.placer = new Placer(splitAbove);
     this.queue = new AdmissionQueue(bounds.queued());
     this.bounds = bounds;
     this.timer = timer;
+    this.nanoTime = nanoTime;
     this.observer = observer;
     directory.onCapacity(queue::signal);
   }
@@ -150,6 +155,10 @@ public final class Sessions {
 
   SessionObserver observer() {
     return observer;
+  }
+
+  long nanos() {
+    return nanoTime.getAsLong();
   }
 
   long queueTimeoutMillis() {
