@@ -23,6 +23,7 @@ import picocli.CommandLine.ParameterException;
       DecodeCommand.class,
       GenerateCommand.class,
       BenchCommand.class,
+      VerifyCommand.class,
       VersionCommand.class,
       TrainCommand.class,
       CommandLine.HelpCommand.class

@@ -15,7 +15,8 @@ public interface KvView {
 
   /**
    * Copies computed KV of all ranks into a slab of {@code region.bytes()} bytes. Of a model whose
-   * layers all have a window, only the window of the context's end can be asked for.
+   * layers all have a window, only the window of the context's end can be asked for. Of a reserved
+   * session it is what was unpacked there, or worthless.
    */
   void pack(SlabRegion region, MemorySegment slab);
 

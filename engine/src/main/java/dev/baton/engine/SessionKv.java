@@ -53,7 +53,8 @@ final class SessionKv implements KvView {
   @Override
   public void pack(SlabRegion region, MemorySegment slab) {
     requireOpen();
-    int limit = computed;
+    // What a hand-off has brought so far only its receiver knows.
+    int limit = writable ? writableTo : computed;
     if (region.tokenFrom() < readableFrom || region.tokenTo() > limit) {
       throw new IllegalArgumentException(
           "pack: tokens [%d, %d) of session %s (expected: within the %d computed, from %d on)"

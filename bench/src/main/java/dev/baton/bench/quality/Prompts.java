@@ -13,7 +13,7 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** Reads the token ids that engines are compared on. */
-final class Prompts {
+public final class Prompts {
 
   private static final String BUILT_IN = "prompts.txt";
   private static final String TOKENIZER = "tokenizer.json";
@@ -21,16 +21,18 @@ final class Prompts {
   private Prompts() {}
 
   /**
+   * @param model whose tokenizer reads texts
    * @param vocabulary token ids are below it
    * @param longest tokens of a prompt; what is beyond is cut off
    * @return at least one prompt, each of two tokens or more
    * @throws IllegalArgumentException when the source has no such prompts
    * @throws IOException when a file cannot be read
    */
-  static List<int[]> read(QualityPlan plan, int vocabulary, int longest) throws IOException {
+  public static List<int[]> read(Path model, QualityPlan.Source source, int vocabulary, int longest)
+      throws IOException {
     List<int[]> all =
-        switch (plan.source()) {
-          case QualityPlan.Source.Texts(@Nullable Path file) -> encode(plan.model(), texts(file));
+        switch (source) {
+          case QualityPlan.Source.Texts(@Nullable Path file) -> encode(model, texts(file));
           case QualityPlan.Source.Tokens(Path file) -> parse(file, vocabulary);
         };
     List<int[]> usable = new ArrayList<>();

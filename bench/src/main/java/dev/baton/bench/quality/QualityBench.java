@@ -52,7 +52,11 @@ public final class QualityBench {
     this.stored = stored();
     int most = plan.longest() == 0 ? config.contextLength() : plan.longest();
     this.prompts =
-        Prompts.read(plan, config.vocabularySize(), Math.min(most, config.contextLength()));
+        Prompts.read(
+            plan.model(),
+            plan.source(),
+            config.vocabularySize(),
+            Math.min(most, config.contextLength()));
     this.longest = prompts.stream().mapToInt(prompt -> prompt.length).max().orElseThrow();
   }
 
