@@ -22,6 +22,17 @@ static inline Sums all_sums(int32_t value) { return {_mm256_set1_epi32(value), _
 static inline Lanes to_float(Sums sums) { return {_mm256_cvtepi32_ps(sums.a), _mm256_cvtepi32_ps(sums.b)}; }
 static inline Sums to_int(Lanes x) { return {_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}; }
 static inline Sums add(Sums x, Sums y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
+static inline Sums magnitude_bits(Lanes x) {
+  const __m256i mask = _mm256_set1_epi32(0x7fffffff);
+  return {_mm256_and_si256(_mm256_castps_si256(x.a), mask), _mm256_and_si256(_mm256_castps_si256(x.b), mask)};
+}
+static inline Sums larger(Sums x, Sums y) { return {_mm256_max_epi32(x.a, y.a), _mm256_max_epi32(x.b, y.b)}; }
+static inline int32_t largest(Sums sums) {
+  const __m256i eight = _mm256_max_epi32(sums.a, sums.b);
+  __m128i four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  return _mm_cvtsi128_si32(_mm_max_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
+}
 static inline int32_t sum(Sums sums) {
   const __m256i eight = _mm256_add_epi32(sums.a, sums.b);
   __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
@@ -90,9 +101,8 @@ static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sum
 }
 
 template <int R>
-static inline void multiply_4(const uint8_t* weight, const int8_t* x, Sums (&sums)[R][2]) {
+static inline void multiply_4(const uint8_t* weight, const int8_t* x, const int32_t* group_sums, Sums (&sums)[R][2]) {
   const __m256i nibble = _mm256_set1_epi8(15);
-  const __m256i ones = _mm256_set1_epi16(1);
 #pragma GCC unroll 2
   for (int g = 0; g < 2; g++) {
 #pragma GCC unroll 2
@@ -115,11 +125,18 @@ static inline void multiply_4(const uint8_t* weight, const int8_t* x, Sums (&sum
           high_sums[r] = _mm256_add_epi16(high_sums[r], _mm256_maddubs_epi16(high, quad_of(from + 32)));
         }
       }
+      // Words [low, high] of eight outputs; then either alone, twice.
+      const __m256i factors = _mm256_cvtepi8_epi16(
+          _mm_loadu_si128(reinterpret_cast<const __m128i*>(weight + 1024 + g * 32 + half * 16)));
+      const __m256i low_factors = _mm256_blend_epi16(factors, _mm256_slli_epi32(factors, 16), 0xaa);
+      const __m256i high_factors = _mm256_blend_epi16(_mm256_srli_epi32(factors, 16), factors, 0xaa);
 #pragma GCC unroll 4
       for (int r = 0; r < R; r++) {
+        const __m256i eights = _mm256_set1_epi32((group_sums[2 * r] & 0xffff) | group_sums[2 * r + 1] * 65536);
         __m256i& to = half == 0 ? sums[r][g].a : sums[r][g].b;
-        to = _mm256_add_epi32(to, _mm256_add_epi32(_mm256_madd_epi16(low_sums[r], ones),
-                                                   _mm256_madd_epi16(high_sums[r], ones)));
+        to = _mm256_add_epi32(_mm256_add_epi32(to, _mm256_madd_epi16(eights, factors)),
+                              _mm256_add_epi32(_mm256_madd_epi16(low_sums[r], low_factors),
+                                               _mm256_madd_epi16(high_sums[r], high_factors)));
       }
     }
   }

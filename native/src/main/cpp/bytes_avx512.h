@@ -9,7 +9,7 @@ namespace baton {
 namespace BATON_TIER {
 
 constexpr int BYTE_ROWS_8 = 8;  // 16 sums and 2 weights
-constexpr int BYTE_ROWS_4 = 4;  // 8 sums, 8 results and 4 weights
+constexpr int BYTE_ROWS_4 = 4;  // 16 sums of groups, 4 weights and 2 inputs
 
 struct Sums {
   __m512i v;
@@ -19,6 +19,11 @@ static inline Sums all_sums(int32_t value) { return {_mm512_set1_epi32(value)}; 
 static inline Lanes to_float(Sums sums) { return {_mm512_cvtepi32_ps(sums.v)}; }
 static inline Sums to_int(Lanes x) { return {_mm512_cvtps_epi32(x.v)}; }
 static inline Sums add(Sums a, Sums b) { return {_mm512_add_epi32(a.v, b.v)}; }
+static inline Sums magnitude_bits(Lanes x) {
+  return {_mm512_and_si512(_mm512_castps_si512(x.v), _mm512_set1_epi32(0x7fffffff))};
+}
+static inline Sums larger(Sums a, Sums b) { return {_mm512_max_epi32(a.v, b.v)}; }
+static inline int32_t largest(Sums sums) { return _mm512_reduce_max_epi32(sums.v); }
 static inline int32_t sum(Sums sums) { return _mm512_reduce_add_epi32(sums.v); }
 static inline Sums clamp(Sums sums, int32_t least, int32_t most) {
   return {_mm512_max_epi32(_mm512_min_epi32(sums.v, _mm512_set1_epi32(most)), _mm512_set1_epi32(least))};
@@ -53,25 +58,45 @@ static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sum
   }
 }
 
+// The high nibbles stand sixteen times too high in their bytes; as the sum of 32 products of four bits and eight fits 16
+// bits, a group's two sums become the words of one lane, and vpdpwssd multiplies both by their factors.
 template <int R>
-static inline void multiply_4(const uint8_t* weight, const int8_t* x, Sums (&sums)[R][2]) {
-  const __m512i nibble = _mm512_set1_epi8(15);
+static inline void multiply_4(const uint8_t* weight, const int8_t* x, const int32_t* group_sums, Sums (&sums)[R][2]) {
+  const __m512i low_nibble = _mm512_set1_epi8(15);
+  const __m512i high_nibble = _mm512_set1_epi8(static_cast<char>(0xf0));
+  __m512i low[R][2];
+  __m512i high[R][2];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; r++) {
+    low[r][0] = low[r][1] = _mm512_set1_epi32(group_sums[2 * r]);
+    high[r][0] = high[r][1] = _mm512_slli_epi32(_mm512_set1_epi32(group_sums[2 * r + 1]), 4);
+  }
 #pragma GCC unroll 8
   for (int quad = 0; quad < 8; quad++) {
     const __m512i first = _mm512_loadu_si512(weight + quad * 64);
     const __m512i second = _mm512_loadu_si512(weight + 512 + quad * 64);
-    const __m512i first_low = _mm512_and_si512(first, nibble);
-    const __m512i first_high = _mm512_and_si512(_mm512_srli_epi16(first, 4), nibble);
-    const __m512i second_low = _mm512_and_si512(second, nibble);
-    const __m512i second_high = _mm512_and_si512(_mm512_srli_epi16(second, 4), nibble);
+    const __m512i first_low = _mm512_and_si512(first, low_nibble);
+    const __m512i first_high = _mm512_and_si512(first, high_nibble);
+    const __m512i second_low = _mm512_and_si512(second, low_nibble);
+    const __m512i second_high = _mm512_and_si512(second, high_nibble);
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
-      const __m512i low = quad_of(x + r * 64 + quad * 4);
-      const __m512i high = quad_of(x + r * 64 + quad * 4 + 32);
-      sums[r][0].v = _mm512_dpbusd_epi32(sums[r][0].v, first_low, low);
-      sums[r][1].v = _mm512_dpbusd_epi32(sums[r][1].v, second_low, low);
-      sums[r][0].v = _mm512_dpbusd_epi32(sums[r][0].v, first_high, high);
-      sums[r][1].v = _mm512_dpbusd_epi32(sums[r][1].v, second_high, high);
+      const __m512i for_low = quad_of(x + r * 64 + quad * 4);
+      const __m512i for_high = quad_of(x + r * 64 + quad * 4 + 32);
+      low[r][0] = _mm512_dpbusd_epi32(low[r][0], first_low, for_low);
+      low[r][1] = _mm512_dpbusd_epi32(low[r][1], second_low, for_low);
+      high[r][0] = _mm512_dpbusd_epi32(high[r][0], first_high, for_high);
+      high[r][1] = _mm512_dpbusd_epi32(high[r][1], second_high, for_high);
+    }
+  }
+#pragma GCC unroll 2
+  for (int g = 0; g < 2; g++) {
+    const __m512i factors =
+        _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(weight + 1024 + g * 32)));
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+      const __m512i both = _mm512_mask_blend_epi16(0xaaaaaaaau, low[r][g], _mm512_slli_epi32(high[r][g], 12));
+      sums[r][g].v = _mm512_dpwssd_epi32(sums[r][g].v, both, factors);
     }
   }
 }

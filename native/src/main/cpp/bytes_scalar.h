@@ -43,6 +43,29 @@ static inline Sums add(const Sums& a, const Sums& b) {
   }
   return result;
 }
+// The bits of |x|, which are in the order of what they mean; infinity and NaN from 0x7f800000.
+static inline Sums magnitude_bits(const Lanes& x) {
+  Sums result;
+  __builtin_memcpy(result.v, x.v, sizeof(result.v));
+  for (int i = 0; i < 16; i++) {
+    result.v[i] &= 0x7fffffff;
+  }
+  return result;
+}
+static inline Sums larger(const Sums& a, const Sums& b) {
+  Sums result;
+  for (int i = 0; i < 16; i++) {
+    result.v[i] = larger(a.v[i], b.v[i]);
+  }
+  return result;
+}
+static inline int32_t largest(const Sums& sums) {
+  int32_t result = 0;
+  for (int i = 0; i < 16; i++) {
+    result = larger(result, sums.v[i]);
+  }
+  return result;
+}
 static inline int32_t sum(const Sums& sums) {
   int32_t result = 0;
   for (int i = 0; i < 16; i++) {
@@ -79,7 +102,7 @@ static inline Sums load(const int32_t* from) {
 }
 
 // Adds the products of R rows with a pair of tiles. A weight w counts as w, not w + 128: each tier may first have put
-// -128 (or -8) times the sum of the row's inputs into the sums.
+// -128 times the sum of the row's inputs into the sums.
 template <int R>
 static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sums)[R][2]) {
   for (int g = 0; g < 2; g++) {
@@ -97,19 +120,28 @@ static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sum
   }
 }
 
+// Adds the products of R rows with a pair of tiles of four bits and their factors. `group_sums` are those of Staged.
 template <int R>
-static inline void multiply_4(const uint8_t* weight, const int8_t* x, Sums (&sums)[R][2]) {
+static inline void multiply_4(const uint8_t* weight, const int8_t* x, const int32_t* group_sums, Sums (&sums)[R][2]) {
+  const int8_t* factors = reinterpret_cast<const int8_t*>(weight + 1024);
   for (int g = 0; g < 2; g++) {
-    for (int quad = 0; quad < 8; quad++) {
-      const uint8_t* line = weight + g * 512 + quad * 64;
-      for (int r = 0; r < R; r++) {
-        const int8_t* low = x + r * 64 + quad * 4;
-        const int8_t* high = low + 32;
+    for (int r = 0; r < R; r++) {
+      Sums low = all_sums(group_sums[2 * r]);
+      Sums high = all_sums(group_sums[2 * r + 1]);
+      for (int quad = 0; quad < 8; quad++) {
+        const uint8_t* line = weight + g * 512 + quad * 64;
+        const int8_t* for_low = x + r * 64 + quad * 4;
+        const int8_t* for_high = for_low + 32;
         for (int j = 0; j < 16; j++) {
           for (int i = 0; i < 4; i++) {
-            sums[r][g].v[j] += (line[j * 4 + i] & 15) * low[i] + (line[j * 4 + i] >> 4) * high[i];
+            low.v[j] += (line[j * 4 + i] & 15) * for_low[i];
+            high.v[j] += (line[j * 4 + i] >> 4) * for_high[i];
           }
         }
+      }
+      for (int j = 0; j < 16; j++) {
+        const int8_t* both = factors + g * 32 + j * 2;
+        sums[r][g].v[j] += low.v[j] * both[0] + high.v[j] * both[1];
       }
     }
   }

@@ -6,7 +6,7 @@ namespace baton {
 namespace BATON_TIER {
 
 // out[i] = row indices[i] of the rows of all shards in order. A shard is its weight's address, that of its scales in eight
-// bits, and the first row after it. `format` is 0 for float32 (see linear.cpp), 1 for bfloat16 (tiles.cpp), 8 and 4 for
+// and four bits, and the first row after it. `format` is 0 for float32 (see linear.cpp), 1 for bfloat16 (tiles.cpp), 8 and 4 for
 // bytes and nibbles (bytes.h). Bytes: a line of 64 for each 1, 2 or 4 elements of a row: as slow as it is rare.
 void gather_packed(Share share, float* out, int64_t out_stride, const int64_t* shards, int32_t format, int32_t inputs,
                    const int32_t* indices, int32_t rows) noexcept {
@@ -41,13 +41,15 @@ void gather_packed(Share share, float* out, int64_t out_stride, const int64_t* s
       }
     } else {
       const uint8_t* from = packed + group / 2 * byte_tiles(inputs) * PAIR_BYTES_4;
+      const float scale = reinterpret_cast<const float*>(shard[1])[row];
       for (int k = 0; k < inputs; k++) {
         const uint8_t* tile = from + k / TILE_INPUTS * PAIR_BYTES_4;
-        const int at = k % 32;
+        const int at = k % GROUP_INPUTS;
+        const int half = k % TILE_INPUTS / GROUP_INPUTS;
         const int both = tile[group % 2 * 512 + at / 4 * 64 + lane * 4 + at % 4];
-        const int value = (k % TILE_INPUTS < 32 ? both & 15 : both >> 4) - 8;
-        const float scale = widen(reinterpret_cast<const uint16_t*>(tile + PAIR_BYTES_4 - 64)[group % 2 * LANES + lane]);
-        to[k] = static_cast<float>(value) * scale;
+        const int level = (half == 0 ? both & 15 : both >> 4) - 8;
+        const int factor = reinterpret_cast<const int8_t*>(tile + FACTORS)[(group % 2 * LANES + lane) * 2 + half];
+        to[k] = static_cast<float>(level * factor) * scale;
       }
     }
   }

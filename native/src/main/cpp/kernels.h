@@ -24,7 +24,8 @@ struct Share {
 // dtype numbers: 0 = float32, 1 = bfloat16, 2 = float16 (checkpoints only), 3 = int8 (KV only). Strides are in elements. A
 // `layer` points to one layer of a KV cache, laid out as kv_layout.h says. `products` are `count` times seven int64, see
 // products.h. Float32 weights are multiplied by linear and packed by pack_linear; bfloat16 weights by linear_tiles and
-// pack_tiles, with inputs from stage_inputs.
+// pack_tiles, with inputs from stage_inputs; quantized ones by linear_int8 and linear_int4, with inputs from
+// quantize_inputs and their scales behind them.
 #define BATON_KERNELS(KERNEL)                                                                                          \
   KERNEL(linear, (const int64_t* products, int32_t count, const float* x, int64_t x_stride, int32_t rows,              \
                   int32_t inputs, const int32_t* borders, int32_t ranges))                                             \
@@ -67,17 +68,18 @@ struct Share {
                          const int32_t* indices, int32_t rows))                                                        \
   KERNEL(find_unusable, (int64_t* found, const void* in, int32_t in_dtype, int64_t in_stride, int32_t rows,            \
                          int32_t columns))                                                                             \
-  KERNEL(quantize_inputs, (uint8_t* staged, const float* x, int64_t x_stride, const int32_t* borders, int32_t ranges,    \
-                           int32_t groups, int32_t rows))                                                              \
-  KERNEL(linear_int8, (float* out, int64_t out_stride, const uint8_t* staged, int32_t rows, const uint8_t* weight,      \
-                       const float* scales, const int32_t* borders, int32_t ranges, int32_t outputs,                   \
-                       const float* bias))                                                                             \
-  KERNEL(linear_int4, (float* out, int64_t out_stride, const uint8_t* staged, int32_t rows, const uint8_t* weight,      \
-                       const int32_t* borders, int32_t ranges, int32_t outputs, const float* bias))                    \
+  KERNEL(quantize_inputs, (uint8_t* staged, const float* x, int64_t x_stride, const float* norm, float epsilon,        \
+                           const int32_t* borders, int32_t ranges, int32_t groups, int32_t rows))                      \
+  KERNEL(linear_int8, (const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,                    \
+                       const int32_t* borders, int32_t ranges))                                                        \
+  KERNEL(linear_int4, (const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,                    \
+                       const int32_t* borders, int32_t ranges))                                                        \
   KERNEL(pack_int8, (uint8_t* packed, float* scales, const void* in, int32_t in_dtype, int64_t in_stride,              \
-                     int32_t columns, int32_t column, const int32_t* borders, int32_t ranges, int32_t outputs))        \
-  KERNEL(pack_int4, (uint8_t* packed, const void* in, int32_t in_dtype, int64_t in_stride, const int32_t* borders,     \
-                     int32_t ranges, int32_t outputs))                                                                 \
+                     int32_t columns, int32_t column, const int32_t* borders, int32_t ranges, int32_t outputs,         \
+                     int32_t first, int32_t step))                                                                     \
+  KERNEL(pack_int4, (uint8_t* packed, float* scales, const void* in, int32_t in_dtype, int64_t in_stride,              \
+                     int32_t columns, int32_t column, const int32_t* borders, int32_t ranges, int32_t outputs,         \
+                     int32_t first, int32_t step))                                                                     \
   KERNEL(copy_kv, (uint8_t* layer, int32_t dtype, int32_t block_tokens, int32_t kv_heads, int32_t head_dim,            \
                    const void* table, int32_t head, int32_t heads, int32_t token_from, int32_t token_to, void* slab,   \
                    int32_t slab_dtype, int64_t slab_head_bytes, int32_t values, int32_t to_slab))         \
@@ -117,10 +119,10 @@ void linear_tiles(Share share, const int64_t* products, int32_t count, const uin
                   const int32_t* borders, int32_t ranges) noexcept;
 void stage_inputs(Share share, uint8_t* staged, const float* x, int64_t x_stride, const float* norm, float epsilon,
                   const int32_t* borders, int32_t ranges, int32_t rows) noexcept;
-void linear_int8(Share share, float* out, int64_t out_stride, const uint8_t* staged, int32_t rows, const uint8_t* weight,
-                 const float* scales, const int32_t* borders, int32_t ranges, int32_t outputs, const float* bias) noexcept;
-void linear_int4(Share share, float* out, int64_t out_stride, const uint8_t* staged, int32_t rows, const uint8_t* weight,
-                 const int32_t* borders, int32_t ranges, int32_t outputs, const float* bias) noexcept;
+void linear_int8(Share share, const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,
+                 const int32_t* borders, int32_t ranges) noexcept;
+void linear_int4(Share share, const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,
+                 const int32_t* borders, int32_t ranges) noexcept;
 void multiply_peak(Share share, int32_t arithmetic, int64_t rounds, void* done) noexcept;
 void attention(Share share, float* out, int64_t out_stride, const float* q, int64_t q_stride, const uint8_t* layer,
                int32_t dtype, int32_t block_tokens, int32_t kv_heads, int32_t head_dim, int32_t heads,

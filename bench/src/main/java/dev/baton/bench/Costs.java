@@ -60,7 +60,7 @@ record Costs(
         case FLOAT32 -> 4.0 * inputs;
         case BFLOAT16 -> 2.0 * inputs;
         case INT8 -> inputs + 4.0;
-        case INT4 -> 0.5 * inputs + 2.0 * Math.ceilDiv(inputs, WeightFormat.INT4_GROUP);
+        case INT4 -> 0.5 * inputs + Math.ceilDiv(inputs, WeightFormat.INT4_GROUP) + 4.0;
       };
     }
   }

@@ -10,13 +10,15 @@ public enum WeightFormat {
   /** Eight bits a weight, one scale per output; inputs are quantized to eight bits too. */
   INT8,
   /**
-   * Four bits a weight, one scale per output and group of {@link #INT4_GROUP} inputs; inputs are
-   * quantized to eight bits.
+   * Four bits a weight, one scale per output, multiplied by a small whole number for each group of
+   * {@link #INT4_GROUP} inputs; inputs are quantized to eight bits.
    */
   INT4;
 
-  /** Inputs that share a scale in {@link #INT4}; a group ends at a canonical range's border too. */
-  public static final int INT4_GROUP = 64;
+  /**
+   * Inputs that share a factor in {@link #INT4}; a group ends at a canonical range's border too.
+   */
+  public static final int INT4_GROUP = 32;
 
   /** The format that keeps values of this dtype as they are. */
   public static WeightFormat of(DType dtype) {

@@ -79,20 +79,23 @@
  * <ul>
  *   <li><b>eight bits</b> of numbers with the largest magnitude {@code m}: {@code q = rint(v * (127
  *       / m))}, to even, {@code scale = m / 127}. Where {@code m < 2^-100} both are 0; where one
- *       number is infinite or none, {@code scale} is NaN, and so are the products.
+ *       number is infinite or none, {@code scale} is NaN, and so are the products. {@code m} of an
+ *       input is that of its row and range.
  *   <li><b>INT8</b>: {@code m} of a weight is that of its output's row of the whole model, whatever
- *       slice of it a rank holds; {@code m} of an input is that of its row and range. The result of
- *       a range is {@code float(sum of q * q) * (scale of input * scale of weight)}; the sum is
- *       exact, for at most {@code (2^31 - 1) / 127^2} inputs.
- *   <li><b>INT4</b>: weights and inputs in groups of {@link WeightFormat#INT4_GROUP} inputs,
- *       counted from the first of their range; the last may be shorter. {@code m} of an input is
- *       that of its row and group. For a weight's group let {@code e} be the element of largest
- *       magnitude, the first among equals. For each {@code d} of 8, 7.5, 7, 8.5, 9, 9.5, 10, 11 the
- *       scale is {@code s = bfloat16(e / -d)}, {@code q = rint(w * (1 / s))} within -8 to 7, the
- *       error {@code err = fma(r, r, err)} over the group in order, from 0, {@code r = fma(-q, s,
- *       w)}; the scale of least error is taken, the first among equals. Where {@code |e| < 2^-100}
- *       all is 0. The result of a range is {@code acc = fma(float(sum of q * q), scale of input *
- *       scale of weight, acc)} over its groups in order, from 0.
+ *       slice of it a rank holds.
+ *   <li><b>INT4</b>: a weight is {@code q = level * factor}, a whole number again, of levels from
+ *       -8 to 7 and a factor from -15 to 15 for each group of {@link WeightFormat#INT4_GROUP}
+ *       inputs, counted from the first of their range; the last may be shorter. With {@code m} as
+ *       for INT8, {@code scale = m / 120}, 0 where {@code m < 2^-100}. For a group let {@code e} be
+ *       its element of largest magnitude, the first among equals, and {@code n = rint(|e| * (120 /
+ *       m) * 0.125)}. Tried are {@code n}, {@code n + 1}, {@code n - 1}, within 1 to 15, negative
+ *       where {@code e > 0}: with {@code s = factor * scale}, levels are {@code rint(w * (1 / s))}
+ *       within -8 to 7, the error {@code err = fma(r, r, err)} over the group in order, from 0,
+ *       {@code r = fma(-level, s, w)}; the factor of least error is taken, the first among equals.
+ *       (Whole factors keep sums exact over groups: Lin et al., "QServe: W4A8KV4 Quantization and
+ *       System Co-design", 2024.)
+ *   <li><b>the result</b> of a range is {@code float(sum of q * q) * (scale of input * scale of
+ *       weight)}; the sum is exact, for at most {@code (2^31 - 1) / 127^2} inputs.
  * </ul>
  */
 @org.jspecify.annotations.NullMarked

@@ -201,9 +201,6 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
   @Override
   protected CpuLinearWeight pack(WeightSlice slice, WeightFormat format, int[] borders) {
     int outputs = slice.rowTo() - slice.rowFrom();
-    if (QuantizedProducts.takes(format)) {
-      return packQuantized(slice, format, borders);
-    }
     CpuLinearWeight weight = emptyWeight(outputs, CpuLinearWeight.groups(outputs), format, borders);
     packGroups(weight, slice, 0, 1);
     return weight;
@@ -213,22 +210,18 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
   protected GatedWeight packPairs(WeightSlice gate, WeightSlice up, WeightFormat format) {
     int outputs = gate.rowTo() - gate.rowFrom();
     int[] borders = {0, gate.columns()};
-    if (QuantizedProducts.takes(format)) {
-      return new CpuGatedWeight(
-          outputs, packQuantized(gate, format, borders), packQuantized(up, format, borders));
-    }
     int pairs = CpuLinearWeight.groups(outputs);
     CpuLinearWeight both =
         emptyWeight(2 * pairs * CpuLinearWeight.GROUP, 2 * pairs, format, borders);
     packGroups(both, gate, 0, 2);
     packGroups(both, up, 1, 2);
-    return new CpuGatedWeight(outputs, both, null);
+    return new CpuGatedWeight(outputs, both);
   }
 
   private CpuLinearWeight emptyWeight(int outputs, int groups, WeightFormat format, int[] borders) {
     int ranges = borders.length - 1;
     int inputs = borders[ranges];
-    int tiles = CpuLinearWeight.tiles(borders);
+    int tiles = CpuLinearWeight.tiles(borders, format);
     String what = "weight %s [%d, %d]".formatted(format, outputs, inputs);
     MemorySegment starts = memory(4L * borders.length, what);
     MemorySegment.copy(borders, 0, starts, JAVA_INT, 0, borders.length);
@@ -264,56 +257,49 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
                 outputs,
                 first,
                 step);
-        case INT8, INT4 -> throw CpuLinearWeight.unsupported(weight.format());
+        case INT8 ->
+            kernels.packInt8(
+                weight.packed().address(),
+                weight.scalesAddress(),
+                start(wholeRows(slice), arena),
+                stored,
+                slice.columns(),
+                slice.columns(),
+                slice.columnFrom(),
+                weight.borders().address(),
+                weight.ranges(),
+                outputs,
+                first,
+                step);
+        case INT4 ->
+            kernels.packInt4(
+                weight.packed().address(),
+                weight.scalesAddress(),
+                start(wholeRows(slice), arena),
+                stored,
+                slice.columns(),
+                slice.columns(),
+                slice.columnFrom(),
+                weight.borders().address(),
+                weight.ranges(),
+                outputs,
+                first,
+                step);
       }
     }
   }
 
-  private CpuLinearWeight packQuantized(WeightSlice slice, WeightFormat format, int[] borders) {
-    int outputs = slice.rowTo() - slice.rowFrom();
-    int inputs = slice.columnTo() - slice.columnFrom();
-    String what = "weight %s [%d, %d]".formatted(format, outputs, inputs);
-    int ranges = borders.length - 1;
-    int tiles = QuantizedProducts.tiles(borders);
-    MemorySegment starts = memory(4L * borders.length, what);
-    MemorySegment.copy(borders, 0, starts, JAVA_INT, 0, borders.length);
-    MemorySegment packed = memory(QuantizedProducts.packedBytes(outputs, tiles, format), what);
-    int stored = code(slice.dtype());
-    try (Arena arena = Arena.ofConfined()) {
-      if (format == WeightFormat.INT8) {
-        WeightSlice wholeRows =
-            new WeightSlice(
-                slice.data(),
-                slice.dtype(),
-                slice.rows(),
-                slice.columns(),
-                slice.rowFrom(),
-                slice.rowTo(),
-                0,
-                slice.columns());
-        kernels.packInt8(
-            packed.address(),
-            packed.address() + QuantizedProducts.scalesOffset(outputs, tiles),
-            start(wholeRows, arena),
-            stored,
-            slice.columns(),
-            slice.columns(),
-            slice.columnFrom(),
-            starts.address(),
-            ranges,
-            outputs);
-      } else {
-        kernels.packInt4(
-            packed.address(),
-            start(slice, arena),
-            stored,
-            slice.columns(),
-            starts.address(),
-            ranges,
-            outputs);
-      }
-    }
-    return new CpuLinearWeight(outputs, inputs, format, ranges, starts, tiles, packed);
+  /** The scale of a quantized output is that of its whole row, whatever columns are packed. */
+  private static WeightSlice wholeRows(WeightSlice slice) {
+    return new WeightSlice(
+        slice.data(),
+        slice.dtype(),
+        slice.rows(),
+        slice.columns(),
+        slice.rowFrom(),
+        slice.rowTo(),
+        0,
+        slice.columns());
   }
 
   /** The slice's first element and all after it, copied to {@code arena} when on the heap. */

@@ -593,13 +593,26 @@ final class CpuKernels {
       long staged,
       long x,
       long xStride,
+      long norm,
+      float epsilon,
       long borders,
       int ranges,
       int groups,
       int rows) {
     try {
       QUANTIZE_INPUTS.invokeExact(
-          quantizeInputs, team, parts, staged, x, xStride, borders, ranges, groups, rows);
+          quantizeInputs,
+          team,
+          parts,
+          staged,
+          x,
+          xStride,
+          norm,
+          epsilon,
+          borders,
+          ranges,
+          groups,
+          rows);
     } catch (Throwable e) {
       throw unexpected(e);
     }
@@ -608,31 +621,15 @@ final class CpuKernels {
   void linearInt8(
       long team,
       int parts,
-      long out,
-      long outStride,
+      long products,
+      int count,
       long staged,
       int rows,
-      long weight,
-      long scales,
       long borders,
-      int ranges,
-      int outputs,
-      long bias) {
+      int ranges) {
     try {
       LINEAR_INT8.invokeExact(
-          linearInt8,
-          team,
-          parts,
-          out,
-          outStride,
-          staged,
-          rows,
-          weight,
-          scales,
-          borders,
-          ranges,
-          outputs,
-          bias);
+          linearInt8, team, parts, products, count, staged, rows, borders, ranges);
     } catch (Throwable e) {
       throw unexpected(e);
     }
@@ -641,29 +638,15 @@ final class CpuKernels {
   void linearInt4(
       long team,
       int parts,
-      long out,
-      long outStride,
+      long products,
+      int count,
       long staged,
       int rows,
-      long weight,
       long borders,
-      int ranges,
-      int outputs,
-      long bias) {
+      int ranges) {
     try {
       LINEAR_INT4.invokeExact(
-          linearInt4,
-          team,
-          parts,
-          out,
-          outStride,
-          staged,
-          rows,
-          weight,
-          borders,
-          ranges,
-          outputs,
-          bias);
+          linearInt4, team, parts, products, count, staged, rows, borders, ranges);
     } catch (Throwable e) {
       throw unexpected(e);
     }
@@ -679,11 +662,13 @@ final class CpuKernels {
       int column,
       long borders,
       int ranges,
-      int outputs) {
+      int outputs,
+      int first,
+      int step) {
     try {
       PACK_INT8.invokeExact(
           packInt8, NOBODY, 1, packed, scales, in, inDtype, inStride, columns, column, borders,
-          ranges, outputs);
+          ranges, outputs, first, step);
     } catch (Throwable e) {
       throw unexpected(e);
     }
@@ -691,15 +676,21 @@ final class CpuKernels {
 
   void packInt4(
       long packed,
+      long scales,
       MemorySegment in,
       int inDtype,
       long inStride,
+      int columns,
+      int column,
       long borders,
       int ranges,
-      int outputs) {
+      int outputs,
+      int first,
+      int step) {
     try {
       PACK_INT4.invokeExact(
-          packInt4, NOBODY, 1, packed, in, inDtype, inStride, borders, ranges, outputs);
+          packInt4, NOBODY, 1, packed, scales, in, inDtype, inStride, columns, column, borders,
+          ranges, outputs, first, step);
     } catch (Throwable e) {
       throw unexpected(e);
     }

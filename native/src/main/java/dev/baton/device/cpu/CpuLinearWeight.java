@@ -7,7 +7,7 @@ import java.lang.foreign.MemorySegment;
 /**
  * A packed weight shard, its outputs in pairs of groups of sixteen: float32 as {@code [pair][2]
  * [inputs][16]} (see {@code linear.cpp}), bfloat16 in tiles (see {@code tiles.cpp}), fewer bits in
- * theirs ({@link QuantizedProducts}).
+ * theirs, with a scale of each output behind them (see {@code bytes.h}).
  *
  * @param borders of its canonical ranges from its first input, int32 {@code [ranges + 1]}
  * @param tiles of depth that the ranges fill
@@ -25,27 +25,41 @@ record CpuLinearWeight(
   /** Outputs that are the lanes of a vector. */
   static final int GROUP = 16;
 
-  private static final int TILE_INPUTS = 32;
+  /** Outputs of two groups side by side. */
+  private static final int PAIR = 2 * GROUP;
 
-  /** Of sixteen outputs in bfloat16. */
-  private static final int TILE_BYTES = 1024;
+  /** Inputs of a tile. */
+  private static final int WIDE_TILE = 32;
+
+  private static final int BYTE_TILE = 64;
+
+  static boolean quantized(WeightFormat format) {
+    return format == WeightFormat.INT8 || format == WeightFormat.INT4;
+  }
+
+  /** Bytes of a packed weight, without what follows the last tile. */
+  private static long tileBytes(int groups, int inputs, int tiles, WeightFormat format) {
+    long pairs = (groups + 1) / 2;
+    return switch (format) {
+      case FLOAT32 -> pairs * PAIR * inputs * Float.BYTES;
+      case BFLOAT16 -> pairs * tiles * PAIR * WIDE_TILE * Short.BYTES;
+      case INT8 -> pairs * tiles * PAIR * BYTE_TILE;
+      case INT4 -> pairs * tiles * PAIR * (BYTE_TILE / 2 + BYTE_TILE / WeightFormat.INT4_GROUP);
+    };
+  }
 
   /**
    * @param groups of outputs; filled up to pairs
    * @param tiles of depth
    */
   static long packedBytes(int groups, int inputs, int tiles, WeightFormat format) {
-    long pairs = (groups + 1) / 2;
-    return switch (format) {
-      case FLOAT32 -> pairs * 2 * GROUP * inputs * Float.BYTES;
-      case BFLOAT16 -> pairs * 2 * tiles * TILE_BYTES;
-      case INT8, INT4 -> throw unsupported(format);
-    };
+    long scales = quantized(format) ? (groups + 1L) / 2 * PAIR * Float.BYTES : 0;
+    return tileBytes(groups, inputs, tiles, format) + scales;
   }
 
-  static IllegalArgumentException unsupported(WeightFormat format) {
-    return new IllegalArgumentException(
-        "format: %s (expected: FLOAT32 or BFLOAT16)".formatted(format));
+  /** Where the scales of a quantized weight begin. */
+  long scalesAddress() {
+    return packed.address() + packed.byteSize() - packedGroups() * GROUP * Float.BYTES;
   }
 
   /** How {@code gather_packed} names a format. */
@@ -62,18 +76,32 @@ record CpuLinearWeight(
     return (outputs + GROUP - 1) / GROUP;
   }
 
+  private long packedGroups() {
+    return (groups(outputs) + 1L) / 2 * 2;
+  }
+
   /** Each range is filled up to whole tiles. */
-  static int tiles(int[] borders) {
+  static int tiles(int[] borders, WeightFormat format) {
+    int depth = quantized(format) ? BYTE_TILE : WIDE_TILE;
     int tiles = 0;
     for (int i = 1; i < borders.length; i++) {
-      tiles += (borders[i] - borders[i - 1] + TILE_INPUTS - 1) / TILE_INPUTS;
+      tiles += Math.ceilDiv(borders[i] - borders[i - 1], depth);
     }
     return tiles;
   }
 
   /** Most bytes of the inputs of a product of {@code rows} rows, staged for it. */
   long stagedBytes(int rows) {
-    return ((long) rows + GROUP - 1) / GROUP * GROUP * tiles * TILE_INPUTS * Float.BYTES;
+    long rowTiles = Math.ceilDiv(rows, GROUP);
+    if (!quantized(format)) {
+      return rowTiles * GROUP * tiles * WIDE_TILE * Float.BYTES;
+    }
+    // Elements; a scale and a sum by range; sums by group.
+    long units = ranges * (long) (Float.BYTES + Integer.BYTES);
+    long groups = format == WeightFormat.INT4 ? BYTE_TILE / WeightFormat.INT4_GROUP : 0;
+    return rowTiles
+        * Math.min(rows, GROUP)
+        * (tiles * (BYTE_TILE + groups * Integer.BYTES) + units);
   }
 
   long bytes() {

@@ -85,12 +85,8 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuGatedWeight, CpuKvCache> 
             "table: %d ranges of inputs (expected: a column-parallel weight)"
                 .formatted(weight.ranges()));
       }
-      long packed = open(weight.packed()).address();
-      shards.setAtIndex(JAVA_LONG, 3L * i, packed);
-      shards.setAtIndex(
-          JAVA_LONG,
-          3L * i + 1,
-          packed + QuantizedProducts.scalesOffset(weight.outputs(), weight.tiles()));
+      shards.setAtIndex(JAVA_LONG, 3L * i, open(weight.packed()).address());
+      shards.setAtIndex(JAVA_LONG, 3L * i + 1, weight.scalesAddress());
       first += weight.outputs();
       shards.setAtIndex(JAVA_LONG, 3L * i + 2, first);
     }
@@ -143,7 +139,7 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuGatedWeight, CpuKvCache> 
       @Nullable Tensor bias,
       Tensor scratch,
       int rows) {
-    products.add(stream, x, weight, bias, scratch, rows);
+    products.add(stream, x, weight, bias, rows);
   }
 
   @Override

@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import dev.baton.device.Norm;
 import dev.baton.device.Projection;
 import dev.baton.device.Tensor;
+import dev.baton.device.WeightFormat;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.function.LongFunction;
@@ -45,7 +46,6 @@ final class CpuProducts {
   /** More memory from the device. */
   private final LongFunction<MemorySegment> allocate;
 
-  private final QuantizedProducts quantized;
   private final MemorySegment descriptions;
 
   /** Inputs as the products take them; grows with the largest. */
@@ -54,47 +54,23 @@ final class CpuProducts {
   private int count;
   private long pairs;
   private long bytes;
+  private long elements;
 
   CpuProducts(CpuKernels kernels, CpuTeam team, LongFunction<MemorySegment> allocate) {
     this.kernels = kernels;
     this.team = team;
     this.allocate = allocate;
-    quantized = new QuantizedProducts(kernels, team, allocate);
     descriptions = allocate.apply((long) MOST * WORDS * Long.BYTES);
   }
 
   void linear(Tensor out, Tensor x, CpuLinearWeight weight, @Nullable Tensor bias, int rows) {
-    if (QuantizedProducts.takes(weight.format())) {
-      quantized.stage(x.address(), x.columns(), weight, rows);
-      quantized.multiply(out.address(), out.columns(), weight, bias, rows);
-      return;
-    }
     begin();
     describe(out, weight, bias, null, weight.outputs(), STORED);
     multiply(weight, x, null, rows);
   }
 
-  /** {@code stream += product (+ bias)}; may use {@code scratch} for the product. */
-  void add(
-      Tensor stream,
-      Tensor x,
-      CpuLinearWeight weight,
-      @Nullable Tensor bias,
-      Tensor scratch,
-      int rows) {
-    if (QuantizedProducts.takes(weight.format())) {
-      linear(scratch, x, weight, bias, rows);
-      kernels.add(
-          team.address(),
-          team.parts(rows, (long) rows * weight.outputs() / STAGED_ELEMENTS),
-          stream.address(),
-          stream.columns(),
-          scratch.address(),
-          scratch.columns(),
-          rows,
-          weight.outputs());
-      return;
-    }
+  /** {@code stream += product (+ bias)}. */
+  void add(Tensor stream, Tensor x, CpuLinearWeight weight, @Nullable Tensor bias, int rows) {
     begin();
     describe(stream, weight, bias, null, weight.outputs(), ADDED);
     multiply(weight, x, null, rows);
@@ -108,37 +84,13 @@ final class CpuProducts {
       @Nullable Tensor gateBias,
       @Nullable Tensor upBias,
       int rows) {
-    CpuLinearWeight first = weight.first();
-    if (weight.second() != null) {
-      quantize(first, x, norm, rows);
-      quantized.multiply(out.address(), out.columns(), first, gateBias, rows);
-      int width = weight.outputs();
-      reserve((long) rows * width * Float.BYTES);
-      quantized.multiply(staged.address(), width, weight.second(), upBias, rows);
-      kernels.siluMultiply(
-          team.address(),
-          team.parts(rows, (long) rows * width / GATES),
-          out.address(),
-          out.columns(),
-          out.address(),
-          out.columns(),
-          staged.address(),
-          width,
-          rows,
-          width);
-      return;
-    }
     begin();
-    describe(out, first, gateBias, upBias, weight.outputs(), GATED);
-    multiply(first, x, norm, rows);
+    describe(out, weight.both(), gateBias, upBias, weight.outputs(), GATED);
+    multiply(weight.both(), x, norm, rows);
   }
 
   void linear(List<Projection> products, Tensor x, @Nullable Norm norm, int rows) {
     CpuLinearWeight first = (CpuLinearWeight) products.get(0).weight();
-    boolean quantizes = QuantizedProducts.takes(first.format());
-    if (quantizes) {
-      quantize(first, x, norm, rows);
-    }
     for (int from = 0; from < products.size(); from += MOST) {
       begin();
       for (int i = from; i < Math.min(products.size(), from + MOST); i++) {
@@ -149,23 +101,9 @@ final class CpuProducts {
               "weight: of %d ranges of inputs (expected: the first product's %d, with its borders)"
                   .formatted(weight.ranges(), first.ranges()));
         }
-        if (quantizes) {
-          quantized.multiply(each.out().address(), each.out().columns(), weight, each.bias(), rows);
-        } else {
-          describe(each.out(), weight, each.bias(), null, weight.outputs(), STORED);
-        }
+        describe(each.out(), weight, each.bias(), null, weight.outputs(), STORED);
       }
-      if (!quantizes) {
-        multiply(first, x, norm, rows);
-      }
-    }
-  }
-
-  private void quantize(CpuLinearWeight weight, Tensor x, @Nullable Norm norm, int rows) {
-    if (norm == null) {
-      quantized.stage(x.address(), x.columns(), weight, rows);
-    } else {
-      quantized.stage(normed(x, norm, rows, weight.inputs()), weight.inputs(), weight, rows);
+      multiply(first, x, norm, rows);
     }
   }
 
@@ -173,6 +111,7 @@ final class CpuProducts {
     count = 0;
     pairs = 0;
     bytes = 0;
+    elements = 0;
   }
 
   private void describe(
@@ -193,6 +132,7 @@ final class CpuProducts {
     count++;
     pairs += (CpuLinearWeight.groups(weight.outputs()) + 1) / 2;
     bytes += weight.bytes();
+    elements += (long) weight.outputs() * weight.inputs();
   }
 
   /**
@@ -204,7 +144,7 @@ final class CpuProducts {
     switch (weight.format()) {
       case FLOAT32 -> inOrder(weight, x, norm, rows);
       case BFLOAT16 -> inTiles(weight, x, norm, rows);
-      case INT8, INT4 -> throw CpuLinearWeight.unsupported(weight.format());
+      case INT8, INT4 -> inBytes(weight, x, norm, rows);
     }
   }
 
@@ -217,7 +157,7 @@ final class CpuProducts {
     }
     kernels.linear(
         team.address(),
-        team.parts(pairs, nanos((bytes / Float.BYTES) * rows / PRODUCTS)),
+        team.parts(pairs, nanos(elements * rows / PRODUCTS)),
         descriptions.address(),
         count,
         address,
@@ -243,13 +183,51 @@ final class CpuProducts {
         rows);
     kernels.linearTiles(
         team.address(),
-        team.parts(pairs, nanos((bytes / Short.BYTES) * rows / TILED_PRODUCTS)),
+        team.parts(pairs, nanos(elements * rows / TILED_PRODUCTS)),
         descriptions.address(),
         count,
         staged.address(),
         rows,
         weight.borders().address(),
         weight.ranges());
+  }
+
+  private void inBytes(CpuLinearWeight weight, Tensor x, @Nullable Norm norm, int rows) {
+    reserve(weight.stagedBytes(rows));
+    kernels.quantizeInputs(
+        team.address(),
+        team.parts(rows, (long) rows * weight.inputs() / STAGED_ELEMENTS),
+        staged.address(),
+        x.address(),
+        x.columns(),
+        norm == null ? 0 : norm.weight().address(),
+        norm == null ? 0 : norm.epsilon(),
+        weight.borders().address(),
+        weight.ranges(),
+        weight.format() == WeightFormat.INT4 ? 1 : 0,
+        rows);
+    int parts = team.parts(pairs, nanos(elements * rows / TILED_PRODUCTS));
+    if (weight.format() == WeightFormat.INT8) {
+      kernels.linearInt8(
+          team.address(),
+          parts,
+          descriptions.address(),
+          count,
+          staged.address(),
+          rows,
+          weight.borders().address(),
+          weight.ranges());
+    } else {
+      kernels.linearInt4(
+          team.address(),
+          parts,
+          descriptions.address(),
+          count,
+          staged.address(),
+          rows,
+          weight.borders().address(),
+          weight.ranges());
+    }
   }
 
   /** Puts the norm of the rows of {@code x} where inputs are staged. */

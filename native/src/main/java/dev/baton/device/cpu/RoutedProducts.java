@@ -26,10 +26,8 @@ final class RoutedProducts {
 
   private static final int TILES_WORDS = 6;
   private static final int STAGE_WORDS = 8;
-  private static final int QUANTIZE_WORDS = 7;
-  private static final int INT8_WORDS = 10;
-  private static final int INT4_WORDS = 9;
-  private static final int MOST_WORDS = 10;
+  private static final int QUANTIZE_WORDS = 9;
+  private static final int MOST_WORDS = 9;
 
   /** Pairs of groups of outputs that one piece of work has: fewer bytes for one row, more reuse. */
   private static final int PAIRS_OF_FEW_ROWS = 1;
@@ -43,7 +41,6 @@ final class RoutedProducts {
   private static final long PRODUCTS = 40;
   private static final long TILED_PRODUCTS = 1000;
   private static final long STAGED_ELEMENTS = 8;
-  private static final long GATES = 2;
 
   private static final int ALIGNMENT = 64;
 
@@ -62,17 +59,14 @@ final class RoutedProducts {
 
   private MemorySegment staged = MemorySegment.NULL;
 
-  /** What quantized gates let through {@code [slots, outputs]}. */
-  private MemorySegment passed = MemorySegment.NULL;
-
   RoutedProducts(CpuKernels kernels, CpuTeam team, LongFunction<MemorySegment> allocate) {
     this.kernels = kernels;
     this.team = team;
     this.allocate = allocate;
     linear = kernels.each("linear", LINEAR_WORDS);
     linearTiles = kernels.each("linear_tiles", TILES_WORDS);
-    linearInt8 = kernels.each("linear_int8", INT8_WORDS);
-    linearInt4 = kernels.each("linear_int4", INT4_WORDS);
+    linearInt8 = kernels.each("linear_int8", TILES_WORDS);
+    linearInt4 = kernels.each("linear_int4", TILES_WORDS);
     stageInputs = kernels.each("stage_inputs", STAGE_WORDS);
     quantizeInputs = kernels.each("quantize_inputs", QUANTIZE_WORDS);
   }
@@ -83,13 +77,7 @@ final class RoutedProducts {
   }
 
   private static final Weights ALONE = expert -> (CpuLinearWeight) expert;
-  private static final Weights GATE = expert -> ((CpuGatedWeight) expert).first();
-
-  private static final Weights PASSED =
-      expert -> {
-        CpuLinearWeight second = ((CpuGatedWeight) expert).second();
-        return second == null ? ((CpuGatedWeight) expert).first() : second;
-      };
+  private static final Weights GATED = expert -> ((CpuGatedWeight) expert).both();
 
   void linear(Tensor out, Tensor x, List<LinearWeight> experts, HostRouting routing) {
     CpuLinearWeight any = ALONE.of(experts.get(0));
@@ -107,64 +95,23 @@ final class RoutedProducts {
   }
 
   void gated(Tensor out, Tensor x, List<GatedWeight> experts, HostRouting routing) {
-    CpuLinearWeight any = GATE.of(experts.get(0));
-    int outputs = experts.get(0).outputs();
+    CpuLinearWeight any = GATED.of(experts.get(0));
     long inputs = stage(x, any, routing);
-    if (!QuantizedProducts.takes(any.format())) {
-      multiply(
-          out.address(),
-          out.columns(),
-          outputs,
-          CpuProducts.GATED,
-          x,
-          inputs,
-          experts,
-          GATE,
-          routing);
-      return;
-    }
-    int slots = routing.begin(routing.experts());
-    passed = reserve(passed, (long) slots * outputs * Float.BYTES);
     multiply(
         out.address(),
         out.columns(),
-        outputs,
-        CpuProducts.STORED,
+        experts.get(0).outputs(),
+        CpuProducts.GATED,
         x,
         inputs,
         experts,
-        GATE,
+        GATED,
         routing);
-    multiply(
-        passed.address(),
-        outputs,
-        outputs,
-        CpuProducts.STORED,
-        x,
-        inputs,
-        experts,
-        PASSED,
-        routing);
-    kernels.siluMultiply(
-        team.address(),
-        team.parts(slots, (long) slots * outputs / GATES),
-        out.address(),
-        out.columns(),
-        out.address(),
-        out.columns(),
-        passed.address(),
-        outputs,
-        slots,
-        outputs);
   }
 
   /** Bytes of an expert's staged inputs, a whole number of cache lines. */
   private static long stagedBytes(CpuLinearWeight any, int rows) {
-    long bytes =
-        QuantizedProducts.takes(any.format())
-            ? QuantizedProducts.stagedBytes(any, rows)
-            : any.stagedBytes(rows);
-    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return (any.stagedBytes(rows) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
   }
 
   /**
@@ -175,7 +122,7 @@ final class RoutedProducts {
     if (any.format() == WeightFormat.FLOAT32) {
       return x.address();
     }
-    boolean quantizes = QuantizedProducts.takes(any.format());
+    boolean quantizes = CpuLinearWeight.quantized(any.format());
     reserveWords(routing.experts());
     long bytes = 0;
     for (int expert = 0; expert < routing.experts(); expert++) {
@@ -194,10 +141,8 @@ final class RoutedProducts {
       at = put(at, to);
       at = put(at, x.address() + begin * x.columns() * Float.BYTES);
       at = put(at, x.columns());
-      if (!quantizes) {
-        at = put(at, 0); // no norm
-        at = put(at, 0);
-      }
+      at = put(at, 0); // no norm
+      at = put(at, 0);
       at = put(at, any.borders().address());
       at = put(at, any.ranges());
       if (quantizes) {
@@ -253,15 +198,13 @@ final class RoutedProducts {
       long packed = CpuOps.open(weight.packed()).address();
       long to = out + begin * outStride * Float.BYTES;
       long described = words.address() + product * Long.BYTES;
-      if (!QuantizedProducts.takes(any.format())) {
-        product = put(product, to);
-        product = put(product, outStride);
-        product = put(product, packed);
-        product = put(product, 0); // no biases
-        product = put(product, 0);
-        product = put(product, outputs);
-        product = put(product, kind);
-      }
+      product = put(product, to);
+      product = put(product, outStride);
+      product = put(product, packed);
+      product = put(product, 0); // no biases
+      product = put(product, 0);
+      product = put(product, outputs);
+      product = put(product, kind);
       long borders = weight.borders().address();
       switch (any.format()) {
         case FLOAT32 -> {
@@ -274,27 +217,13 @@ final class RoutedProducts {
           at = put(at, borders);
           at = put(at, weight.ranges());
         }
-        case BFLOAT16 -> {
+        case BFLOAT16, INT8, INT4 -> {
           at = put(at, described);
           at = put(at, 1);
           at = put(at, from);
           at = put(at, rows);
           at = put(at, borders);
           at = put(at, weight.ranges());
-        }
-        case INT8, INT4 -> {
-          at = put(at, to);
-          at = put(at, outStride);
-          at = put(at, from);
-          at = put(at, rows);
-          at = put(at, packed);
-          if (any.format() == WeightFormat.INT8) {
-            at = put(at, packed + QuantizedProducts.scalesOffset(outputs, weight.tiles()));
-          }
-          at = put(at, borders);
-          at = put(at, weight.ranges());
-          at = put(at, outputs);
-          at = put(at, 0); // no bias
         }
       }
       if (any.format() != WeightFormat.FLOAT32) {

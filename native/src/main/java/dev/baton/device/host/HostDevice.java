@@ -33,7 +33,7 @@ import java.util.concurrent.locks.ReentrantReadWriteLock;
 public abstract class HostDevice<C extends KvCache> implements Device {
 
   /** {@code 127 * 127} times as many is still an int. */
-  private static final int MAX_INT8_INPUTS = Integer.MAX_VALUE / (127 * 127);
+  private static final int MAX_BYTE_INPUTS = Integer.MAX_VALUE / (127 * 127);
 
   private final HostMemory memory;
 
@@ -135,9 +135,7 @@ public abstract class HostDevice<C extends KvCache> implements Device {
       WeightSlice slice, WeightFormat format, Parallelism parallelism) {
     requireConvertible(slice);
     int[] borders = CanonicalRanges.of(slice, parallelism);
-    if (format == WeightFormat.INT8) {
-      requireExactSums(borders);
-    }
+    requireExactSums(format, borders);
     return pack(slice, format, borders);
   }
 
@@ -145,7 +143,7 @@ public abstract class HostDevice<C extends KvCache> implements Device {
   public final GatedWeight packGated(WeightSlice gate, WeightSlice up, WeightFormat format) {
     for (WeightSlice slice : List.of(gate, up)) {
       requireConvertible(slice);
-      CanonicalRanges.of(slice, Parallelism.COLUMN);
+      requireExactSums(format, CanonicalRanges.of(slice, Parallelism.COLUMN));
     }
     if (gate.rowTo() - gate.rowFrom() != up.rowTo() - up.rowFrom()
         || gate.columns() != up.columns()) {
@@ -265,13 +263,16 @@ public abstract class HostDevice<C extends KvCache> implements Device {
   }
 
   /** Sums of products of two bytes must fit 32 bits. */
-  private static void requireExactSums(int[] borders) {
+  private static void requireExactSums(WeightFormat format, int[] borders) {
+    if (format != WeightFormat.INT8 && format != WeightFormat.INT4) {
+      return;
+    }
     for (int i = 1; i < borders.length; i++) {
       int inputs = borders[i] - borders[i - 1];
-      if (inputs > MAX_INT8_INPUTS) {
+      if (inputs > MAX_BYTE_INPUTS) {
         throw new IllegalArgumentException(
-            "inputs: %d of one sum in INT8 (expected: at most %d; use BFLOAT16 or INT4)"
-                .formatted(inputs, MAX_INT8_INPUTS));
+            "inputs: %d of one sum in %s (expected: at most %d; use BFLOAT16)"
+                .formatted(inputs, format, MAX_BYTE_INPUTS));
       }
     }
   }

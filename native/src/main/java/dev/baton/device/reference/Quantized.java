@@ -2,7 +2,6 @@ package dev.baton.device.reference;
 
 import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
-import dev.baton.device.host.Bf16;
 
 /** Quantized weights and inputs, and their products, as the exactness rules spell them out. */
 final class Quantized {
@@ -15,8 +14,14 @@ final class Quantized {
   /** Largest magnitude of an input, or of a weight of eight bits. */
   private static final float LARGEST = 127f;
 
-  /** By what the element of largest magnitude of a group is divided to make a scale. */
-  private static final float[] DIVISORS = {8f, 7.5f, 7f, 8.5f, 9f, 9.5f, 10f, 11f};
+  /** Largest factor of a group of four bits. */
+  private static final int MOST_FACTOR = 15;
+
+  /** Largest magnitude of a weight of four bits, times its factor. */
+  private static final float LARGEST_LEVEL = 8f * MOST_FACTOR;
+
+  /** Factors that are tried, from the nearest. */
+  private static final int[] NEAR = {0, 1, -1};
 
   private Quantized() {}
 
@@ -24,30 +29,29 @@ final class Quantized {
     int outputs = slice.rowTo() - slice.rowFrom();
     int inputs = slice.columnTo() - slice.columnFrom();
     float[] values = new float[Math.multiplyExact(outputs, inputs)];
-    int units = format == WeightFormat.INT8 ? 1 : groupsBefore(borders, borders.length - 1);
-    float[] scales = new float[Math.multiplyExact(units, outputs)];
+    float[] scales = new float[outputs];
     for (int o = 0; o < outputs; o++) {
       float[] row = new float[slice.columns()];
       for (int c = 0; c < row.length; c++) {
         row[c] = ReferenceDevice.value(slice, slice.rowFrom() + o, c);
       }
+      float largest = largest(row, 0, row.length);
       if (format == WeightFormat.INT8) {
-        float largest = largest(row, 0, row.length);
-        scales[o] = scale(largest);
+        scales[o] = scale(largest, LARGEST);
         for (int k = 0; k < inputs; k++) {
-          values[k * outputs + o] = round(row[slice.columnFrom() + k] * inverse(largest));
+          values[k * outputs + o] = round(row[slice.columnFrom() + k] * inverse(largest, LARGEST));
         }
         continue;
       }
-      int group = 0;
+      scales[o] = scale(largest, LARGEST_LEVEL);
       for (int range = 0; range + 1 < borders.length; range++) {
-        for (int k = borders[range]; k < borders[range + 1]; k += GROUP, group++) {
+        for (int k = borders[range]; k < borders[range + 1]; k += GROUP) {
           int from = slice.columnFrom() + k;
           int n = Math.min(GROUP, borders[range + 1] - k);
-          float scale = groupScale(row, from, from + n);
-          scales[group * outputs + o] = scale;
+          float factor = factor(row, from, from + n, inverse(largest, LARGEST_LEVEL), scales[o]);
           for (int i = 0; i < n; i++) {
-            values[(k + i) * outputs + o] = level(row[from + i], scale);
+            // A product of 0 has no sign, as integers have none.
+            values[(k + i) * outputs + o] = level(row[from + i], factor * scales[o]) * factor + 0f;
           }
         }
       }
@@ -59,24 +63,11 @@ final class Quantized {
   static float[] range(float[] row, ReferenceLinearWeight weight, int range) {
     int from = weight.borders()[range];
     int to = weight.borders()[range + 1];
+    float largest = largest(row, from, to);
+    int[] dots = dots(row, from, to, largest, weight);
     float[] sums = new float[weight.outputs()];
-    if (weight.format() == WeightFormat.INT8) {
-      float largest = largest(row, from, to);
-      int[] dots = dots(row, from, to, largest, weight);
-      for (int o = 0; o < sums.length; o++) {
-        sums[o] = dots[o] * (scale(largest) * weight.scales()[o]);
-      }
-      return sums;
-    }
-    int group = groupsBefore(weight.borders(), range);
-    for (int k = from; k < to; k += GROUP, group++) {
-      int end = Math.min(to, k + GROUP);
-      float largest = largest(row, k, end);
-      int[] dots = dots(row, k, end, largest, weight);
-      for (int o = 0; o < sums.length; o++) {
-        float scale = scale(largest) * weight.scales()[group * sums.length + o];
-        sums[o] = Math.fma((float) dots[o], scale, sums[o]);
-      }
+    for (int o = 0; o < sums.length; o++) {
+      sums[o] = dots[o] * (scale(largest, LARGEST) * weight.scales()[o]);
     }
     return sums;
   }
@@ -85,30 +76,13 @@ final class Quantized {
       float[] row, int from, int to, float largest, ReferenceLinearWeight weight) {
     int[] dots = new int[weight.outputs()];
     for (int k = from; k < to; k++) {
-      int x = Float.isNaN(largest) ? 0 : (int) round(row[k] * inverse(largest));
+      int x = Float.isNaN(largest) ? 0 : (int) round(row[k] * inverse(largest, LARGEST));
       int at = k * dots.length;
       for (int o = 0; o < dots.length; o++) {
         dots[o] += x * (int) weight.values()[at + o];
       }
     }
     return dots;
-  }
-
-  /** The number of an input's group of four-bit weights. */
-  static int group(int[] borders, int input) {
-    int range = 0;
-    while (input >= borders[range + 1]) {
-      range++;
-    }
-    return groupsBefore(borders, range) + (input - borders[range]) / GROUP;
-  }
-
-  private static int groupsBefore(int[] borders, int range) {
-    int groups = 0;
-    for (int i = 0; i < range; i++) {
-      groups += Math.ceilDiv(borders[i + 1] - borders[i], GROUP);
-    }
-    return groups;
   }
 
   /** The largest magnitude; NaN when one element is infinite or no number. */
@@ -123,12 +97,12 @@ final class Quantized {
     return largest;
   }
 
-  private static float scale(float largest) {
-    return largest < LEAST ? 0f : largest / LARGEST;
+  private static float scale(float largest, float most) {
+    return largest < LEAST ? 0f : largest / most;
   }
 
-  private static float inverse(float largest) {
-    return largest < LEAST ? 0f : LARGEST / largest;
+  private static float inverse(float largest, float most) {
+    return largest < LEAST ? 0f : most / largest;
   }
 
   /** To the nearest integer, ties to even; integers have no negative zero. */
@@ -136,26 +110,26 @@ final class Quantized {
     return (float) Math.rint(value) + 0f;
   }
 
-  /** The scale, a bfloat16, of least squared error; the first of those that are equal. */
-  private static float groupScale(float[] row, int from, int to) {
+  /** The factor of least squared error; the first of those that are equal. */
+  private static float factor(float[] row, int from, int to, float inverse, float scale) {
     float extreme = 0f;
     for (int i = from; i < to; i++) {
       extreme = Math.abs(row[i]) > Math.abs(extreme) ? row[i] : extreme;
     }
-    if (Math.abs(extreme) < LEAST) {
-      return 0f;
-    }
+    float near = round(Math.abs(extreme) * inverse * 0.125f);
     float best = Float.NaN;
     float leastError = Float.NaN;
-    for (float divisor : DIVISORS) {
-      float scale = Bf16.toFloat(Bf16.fromFloat(extreme / -divisor));
+    for (int more : NEAR) {
+      float size = Math.clamp(near + more, 1f, MOST_FACTOR);
+      float factor = extreme > 0 ? -size : size;
+      float width = factor * scale;
       float error = 0f;
       for (int i = from; i < to; i++) {
-        float rest = Math.fma(-level(row[i], scale), scale, row[i]);
+        float rest = Math.fma(-level(row[i], width), width, row[i]);
         error = Math.fma(rest, rest, error);
       }
       if (Float.isNaN(best) || error < leastError) {
-        best = scale;
+        best = factor;
         leastError = error;
       }
     }
@@ -163,7 +137,7 @@ final class Quantized {
   }
 
   /** From -8 to 7. */
-  private static float level(float value, float scale) {
-    return scale == 0f ? 0f : Math.clamp(round(value * (1f / scale)), -8f, 7f);
+  private static float level(float value, float width) {
+    return width == 0f ? 0f : Math.clamp(round(value * (1f / width)), -8f, 7f);
   }
 }

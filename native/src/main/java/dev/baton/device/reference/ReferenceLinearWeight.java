@@ -8,7 +8,7 @@ import dev.baton.device.WeightFormat;
  * quantized formats the integers.
  *
  * @param borders of its canonical ranges, from its first input
- * @param scales of INT8 {@code [outputs]}, of INT4 {@code [groups, outputs]}, else empty
+ * @param scales of quantized formats {@code [outputs]}, else empty
  */
 record ReferenceLinearWeight(
     int outputs, int inputs, WeightFormat format, int[] borders, float[] values, float[] scales)
@@ -22,8 +22,7 @@ record ReferenceLinearWeight(
       row[k] =
           switch (format) {
             case FLOAT32, BFLOAT16 -> value;
-            case INT8 -> value * scales[output];
-            case INT4 -> value * scales[Quantized.group(borders, k) * outputs + output];
+            case INT8, INT4 -> value * scales[output];
           };
     }
     return row;
