@@ -9,14 +9,15 @@
 // in every canonical range, take its tiles in order, and the ranges' sums are added as a binary tree. A row's sums do not
 // depend on the other rows of its tile, so they have the same bits in any company.
 //
-// Blocks: up to ROW_TILES * 16 rows by up to PAIRS * 32 outputs go through a range together, STEP tiles of depth at a
-// time: long enough that sums are seldom put away, which costs as much as eight tiles of depth, and short enough that the
-// rows' part (STEP * ROW_TILES KiB), the weight's (STEP * 2 KiB) and the next one, which is asked for meanwhile, stay in
-// the second-level cache. Two row tiles by two weight tiles share each loaded tile twice.
+// Blocks: up to ROW_TILES * 16 rows by up to PAIRS * 32 outputs. SPAN tiles of depth of the rows (SPAN * ROW_TILES KiB) stay
+// in the second-level cache while all pairs of outputs go by; STEP tiles of a pair (STEP * 2 KiB) stay in the first while
+// all rows go by, which are loaded past it (tileloaddt1). Two row tiles by two weight tiles share each loaded tile
+// twice. After STEP tiles of depth the sums are put away, and those of the next row tiles have been asked for.
 //
-// Bytes: the weight once per ROW_TILES * 16 rows; a row tile once, or once per PAIRS * 32 outputs where the depth is more
-// than STEP tiles or cut into ranges. Operations: 2 * rows * outputs * inputs, rows rounded up to 16. Two to about 32 rows
-// are bound by memory, hundreds by the matrix unit (16 cycles a tdpbf16ps).
+// Bytes: the weight once per ROW_TILES * 16 rows; a row tile from the second-level cache once for every pair. Operations:
+// 2 * rows * outputs * inputs, rows rounded up to 16. Two to about 32 rows are bound by memory, hundreds by the matrix unit
+// (16 cycles a tdpbf16ps) and by what reaches it: a loop of four products takes 64 cycles with operands in registers,
+// about 75 with both sides in the first-level cache, 90 as it is here, 130 with both in the second.
 #include <immintrin.h>
 
 #include "norm.h"
@@ -35,8 +36,15 @@ static constexpr int ROWS = 16;
 static constexpr int LEVELS = 3;
 static constexpr int ROW_TILES = 16;
 static constexpr int PAIRS = 8;
-static constexpr int STEP = 64;
+static constexpr int SPAN = 64;
+static constexpr int STEP = 16;
 static constexpr int FEW_ROW_TILES = 2;
+
+// Units that are enough for all threads to be busy to the end.
+static constexpr int MANY_UNITS = 16;
+
+// How many rows before its turn a row of results is asked for.
+static constexpr int ROWS_AHEAD = 4;
 
 // How far ahead of its use a weight that comes from memory is asked for, where few rows use it.
 static constexpr int AHEAD = 8 * 1024;
@@ -66,15 +74,20 @@ struct Staged {
 // Too large for a stack. Sums of ranges that wait for their neighbours, by level, and at last those under way.
 static thread_local Block waiting[LEVELS + 1][PAIRS][ROW_TILES];
 
-// The next part of the weight, asked for from memory piece by piece while the one before is in use.
+// Lines of two row tiles' sums that are asked for at each tile of depth.
+static constexpr int NEXT_LINES = 2 * sizeof(Block) / 64 / STEP;
+
+// The next STEP of the weight, asked for from memory piece by piece while the one before is in use.
 struct Ahead {
   const uint8_t* at;
   int lines;  // at once
 };
 
-// Adds `tiles` tiles of depth to the sums of N row tiles; `fresh`: to zero. FAR: the weight comes from memory.
+// Adds `tiles` tiles of depth to the sums of N row tiles; `fresh`: to zero. FAR: the weight comes from memory. Rows pass by
+// the first-level cache, which the weight is to stay in; `next` are the sums that come after these.
 template <int N, bool FAR>
-static inline void multiply(const uint8_t* x, const uint8_t* weight, int tiles, bool fresh, Block* to, Ahead& ahead) {
+static inline void multiply(const uint8_t* x, const uint8_t* weight, int tiles, bool fresh, Block* to, const Block* next,
+                            Ahead& ahead) {
   if (fresh) {
     _tile_zero(0);
     _tile_zero(1);
@@ -90,7 +103,7 @@ static inline void multiply(const uint8_t* x, const uint8_t* weight, int tiles, 
       _tile_loadd(3, to[1].sums[1], 64);
     }
   }
-  const int64_t x_stride = static_cast<int64_t>(tiles) * TILE_BYTES;
+  const uint8_t* wanted = reinterpret_cast<const uint8_t*>(next);
   for (int t = 0; t < tiles; t++) {
     if (FAR) {
 #pragma GCC unroll 32
@@ -99,14 +112,21 @@ static inline void multiply(const uint8_t* x, const uint8_t* weight, int tiles, 
       }
     }
     _tile_loadd(4, weight, 64);
-    _tile_loadd(6, x, 64);
+    _tile_stream_loadd(6, x, 64);
     _tile_loadd(5, weight + TILE_BYTES, 64);
     _tile_dpbf16ps(0, 6, 4);
     if (N == 2) {
-      _tile_loadd(7, x + x_stride, 64);
+      _tile_stream_loadd(7, x + TILE_BYTES, 64);
     }
     _tile_dpbf16ps(1, 6, 5);
     if (N == 2) {
+      if (!FAR) {
+#pragma GCC unroll 4
+        for (int line = 0; line < NEXT_LINES; line++) {
+          __builtin_prefetch(wanted + line * 64, 1);
+        }
+        wanted += NEXT_LINES * 64;
+      }
       _tile_dpbf16ps(2, 7, 4);
       if (!FAR) {
         for (int line = 0; line < ahead.lines; line++) {
@@ -117,7 +137,7 @@ static inline void multiply(const uint8_t* x, const uint8_t* weight, int tiles, 
       _tile_dpbf16ps(3, 7, 5);
     }
     weight += PAIR_BYTES;
-    x += TILE_BYTES;
+    x += N * TILE_BYTES;
   }
   _tile_stored(0, to[0].sums[0], 64);
   _tile_stored(1, to[0].sums[1], 64);
@@ -127,28 +147,44 @@ static inline void multiply(const uint8_t* x, const uint8_t* weight, int tiles, 
   }
 }
 
-// Sums of a range that are complete join those that wait for them, or are finished.
-static inline void join(const Product& p, const Staged& in, int range, int pair, int slot, int row_tile, int at) {
-  const bool last = range + 1 == in.ranges;
-  const int levels = __builtin_ctz(~static_cast<unsigned>(range));  // trailing one bits
-  if (levels == 0 && !last) {
+// How many sums of earlier ranges a range's sums are added to at once.
+static inline int levels_of(int range) { return __builtin_ctz(~static_cast<unsigned>(range)); }
+
+// A range's sums, now complete, join those that wait for them. Those of all ranges stay where the last range's own were.
+static inline void join(const Staged& in, int range, int slot, int at) {
+  const int levels = levels_of(range);
+  if (levels == 0) {
     return;  // already where they wait
   }
-  const Block& own = waiting[levels == 0 ? 0 : LEVELS][slot][at];
-  const int rows = smaller(ROWS, in.rows - row_tile * ROWS);
-  for (int row = 0; row < rows; row++) {
-    Lanes sums[2];
-    for (int half = 0; half < 2; half++) {
-      sums[half] = load(own.sums[half][row]);
+  Block& own = waiting[LEVELS][slot][at];
+  Block& to = range + 1 == in.ranges ? own : waiting[levels][slot][at];
+  for (int half = 0; half < 2; half++) {
+    for (int row = 0; row < ROWS; row++) {
+      Lanes sums = load(own.sums[half][row]);
       for (int level = 0; level < levels; level++) {
-        sums[half] = add(load(waiting[level][slot][at].sums[half][row]), sums[half]);
+        sums = add(load(waiting[level][slot][at].sums[half][row]), sums);
       }
-      if (!last) {
-        store(waiting[levels][slot][at].sums[half][row], sums[half]);
-      }
+      store(to.sums[half][row], sums);
     }
-    if (last) {
-      finish(p, pair, static_cast<int64_t>(row_tile) * ROWS + row, sums[0], sums[1]);
+  }
+}
+
+// The finished sums of a block. Row by row: rows of results are apart by powers of two, so that to go down a column means
+// a page and a line of the same few sets of both caches for each of them.
+static void finish_all(const Product& p, const Staged& in, int row_tile, int row_end, int pair, int pair_end) {
+  const int level = in.ranges == 1 ? 0 : LEVELS;
+  const int width = p.kind == GATED ? LANES : PAIR;
+  const int from = row_tile * ROWS;
+  const int to = smaller(in.rows, row_end * ROWS);
+  for (int row = from; row < to; row++) {
+    const float* soon = p.out + (row + ROWS_AHEAD) * p.out_stride + pair * width;
+    for (int column = 0; column < (pair_end - pair) * width; column += LANES) {
+      __builtin_prefetch(soon + column, 1);
+    }
+    const int at = (row - from) / ROWS;
+    for (int j = pair; j < pair_end; j++) {
+      const Block& sums = waiting[level][j - pair][at];
+      finish(p, j, row, load(sums.sums[0][row % ROWS]), load(sums.sums[1][row % ROWS]));
     }
   }
 }
@@ -158,32 +194,38 @@ template <bool FAR>
 static void block(const Product& p, const Staged& in, int row_tile, int row_end, int pair, int pair_end) {
   const int64_t weight_stride = static_cast<int64_t>(in.depth) * PAIR_BYTES;
   const int turns = (row_end - row_tile + 1) / 2;
+  const int deep = FAR ? SPAN : STEP;
   int first = 0;
   for (int range = 0; range < in.ranges; range++) {
     const int tiles = tiles_of(in.borders[range + 1] - in.borders[range]);
     const int level = range & 1 ? LEVELS : 0;
-    for (int step = 0; step == 0 || step < tiles; step += STEP) {
-      const int n = smaller(STEP, tiles - step);
+    for (int span = 0; span == 0 || span < tiles; span += SPAN) {
+      const int span_end = smaller(tiles, span + SPAN);
       for (int j = pair; j < pair_end; j++) {
-        const uint8_t* weight = p.weight + j * weight_stride + static_cast<int64_t>(first + step) * PAIR_BYTES;
-        // What comes next: the same depth of the next pair, or the next depth of the first, or the next pair of all.
-        const bool deeper = j + 1 == pair_end && first + step + n < in.depth;
-        Ahead ahead = {deeper ? p.weight + pair * weight_stride + static_cast<int64_t>(first + step + n) * PAIR_BYTES
-                              : weight + weight_stride,
-                       (PAIR_BYTES / 64 + turns - 1) / turns};
-        for (int i = row_tile; i < row_end; i += 2) {
-          const uint8_t* x = in.x + (static_cast<int64_t>(first + step) * in.row_tiles + i * n) * TILE_BYTES;
-          Block* to = &waiting[level][j - pair][i - row_tile];
-          const bool two = i + 1 < row_end;
-          if (two) {
-            multiply<2, FAR>(x, weight, n, step == 0, to, ahead);
-          } else {
-            multiply<1, FAR>(x, weight, n, step == 0, to, ahead);
-          }
-          if (step + STEP >= tiles) {
-            join(p, in, range, j, j - pair, i, i - row_tile);
+        for (int step = span; step == span || step < span_end; step += deep) {
+          const int n = smaller(deep, span_end - step);
+          const uint8_t* weight = p.weight + j * weight_stride + static_cast<int64_t>(first + step) * PAIR_BYTES;
+          // What comes next: deeper in this pair; the same depth of the next; deeper in the first; the next pair of all.
+          const int after = step + n < span_end ? step + n : j + 1 < pair_end ? span : span_end;
+          const int column = step + n < span_end ? j : j + 1 < pair_end || first + after == in.depth ? j + 1 : pair;
+          Ahead ahead = {p.weight + column * weight_stride + static_cast<int64_t>(first + after) % in.depth * PAIR_BYTES,
+                         (PAIR_BYTES / 64 + turns - 1) / turns};
+          const bool complete = step + n >= tiles;
+          for (int i = row_tile; i < row_end; i += 2) {
+            const uint8_t* x = in.x + (static_cast<int64_t>(first + step) * in.row_tiles + i * n) * TILE_BYTES;
+            Block* to = &waiting[level][j - pair][i - row_tile];
+            const bool two = i + 1 < row_end;
+            const Block* next = i + 2 < row_end ? to + 2 : &waiting[level][j - pair][0];
             if (two) {
-              join(p, in, range, j, j - pair, i + 1, i + 1 - row_tile);
+              multiply<2, FAR>(x, weight, n, step == 0, to, next, ahead);
+            } else {
+              multiply<1, FAR>(x, weight, n, step == 0, to, next, ahead);
+            }
+            if (complete) {
+              join(in, range, j - pair, i - row_tile);
+              if (two) {
+                join(in, range, j - pair, i + 1 - row_tile);
+              }
             }
           }
         }
@@ -191,6 +233,7 @@ static void block(const Product& p, const Staged& in, int row_tile, int row_end,
     }
     first += tiles;
   }
+  finish_all(p, in, row_tile, row_end, pair, pair_end);
 }
 
 void linear_tiles(Share share, const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,
@@ -214,10 +257,15 @@ void linear_tiles(Share share, const int64_t* products, int32_t count, const uin
     });
   } else {
     // Rows by rows, each block by all pairs of outputs, so that its staged inputs stay in the cache from one share to the
-    // next. Deep inputs do not fit it whole; PAIRS pairs then go through each part of the depth together.
-    const int group = ranges == 1 && in.depth <= STEP ? 1 : PAIRS;
+    // next. Deep inputs do not fit it whole; the pairs of a unit then go through each part of the depth together. A unit is
+    // several pairs in any case: whoever takes it knows which part of the weight comes next.
+    const int blocks = (row_tiles + ROW_TILES - 1) / ROW_TILES;
+    int group = PAIRS;
+    while (group > 1 && blocks * ((pairs + group - 1) / group) < MANY_UNITS) {
+      group /= 2;
+    }
     const int groups = (pairs + group - 1) / group;
-    const int units = (row_tiles + ROW_TILES - 1) / ROW_TILES * groups;
+    const int units = blocks * groups;
     const int to = end_of(share, units);
     for (int unit = first_of(share, units); unit < to;) {
       const int i = unit / groups * ROW_TILES;
@@ -225,8 +273,8 @@ void linear_tiles(Share share, const int64_t* products, int32_t count, const uin
       const int from_pair = unit % groups * group;
       const int to_pair = smaller(pairs, from_pair + (last - unit) * group);
       each_product(list, count, from_pair, to_pair, [&](const Product& p, int pair, int end) {
-        for (; pair < end; pair += PAIRS) {
-          block<false>(p, in, i, smaller(row_tiles, i + ROW_TILES), pair, smaller(end, pair + PAIRS));
+        for (; pair < end; pair += group) {
+          block<false>(p, in, i, smaller(row_tiles, i + ROW_TILES), pair, smaller(end, pair + group));
         }
       });
       unit = last;
@@ -241,9 +289,9 @@ static inline void store_narrow(uint8_t* to, Lanes v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(bits));
 }
 
-// staged [part of the depth][rows / 16][tile][16 rows][32 inputs] in bfloat16 from x, normed if there is a norm; missing
-// rows become zeros. A part is STEP tiles of a range, or what is left of it: what goes through the matrix unit together
-// lies together, or rows would meet in the same places of the caches. One row: as the AVX-512 tier. Bytes: x read once,
+// staged [part of the depth][rows / 32][tile][2][16 rows][32 inputs] in bfloat16 from x, normed if there is a norm; missing
+// rows become zeros; an odd row tile lies alone. A part is STEP tiles of a range, or what is left of it: what goes through
+// the matrix unit together lies together, or rows would meet in the same places of the caches. One row: as the AVX-512 tier. Bytes: x read once,
 // twice with a norm, half as much written.
 void stage_inputs(Share share, uint8_t* staged, const float* x, int64_t x_stride, const float* norm, float epsilon,
                   const int32_t* borders, int32_t ranges, int32_t rows) noexcept {
@@ -262,8 +310,10 @@ void stage_inputs(Share share, uint8_t* staged, const float* x, int64_t x_stride
       const int tiles = tiles_of(end - borders[range]);
       for (int t = 0; t < tiles; t++) {
         const int part = t / STEP * STEP;
-        const int64_t place = static_cast<int64_t>(first + part) * row_tiles +
-                              row / ROWS * smaller(STEP, tiles - part) + (t - part);
+        const int n = smaller(STEP, tiles - part);
+        const int two = (row / ROWS | 1) < row_tiles ? 2 : 1;  // row tiles side by side
+        const int64_t place = static_cast<int64_t>(first + part) * row_tiles + row / ROWS / two * two * n +
+                              (t - part) * two + row / ROWS % two;
         uint8_t* to = staged + place * TILE_BYTES + row % ROWS * 64;
         if (missing) {
           _mm512_storeu_si512(to, _mm512_setzero_si512());
