@@ -52,10 +52,13 @@ struct Share {
   KERNEL(combine_rows, (float* out, int64_t out_stride, const float* x, int64_t x_stride, const int32_t* slots,        \
                         const float* weights, int32_t choices, int32_t rows, int32_t width))                           \
   KERNEL(row_peaks, (float* peaks, const float* logits, int32_t width, int32_t rows))                                  \
+  KERNEL(row_best, (uint8_t* best, const float* peaks, const float* logits, int32_t width, int32_t rows))              \
   KERNEL(row_exponentials, (float* sums, const float* logits, int32_t width, const uint8_t* views, int32_t count))     \
-  KERNEL(row_weights, (int64_t* sums, const float* logits, int32_t width, const uint8_t* views, int32_t count))        \
-  KERNEL(row_select, (int32_t* ids, int32_t* weights, int32_t* counts, const float* logits, const float* peaks,        \
-                      int32_t width, const uint8_t* view, int32_t least, int32_t block_from, int32_t block_to))        \
+  KERNEL(row_weights, (int64_t* sums, const float* logits, int32_t width, const uint8_t* draws, int32_t count))        \
+  KERNEL(row_draw, (int32_t* tokens, const float* logits, const float* peaks, int32_t width, const int64_t* sums,      \
+                    const uint8_t* draws, int32_t count, int32_t* scratch))                                            \
+  KERNEL(row_ranks, (int32_t* ids, int32_t* reached, const float* logits, const float* peaks, int32_t width,           \
+                     const uint8_t* rankings, int32_t count, int32_t most, int32_t* scratch))                          \
   KERNEL(convert, (uint8_t* out, int32_t out_dtype, const void* in, int32_t in_dtype, int64_t in_stride, int32_t rows, \
                    int32_t columns))                                                                                   \
   KERNEL(pack_linear, (uint8_t* packed, const void* in, int32_t in_dtype, int64_t in_stride, int32_t outputs,          \

@@ -1,5 +1,6 @@
 // Passes over rows of logits for the sampler, in blocks of 128 elements. A unit is one block of one row, so a single row
-// is shared by the threads too; blocks do not depend on each other.
+// is shared by the threads too; blocks do not depend on each other. What follows from the blocks' results (the largest of
+// a row, a draw) has a row as its unit: it reads few of the elements.
 #include "lanes.h"
 
 namespace baton {
@@ -9,6 +10,9 @@ namespace {
 
 constexpr int BLOCK = 128;
 
+// Elements that are asked for before they are needed: 4 KiB.
+constexpr int AHEAD = 1024;
+
 // How a row is seen; the layout of LogitScan's views.
 struct View {
   int32_t row;
@@ -16,6 +20,25 @@ struct View {
   float inverse;
   float floor;
 };
+
+// A view, and what is to be drawn from it; the layout of LogitScan's draws.
+struct Draw {
+  View view;
+  int32_t top_k;  // 0 = all
+  float top_p;
+  double uniform;
+};
+
+// What is asked about the order of a row; the layout of LogitScan's rankings.
+struct Ranking {
+  int32_t row;
+  float peak;
+  int32_t top;
+  float floor;
+};
+
+// Whether the whole row counts, not its largest elements alone.
+inline bool weighs_all(const Draw& draw, int width) { return draw.top_k == 0 || draw.top_k >= width; }
 
 // Whole numbers of lanes, summed exactly; and a list of those that are wanted.
 #if defined(BATON_TIER_AVX512)
@@ -33,7 +56,7 @@ inline void count_in(Total& total, Lanes whole) {
 
 inline int64_t sum_of(const Total& total) { return _mm512_reduce_add_epi64(_mm512_add_epi64(total.even, total.odd)); }
 
-// Appends the first n lanes with x >= floor and whole >= least.
+// Appends the first n lanes with x >= floor and whole >= least; both lists have room for a vector more.
 inline int append(Lanes x, Lanes whole, int n, float floor, int32_t least, int32_t first, int32_t* ids,
                   int32_t* weights) {
   const __m512i v = _mm512_cvttps_epi32(whole.v);
@@ -44,9 +67,35 @@ inline int append(Lanes x, Lanes whole, int n, float floor, int32_t least, int32
   }
   const __m512i steps = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const __m512i numbers = _mm512_add_epi32(_mm512_set1_epi32(first), steps);
-  _mm512_mask_compressstoreu_epi32(ids, wanted, numbers);
-  _mm512_mask_compressstoreu_epi32(weights, wanted, v);
+  // Whole vectors: a masked store of the compressed is many times slower.
+  _mm512_storeu_si512(ids, _mm512_maskz_compress_epi32(wanted, numbers));
+  _mm512_storeu_si512(weights, _mm512_maskz_compress_epi32(wanted, v));
   return __builtin_popcount(wanted);
+}
+
+// The sum of the weights that are at least `least`.
+inline int64_t mass_from(const int32_t* weights, int n, int32_t least) {
+  Total total;
+  for (int i = 0; i < n; i += LANES) {
+    const __m512i v = _mm512_maskz_loadu_epi32(first_lanes(n - i), weights + i);
+    const __m512i kept = _mm512_maskz_mov_epi32(_mm512_cmpge_epi32_mask(v, _mm512_set1_epi32(least)), v);
+    total.even = _mm512_add_epi64(total.even, _mm512_and_si512(kept, _mm512_set1_epi64(0xffffffff)));
+    total.odd = _mm512_add_epi64(total.odd, _mm512_srli_epi64(kept, 32));
+  }
+  return sum_of(total);
+}
+
+// Lists the weights in [low, high); returns how many.
+inline int between(const int32_t* weights, int n, int32_t low, int32_t high, int32_t* list) {
+  int count = 0;
+  for (int i = 0; i < n; i += LANES) {
+    const __m512i v = _mm512_maskz_loadu_epi32(first_lanes(n - i), weights + i);
+    const __mmask16 in = static_cast<__mmask16>(first_lanes(n - i) & _mm512_cmpge_epi32_mask(v, _mm512_set1_epi32(low)) &
+                                                _mm512_cmplt_epi32_mask(v, _mm512_set1_epi32(high)));
+    _mm512_storeu_si512(list + count, _mm512_maskz_compress_epi32(in, v));
+    count += __builtin_popcount(in);
+  }
+  return count;
 }
 
 #else
@@ -84,6 +133,24 @@ inline int append(const Lanes& x, const Lanes& whole, int n, float floor, int32_
   return count;
 }
 
+inline int64_t mass_from(const int32_t* weights, int n, int32_t least) {
+  int64_t mass = 0;
+  for (int i = 0; i < n; i++) {
+    mass += weights[i] >= least ? weights[i] : 0;
+  }
+  return mass;
+}
+
+inline int between(const int32_t* weights, int n, int32_t low, int32_t high, int32_t* list) {
+  int count = 0;
+  for (int i = 0; i < n; i++) {
+    // No branch on the data, as above.
+    list[count] = weights[i];
+    count += weights[i] >= low && weights[i] < high;
+  }
+  return count;
+}
+
 #endif
 
 inline Lanes exponential(const View& view, Lanes x) { return exp(mul(sub(x, all(view.peak)), all(view.inverse))); }
@@ -100,6 +167,246 @@ inline Lanes load_or(const float* p, int n, float other) {
 
 inline int elements_of(int block, int width) { return smaller(BLOCK, width - block * BLOCK); }
 
+// Where a list must be cut, largest keys first, for its head to reach a wanted mass.
+struct Cut {
+  uint32_t key;     // larger ones are in
+  int64_t missing;  // what those of the key itself must add, at least 1
+};
+
+// Larger floats are larger whole numbers; both zeros are equal.
+inline uint32_t ordered(float value) {
+  const float positive_zero = value + 0.0f;
+  uint32_t bits;
+  __builtin_memcpy(&bits, &positive_zero, 4);
+  return bits ^ (bits >> 31 ? 0xffffffffu : 0x80000000u);
+}
+
+inline float value_of(uint32_t key) {
+  const uint32_t bits = key ^ (key >> 31 ? 0x80000000u : 0xffffffffu);
+  float value;
+  __builtin_memcpy(&value, &bits, 4);
+  return value;
+}
+
+// Radix selection: three counting passes over the keys, 11, 11 and 10 bits from the top; nothing is sorted, and no input is
+// worse than another. The mass of a key is 1 when UNIT, else the key. 1 <= wanted <= all masses.
+template <bool UNIT>
+Cut cut(const uint32_t* keys, int n, int64_t wanted) {
+  constexpr int DIGIT_BITS = 11;
+  int64_t masses[1 << DIGIT_BITS];
+  uint32_t prefix = 0;
+  int64_t missing = wanted;
+  for (int bits = 0; bits < 32;) {
+    const int digit_bits = smaller(DIGIT_BITS, 32 - bits);
+    const int shift = 32 - bits - digit_bits;
+    const uint32_t mask = (1u << digit_bits) - 1;
+    for (uint32_t digit = 0; digit <= mask; digit++) {
+      masses[digit] = 0;
+    }
+    for (int i = 0; i < n; i++) {
+      // In 64 bits, where a shift by 32 gives 0.
+      if (static_cast<uint64_t>(keys[i]) >> (shift + digit_bits) == prefix) {
+        masses[keys[i] >> shift & mask] += UNIT ? 1 : keys[i];
+      }
+    }
+    uint32_t digit = mask;
+    for (; masses[digit] < missing; digit--) {
+      missing -= masses[digit];
+    }
+    prefix = prefix << digit_bits | digit;
+    bits += digit_bits;
+  }
+  return {prefix, missing};
+}
+
+// Lists longer than this are first narrowed down by a sample of them.
+constexpr int LONG_LIST = 4096;
+constexpr int SAMPLE = 1024;
+// As a share of the mass, some four times what a sample is usually off; when that is not enough, the cut is only slower.
+constexpr double SAMPLE_MARGIN = 0.05;
+
+// The cut of a list of weights whose sum is `mass` (R. W. Floyd, R. L. Rivest, "Expected time bounds for selection", 1975:
+// two members of a sample enclose the cut, one pass leaves what lies between).
+// room: n + LANES elements.
+Cut cut_weights(const int32_t* weights, int n, int64_t mass, int64_t wanted, int32_t* room) {
+  const uint32_t* keys = reinterpret_cast<const uint32_t*>(weights);
+  if (n > LONG_LIST) {
+    uint32_t sample[SAMPLE];
+    int64_t sampled = 0;
+    for (int i = 0; i < SAMPLE; i++) {
+      sample[i] = keys[static_cast<int64_t>(i) * n / SAMPLE];
+      sampled += sample[i];
+    }
+    const double share = static_cast<double>(wanted) / static_cast<double>(mass);
+    const int64_t less = static_cast<int64_t>((share - SAMPLE_MARGIN) * static_cast<double>(sampled));
+    const int64_t more = static_cast<int64_t>((share + SAMPLE_MARGIN) * static_cast<double>(sampled));
+    const int32_t high = less < 1 ? INT32_MAX : static_cast<int32_t>(cut<false>(sample, SAMPLE, less).key) + 1;
+    const int32_t low = more < 1 || more > sampled ? 0 : static_cast<int32_t>(cut<false>(sample, SAMPLE, more).key);
+    const int count = between(weights, n, low, high, room);
+    const int64_t above = mass_from(weights, n, high);
+    if (above < wanted && wanted - above <= mass_from(room, count, 0)) {
+      return cut<false>(reinterpret_cast<const uint32_t*>(room), count, wanted - above);
+    }
+  }
+  return cut<false>(keys, n, wanted);
+}
+
+// The elements of a row that are still in the running, by rising id, with their weights.
+struct Candidates {
+  int32_t* ids;
+  int32_t* weights;
+  int32_t* room;  // as long again, for keys or for a part of the weights
+  int n;
+};
+
+// Lists the elements that reach the view's floor with weights >= least.
+void list(Candidates& to, const View& view, const float* row, const float* peaks, int width, int32_t least) {
+  const int blocks = (width + BLOCK - 1) / BLOCK;
+  to.n = 0;
+  for (int group = 0; group < blocks; group += LANES) {
+    const int count = smaller(LANES, blocks - group);
+    // What the largest of a block weighs, and a hundredth more: exp is not monotone to the last bit.
+    float heaviest[LANES];
+    store(heaviest, fma(exponential(view, load_or(peaks + group, count, -__builtin_inff())), all(1.01f * 1073741824.0f),
+                        all(1.0f)));
+    for (int i = 0; i < count; i++) {
+      const int block = group + i;
+      if (peaks[block] < view.floor || heaviest[i] < static_cast<float>(least)) {
+        continue;
+      }
+      const int first = block * BLOCK;
+      const int n = elements_of(block, width);
+      for (int c = 0; c < n; c += LANES) {
+        const Lanes x = load_or(row + first + c, n - c, -__builtin_inff());
+        to.n += append(x, weight(view, x), smaller(LANES, n - c), view.floor, least, first + c, to.ids + to.n, to.weights + to.n);
+      }
+    }
+  }
+}
+
+// Keeps the k candidates of the largest elements; of equal ones the first.
+void keep_largest(Candidates& candidates, const float* row, int k) {
+  if (candidates.n <= k) {
+    return;
+  }
+  uint32_t* keys = reinterpret_cast<uint32_t*>(candidates.room);
+  for (int i = 0; i < candidates.n; i++) {
+    keys[i] = ordered(row[candidates.ids[i]]);
+  }
+  Cut last = cut<true>(keys, candidates.n, k);
+  int kept = 0;
+  for (int i = 0; i < candidates.n; i++) {
+    if (keys[i] > last.key || (keys[i] == last.key && last.missing-- > 0)) {
+      candidates.ids[kept] = candidates.ids[i];
+      candidates.weights[kept++] = candidates.weights[i];
+    }
+  }
+  candidates.n = kept;
+}
+
+// uniform * total can round up to the total.
+inline int64_t target_of(double uniform, int64_t total) {
+  const int64_t target = static_cast<int64_t>(uniform * static_cast<double>(total));
+  return target < total ? target : total - 1;
+}
+
+inline int64_t share_of(float top_p, int64_t total) {
+  const double wanted = static_cast<double>(top_p) * static_cast<double>(total);
+  int64_t whole = static_cast<int64_t>(wanted);
+  whole += static_cast<double>(whole) < wanted ? 1 : 0;
+  return whole < 1 ? 1 : whole > total ? total : whole;
+}
+
+// The candidate at which the weights, summed by rising id, exceed the target. Of them count those above `key`, and the
+// first `equals` of those that weigh just that.
+int32_t token_at(const Candidates& candidates, int32_t key, int64_t equals, int64_t target) {
+  for (int from = 0; from < candidates.n; from += BLOCK) {
+    const int32_t* weights = candidates.weights + from;
+    const int n = smaller(BLOCK, candidates.n - from);
+    const int64_t above = mass_from(weights, n, key + 1);
+    const int64_t found = (mass_from(weights, n, key) - above) / key;
+    const int64_t sum = above + (found < equals ? found : equals) * key;
+    if (target >= sum) {
+      target -= sum;
+      equals -= found < equals ? found : equals;
+      continue;
+    }
+    for (int i = 0; i < n; i++) {
+      if (weights[i] > key || (weights[i] == key && equals-- > 0)) {
+        target -= weights[i];
+        if (target < 0) {
+          return candidates.ids[from + i];
+        }
+      }
+    }
+  }
+  return -1;
+}
+
+// Draws from the candidates, or from the fewest of the heaviest of them that reach `wanted` of their `mass`.
+int32_t drawn(const Candidates& candidates, double uniform, int64_t mass, int64_t wanted) {
+  if (wanted == mass) {
+    return token_at(candidates, 1, INT64_MAX, target_of(uniform, mass));
+  }
+  const Cut last = cut_weights(candidates.weights, candidates.n, mass, wanted, candidates.room);
+  const int64_t equals = (last.missing + last.key - 1) / last.key;
+  const int64_t kept = wanted - last.missing + equals * last.key;
+  return token_at(candidates, static_cast<int32_t>(last.key), equals, target_of(uniform, kept));
+}
+
+// Leaves the k largest elements, as far as they reach the view's floor.
+void list_largest(Candidates& candidates, const View& view, const float* row, const float* peaks, int width, int k) {
+  const int blocks = (width + BLOCK - 1) / BLOCK;
+  View narrowed = view;
+  if (k <= blocks) {
+    // At least k elements reach the k-th of the blocks' peaks, and few more.
+    uint32_t* keys = reinterpret_cast<uint32_t*>(candidates.room);
+    for (int block = 0; block < blocks; block++) {
+      keys[block] = ordered(peaks[block]);
+    }
+    const float reached = value_of(cut<true>(keys, blocks, k).key);
+    narrowed.floor = view.floor < reached ? reached : view.floor;
+  }
+  list(candidates, narrowed, row, peaks, width, 0);
+  keep_largest(candidates, row, k);
+}
+
+int32_t drawn_of_largest(Candidates& candidates, const Draw& draw, const float* row, const float* peaks, int width) {
+  list_largest(candidates, draw.view, row, peaks, width, draw.top_k);
+  const int64_t mass = mass_from(candidates.weights, candidates.n, 0);
+  return drawn(candidates, draw.uniform, mass, draw.top_p < 1.0f ? share_of(draw.top_p, mass) : mass);
+}
+
+// What a nucleus hardly ever needs is less likely than 2^-14; what it never needs, than half of (1 - p) / width, for all of
+// that together is less than 1 - p.
+int32_t drawn_of_nucleus(Candidates& candidates, const Draw& draw, const float* row, const float* peaks, int width,
+                         int64_t total) {
+  const int64_t wanted = share_of(draw.top_p, total);
+  const double tail = (1 - static_cast<double>(draw.top_p)) * static_cast<double>(total) / width / 2;
+  const int64_t floors[3] = {total >> 14, static_cast<int64_t>(tail), 1};
+  for (const int64_t floor : floors) {
+    const int32_t least = floor < 1 ? 1 : floor > 1 << 30 ? 1 << 30 : static_cast<int32_t>(floor);
+    list(candidates, draw.view, row, peaks, width, least);
+    const int64_t mass = mass_from(candidates.weights, candidates.n, 0);
+    if (mass >= wanted) {
+      return drawn(candidates, draw.uniform, mass, wanted);
+    }
+  }
+  return -1;
+}
+
+int32_t drawn_of_all(Candidates& candidates, const Draw& draw, const float* row, const float* peaks, int width,
+                     const int64_t* sums, int64_t total) {
+  int64_t target = target_of(draw.uniform, total);
+  int block = 0;
+  for (; sums[block] <= target; block++) {
+    target -= sums[block];
+  }
+  const int first = block * BLOCK;
+  list(candidates, draw.view, row + first, peaks + block, elements_of(block, width), 1);
+  return first + token_at(candidates, 1, INT64_MAX, target);
+}
+
 }  // namespace
 
 // peaks[row, block] = the largest element of the block, a zero positive; NaN when an element is NaN or positive infinity.
@@ -115,11 +422,34 @@ void row_peaks(Share share, float* peaks, const float* logits, int32_t width, in
     Lanes peak = all(-__builtin_inff());
     Lanes unusable = zero();
     for (int c = 0; c < n; c += LANES) {
+      // The product that wrote the logits has streamed its weights through the caches meanwhile.
+      __builtin_prefetch(x + c + AHEAD);
       const Lanes v = load_or(x + c, n - c, -__builtin_inff());
       peak = if_less(peak, v, v, peak);
       unusable = if_less(v, infinity, unusable, v);
     }
     peaks[unit] = sum(unusable) == 0.0f ? max(peak) + 0.0f : __builtin_nanf("");
+  }
+}
+
+// best[row] = the row's largest element, a float, and its first number, int32; NaN, and the first such element, when one is
+// NaN or positive infinity. Bytes: the peaks of the row's blocks, and one block.
+void row_best(Share share, uint8_t* best, const float* peaks, const float* logits, int32_t width, int32_t rows) noexcept {
+  const int blocks = (width + BLOCK - 1) / BLOCK;
+  for (int row = first_of(share, rows); row < end_of(share, rows); row++) {
+    const float* own = peaks + static_cast<int64_t>(row) * blocks;
+    int at = 0;
+    for (int block = 1; block < blocks && own[at] == own[at]; block++) {
+      at = own[block] <= own[at] ? at : block;
+    }
+    const float peak = own[at];
+    const float* x = logits + static_cast<int64_t>(row) * width;
+    int32_t number = at * BLOCK;
+    while (peak == peak ? x[number] != peak : x[number] < __builtin_inff()) {
+      number++;
+    }
+    __builtin_memcpy(best + 8 * static_cast<int64_t>(row), &peak, 4);
+    __builtin_memcpy(best + 8 * static_cast<int64_t>(row) + 4, &number, 4);
   }
 }
 
@@ -142,46 +472,83 @@ void row_exponentials(Share share, float* sums, const float* logits, int32_t wid
   }
 }
 
-// sums[i, block] = the sum of the block's weights, whole numbers, in the row of view i. Bytes and operations as
-// row_exponentials, and five more for each 16 elements.
-void row_weights(Share share, int64_t* sums, const float* logits, int32_t width, const uint8_t* views,
+// sums[i, block] = the sum of the block's weights, whole numbers, in the row of draw i; of draws that have a top_k, nothing.
+// Bytes and operations as row_exponentials, and five more for each 16 elements.
+void row_weights(Share share, int64_t* sums, const float* logits, int32_t width, const uint8_t* draws,
                  int32_t count) noexcept {
   const int blocks = (width + BLOCK - 1) / BLOCK;
   const int64_t units = static_cast<int64_t>(count) * blocks;
   for (int unit = first_of(share, units); unit < end_of(share, units); unit++) {
-    const View& view = reinterpret_cast<const View*>(views)[unit / blocks];
+    const Draw& draw = reinterpret_cast<const Draw*>(draws)[unit / blocks];
+    if (!weighs_all(draw, width)) {
+      continue;
+    }
     const int block = unit % blocks;
-    const float* x = logits + static_cast<int64_t>(view.row) * width + block * BLOCK;
+    const float* x = logits + static_cast<int64_t>(draw.view.row) * width + block * BLOCK;
     const int n = elements_of(block, width);
     Total total;
     for (int c = 0; c < n; c += LANES) {
       // The weight of minus infinity is 0.
-      count_in(total, weight(view, load_or(x + c, n - c, -__builtin_inff())));
+      count_in(total, weight(draw.view, load_or(x + c, n - c, -__builtin_inff())));
     }
     sums[unit] = sum_of(total);
   }
 }
 
-// Lists the elements x >= floor with weights >= least of blocks [block_from, block_to) of one row, by rising number; those
-// of block b at b * 128, counts[b] of them. Bytes: the blocks whose peak reaches the floor, and what is listed.
-void row_select(Share share, int32_t* ids, int32_t* weights, int32_t* counts, const float* logits, const float* peaks,
-                int32_t width, const uint8_t* view_bytes, int32_t least, int32_t block_from, int32_t block_to) noexcept {
-  const View& view = *reinterpret_cast<const View*>(view_bytes);
-  const int64_t units = block_to - block_from;
-  const float* row = logits + static_cast<int64_t>(view.row) * width;
-  for (int unit = first_of(share, units); unit < end_of(share, units); unit++) {
-    const int block = block_from + unit;
-    const int first = block * BLOCK;
-    int found = 0;
-    if (!(peaks[block] < view.floor)) {
-      const int n = elements_of(block, width);
-      for (int c = 0; c < n; c += LANES) {
-        const Lanes x = load_or(row + first + c, n - c, -__builtin_inff());
-        found += append(x, weight(view, x), smaller(LANES, n - c), view.floor, least, first + c, ids + first + found,
-                        weights + first + found);
+// tokens[i] = what draw i comes to; see LogitScan. scratch: for each part 3 * (width + 16) int32. Bytes: the blocks whose
+// largest element may be drawn. Operations: some 15 for each element there, and three counting passes over those that count.
+void row_draw(Share share, int32_t* tokens, const float* logits, const float* peaks, int32_t width, const int64_t* sums,
+              const uint8_t* draws, int32_t count, int32_t* scratch) noexcept {
+  const int blocks = (width + BLOCK - 1) / BLOCK;
+  const int64_t room = static_cast<int64_t>(width) + LANES;
+  int32_t* own = scratch + share.part * 3 * room;
+  for (int i = first_of(share, count); i < end_of(share, count); i++) {
+    const Draw& draw = reinterpret_cast<const Draw*>(draws)[i];
+    const float* row = logits + static_cast<int64_t>(draw.view.row) * width;
+    const float* own_peaks = peaks + static_cast<int64_t>(draw.view.row) * blocks;
+    Candidates candidates = {own, own + room, own + 2 * room, 0};
+    if (!weighs_all(draw, width)) {
+      tokens[i] = drawn_of_largest(candidates, draw, row, own_peaks, width);
+      continue;
+    }
+    const int64_t* own_sums = sums + static_cast<int64_t>(i) * blocks;
+    int64_t total = 0;
+    for (int block = 0; block < blocks; block++) {
+      total += own_sums[block];
+    }
+    tokens[i] = draw.top_p < 1.0f ? drawn_of_nucleus(candidates, draw, row, own_peaks, width, total)
+                                  : drawn_of_all(candidates, draw, row, own_peaks, width, own_sums, total);
+  }
+}
+
+// ids[i] = the numbers of the `top` largest elements that ranking i asks for, largest first, equal ones by rising number;
+// reached[i] = how many elements are at least its floor. scratch as of row_draw. Bytes: the blocks that hold any of them.
+void row_ranks(Share share, int32_t* ids, int32_t* reached, const float* logits, const float* peaks, int32_t width,
+               const uint8_t* rankings, int32_t count, int32_t most, int32_t* scratch) noexcept {
+  const int blocks = (width + BLOCK - 1) / BLOCK;
+  const int64_t room = static_cast<int64_t>(width) + LANES;
+  int32_t* own = scratch + share.part * 3 * room;
+  for (int i = first_of(share, count); i < end_of(share, count); i++) {
+    const Ranking& ranking = reinterpret_cast<const Ranking*>(rankings)[i];
+    const float* row = logits + static_cast<int64_t>(ranking.row) * width;
+    const float* own_peaks = peaks + static_cast<int64_t>(ranking.row) * blocks;
+    Candidates candidates = {own, own + room, own + 2 * room, 0};
+    const View all_of_it = {ranking.row, ranking.peak, 1.0f, -__builtin_inff()};
+    if (ranking.top > 0) {
+      list_largest(candidates, all_of_it, row, own_peaks, width, ranking.top);
+      int32_t* sorted = ids + static_cast<int64_t>(i) * most;
+      for (int c = 0; c < candidates.n; c++) {
+        int at = c;
+        // They come by rising number, so an equal one stays behind.
+        for (; at > 0 && row[sorted[at - 1]] < row[candidates.ids[c]]; at--) {
+          sorted[at] = sorted[at - 1];
+        }
+        sorted[at] = candidates.ids[c];
       }
     }
-    counts[block] = found;
+    const View above = {ranking.row, ranking.peak, 1.0f, ranking.floor};
+    list(candidates, above, row, own_peaks, width, 0);
+    reached[i] = candidates.n;
   }
 }
 

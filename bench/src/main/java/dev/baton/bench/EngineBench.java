@@ -32,8 +32,16 @@ public final class EngineBench {
   private static final long PROBE_NANOS = 300_000_000L;
   private static final Duration PEER_LIMIT = Duration.ofMinutes(30);
 
-  /** Steps before all measurements, for the JVM to compile what they run. */
+  /** Steps before all measurements, for the memory of a model to be touched. */
   private static final Workload WARM_UP = new Workload.Decode(1, 0, 16);
+
+  /** A model on which the JVM finds out what a step runs, and compiles it, within a second. */
+  private static final String SMALL = "stories260k";
+
+  private static final List<Workload> SMALL_WORKLOADS =
+      List.of(new Workload.Decode(1, 0, 200), new Workload.Decode(8, 0, 100));
+  private static final int SMALL_ROUNDS = 15;
+  private static final int SMALL_MOST_RANKS = 4;
 
   private final BenchPlan plan;
   private final Shape shape;
@@ -102,11 +110,39 @@ public final class EngineBench {
   private BenchReport.Configuration measure(FormatChoice choice, int ranks, CeilingProbe probe) {
     EngineOptions options = options(choice, ranks);
     Formats formats = Formats.choose(options, stored());
+    warmUp(choice, Math.min(ranks, SMALL_MOST_RANKS));
     progress.accept("making %s, TP %d".formatted(shape.name(), ranks));
     long begun = System.nanoTime();
-    try (EngineDriver driver = load(options)) {
+    try (EngineDriver driver = load(options, progress)) {
       double loadSeconds = (System.nanoTime() - begun) / 1e9;
       return measure(driver, formats, ranks, loadSeconds, probe);
+    }
+  }
+
+  /**
+   * A large model takes minutes for as many steps as the JVM needs to compile all of one; a worker
+   * has them behind it soon.
+   */
+  private static void warmUp(FormatChoice choice, int ranks) {
+    try (Shape small = Shape.open(SMALL)) {
+      int context = 1;
+      int sessions = 1;
+      for (Workload each : SMALL_WORKLOADS) {
+        context = Math.max(context, each.contextTokens() + 1);
+        sessions = Math.max(sessions, each.sessions());
+      }
+      EngineOptions options =
+          choice
+              .in(EngineOptions.of(small.directory()))
+              .withServedName(small.name())
+              .withTensorParallel(ranks)
+              .withMaxSessions(sessions)
+              .withContextLength(context);
+      try (EngineDriver driver = load(options, message -> {})) {
+        for (int round = 0; round < SMALL_ROUNDS; round++) {
+          SMALL_WORKLOADS.forEach(driver::run);
+        }
+      }
     }
   }
 
@@ -116,7 +152,7 @@ public final class EngineBench {
     return declared == null ? DType.BFLOAT16 : declared;
   }
 
-  private EngineDriver load(EngineOptions options) {
+  private static EngineDriver load(EngineOptions options, Consumer<String> progress) {
     ModelRunner runner = ModelLoader.random(options, SEED, progress);
     try {
       TimedRunner timed = new TimedRunner(runner);

@@ -73,8 +73,8 @@ public interface Device extends AutoCloseable {
   List<Ops> openRanks(int ranks);
 
   /**
-   * Passes over logits that lie in this device's memory, with threads of its own that rest between
-   * them; lives until the device is closed.
+   * Passes over logits that lie in this device's memory, with the threads of the ranks or with
+   * others that rest between them; lives until the device is closed.
    */
   LogitScan openLogitScan();
 

@@ -8,8 +8,8 @@ import java.lang.foreign.MemorySegment;
  * block, so that a caller finds its way without reading the row again.
  *
  * <p>All memory is the caller's, outside the heap unless the device is the Java reference. One
- * thread at a time, while no rank runs that writes the logits. Every result is one fixed sequence
- * of operations, the same bits on every device and for any number of threads.
+ * thread at a time, while no rank runs. Every result is one fixed sequence of operations, the same
+ * bits on every device and for any number of threads.
  *
  * <p>A <b>weight</b> is a probability up to a factor, as a whole number: {@code exp((x - peak) *
  * inverse)} times {@link #ONE}, rounded; 0 for elements below {@code floor}. Sums of weights are
@@ -27,6 +27,15 @@ public interface LogitScan {
   /** Bytes of a view: int32 row, float32 peak, inverse and floor, in this order. */
   int VIEW_BYTES = 16;
 
+  /** Bytes of a draw: a view, int32 topK, float32 topP, float64 uniform, in this order. */
+  int DRAW_BYTES = 32;
+
+  /** Bytes of a ranking: int32 row, float32 peak, int32 top, float32 floor, in this order. */
+  int RANKING_BYTES = 16;
+
+  /** Bytes of a row's best: float32 logit, int32 number. */
+  int BEST_BYTES = 8;
+
   /** Blocks of a row. */
   static int blocks(int width) {
     return (width + BLOCK - 1) / BLOCK;
@@ -34,12 +43,20 @@ public interface LogitScan {
 
   /**
    * {@code peaks[i, block]} = the largest element of the block in row {@code rowFrom + i}, or NaN
-   * when one is NaN or positive infinity. A zero is positive.
+   * when one is NaN or positive infinity. A zero is positive. {@code best[i]} = the largest of the
+   * row and the first of its numbers, or NaN and the first number that is NaN or positive infinity.
    *
+   * @param best {@code rows} of {@link #BEST_BYTES} each
    * @param peaks float32 {@code [rows, blocks]}
    * @param logits float32 {@code [.., width]}
    */
-  void peaks(MemorySegment peaks, MemorySegment logits, int width, int rowFrom, int rows);
+  void peaks(
+      MemorySegment best,
+      MemorySegment peaks,
+      MemorySegment logits,
+      int width,
+      int rowFrom,
+      int rows);
 
   /**
    * {@code sums[i, block]} = the sum of {@code exp((x - peak) * inverse)} over the block in the row
@@ -52,33 +69,46 @@ public interface LogitScan {
       MemorySegment sums, MemorySegment logits, int width, MemorySegment views, int count);
 
   /**
-   * {@code sums[i, block]} = the sum of the block's weights, as view {@code i} sees them.
+   * Draws from rows. What is left of a row's elements: those of {@code topK} largest (of equal ones
+   * the first; 0 = all), of these the fewest of the largest weights that reach {@code ceil(topP *
+   * sum)} of the sum of their weights, again the first of equal ones ({@code topP} of 1 = all). The
+   * token is the first at which the weights of what is left, summed by rising number, exceed {@code
+   * floor(uniform * sum)} of these.
    *
-   * @param sums int64 {@code [count, blocks]}
+   * @param tokens int32 {@code [count]}
+   * @param peaks float32 {@code [.., blocks]}, of all rows, as {@link #peaks} has left them
+   * @param sums int64 {@code [count, blocks]}; content undefined afterwards
+   * @param draws {@code count} of {@link #DRAW_BYTES} each; each peak is the row's largest, finite;
+   *     uniform in [0, 1)
    */
-  void weigh(MemorySegment sums, MemorySegment logits, int width, MemorySegment views, int count);
-
-  /**
-   * Lists the elements of one row that are at least the view's floor and whose weight is at least
-   * {@code least}, of blocks {@code [blockFrom, blockTo)}, by rising number. Those of block {@code
-   * b} begin at {@code b * BLOCK} in {@code ids} and {@code weights}; what lies behind them there
-   * is undefined. Blocks whose peak is below the floor are not read.
-   *
-   * @param ids int32 {@code [blocks * BLOCK]}: numbers of elements in the row
-   * @param weights int32 {@code [blocks * BLOCK]}
-   * @param counts int32 {@code [blocks]}: elements listed of each block
-   * @param peaks float32 {@code [blocks]} of this row, as {@link #peaks} has left them
-   * @param view one view
-   */
-  void select(
-      MemorySegment ids,
-      MemorySegment weights,
-      MemorySegment counts,
+  void draw(
+      MemorySegment tokens,
       MemorySegment logits,
       MemorySegment peaks,
       int width,
-      MemorySegment view,
-      int least,
-      int blockFrom,
-      int blockTo);
+      MemorySegment sums,
+      MemorySegment draws,
+      int count);
+
+  /**
+   * Tells the order of rows. {@code ids[i]} = the numbers of the largest elements of ranking {@code
+   * i}'s row, as many as its {@code top}, largest first, equal ones by rising number; {@code
+   * reached[i]} = how many elements are at least its floor.
+   *
+   * @param ids int32 {@code [count, most]}; what is behind a ranking's top is undefined
+   * @param reached int32 {@code [count]}
+   * @param peaks float32 {@code [.., blocks]}, of all rows, as {@link #peaks} has left them
+   * @param rankings {@code count} of {@link #RANKING_BYTES} each; each peak is the row's largest,
+   *     finite
+   * @param most at least every top, which is at most {@code width}
+   */
+  void rank(
+      MemorySegment ids,
+      MemorySegment reached,
+      MemorySegment logits,
+      MemorySegment peaks,
+      int width,
+      MemorySegment rankings,
+      int count,
+      int most);
 }

@@ -18,7 +18,8 @@ import org.jspecify.annotations.Nullable;
  * @param gated {@code [tokens, intermediate]} of the rank
  * @param mixture null for a model without one
  * @param last rows of the stream that need logits {@code [logitRows, hidden]}
- * @param logits {@code [logitRows, vocabulary]} of the rank
+ * @param logits {@code [logitRows, vocabulary]} of the rank; of a rank that is alone those of the
+ *     model
  */
 record Activations(
     Tensor stream,
@@ -33,7 +34,11 @@ record Activations(
     Tensor last,
     Tensor logits) {
 
-  static Activations allocate(Device device, Shard shard, int tokens, int logitRows) {
+  /**
+   * @param logits of the model {@code [logitRows, vocabulary]}
+   */
+  static Activations allocate(Device device, Shard shard, int tokens, Tensor logits) {
+    long logitRows = logits.rows();
     int hidden = shard.config().hiddenSize();
     return new Activations(
         device.allocate(DType.FLOAT32, tokens, hidden),
@@ -46,7 +51,13 @@ record Activations(
         device.allocate(DType.FLOAT32, tokens, shard.inner().size()),
         MixtureActivations.allocate(device, shard, tokens),
         device.allocate(DType.FLOAT32, logitRows, hidden),
-        device.allocate(DType.FLOAT32, logitRows, shard.vocabulary().size()));
+        hasWholeVocabulary(shard)
+            ? logits
+            : device.allocate(DType.FLOAT32, logitRows, shard.vocabulary().size()));
+  }
+
+  private static boolean hasWholeVocabulary(Shard shard) {
+    return shard.vocabulary().size() == shard.config().vocabularySize();
   }
 
   /** Bytes of {@link #allocate}. */
@@ -54,7 +65,8 @@ record Activations(
     long hidden = shard.config().hiddenSize();
     long perToken =
         3 * hidden + 2L * shard.queries().size() + 2L * shard.keys().size() + shard.inner().size();
+    long perLogitRow = hidden + (hasWholeVocabulary(shard) ? 0 : shard.vocabulary().size());
     return MixtureActivations.bytes(shard, tokens)
-        + (tokens * perToken + logitRows * (hidden + shard.vocabulary().size())) * Float.BYTES;
+        + (tokens * perToken + logitRows * perLogitRow) * Float.BYTES;
   }
 }

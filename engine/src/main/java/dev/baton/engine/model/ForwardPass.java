@@ -160,6 +160,8 @@ final class ForwardPass {
     Shard.Range vocabulary = shard.vocabulary();
     ops.gatherLogitRows(act.last(), act.stream(), batch);
     ops.linear(head, act.last(), finalNorm, rows);
-    ops.allGather(logits, act.logits(), rows, vocabulary.from(), vocabulary.size());
+    if (act.logits() != logits) {
+      ops.allGather(logits, act.logits(), rows, vocabulary.from(), vocabulary.size());
+    }
   }
 }

@@ -260,7 +260,7 @@ public final class ModelLoader {
                     shared,
                     own.get(rank),
                     outputLayers,
-                    Activations.allocate(device, shard, options.stepTokens(), plan.logitRows()),
+                    Activations.allocate(device, shard, options.stepTokens(), logits),
                     caches[rank],
                     batch,
                     logits);

@@ -1,8 +1,8 @@
 package dev.baton.engine.sample;
 
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
-import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 
 import dev.baton.device.LogitScan;
 import dev.baton.engine.EngineException;
@@ -42,10 +42,10 @@ public final class Sampler {
    * every machine; nothing else is carried from one draw to the next.
    *
    * Cost. Every row is read once for its blocks' peaks, and a row that is drawn once more for its
-   * blocks' weights, by all threads of the scan. From then on only blocks that matter are read:
-   * with k blocks whose peaks reach a value, k elements do, so top_k and the likeliest tokens need
-   * about k blocks. top_p leaves out what is less likely than half of (1 - p) / vocabulary: all
-   * that together is less than 1 - p. Nothing is sorted but what is reported.
+   * blocks' weights, by all threads of the scan; no loop in Java goes over a vocabulary. From then
+   * on only blocks that matter are read: with k blocks whose peaks reach a value, k elements do, so
+   * top_k and the likeliest tokens need about k blocks. top_p is looked for among tokens likelier
+   * than 2^-14 first. Nothing is sorted but what is reported.
    *
    * Log probabilities are of the raw logits, before adjustments, temperature and filters.
    */
@@ -53,21 +53,24 @@ public final class Sampler {
   /** Logits are differences of at least 2^-24 or so: what is beyond tells no two of them apart. */
   private static final float MOST_INVERSE = 1e30f;
 
-  /** Keeps a floor that only saves work below what the rounding of weights could matter for. */
-  private static final double FLOOR_MARGIN = 0.01;
+  private static final int MOST_TOPS = Sampling.MAX_LOGPROBS;
 
   private final LogitScan scan;
   private final int vocabulary;
   private final int blocks;
   private final long rowBytes;
   private final Row[] rows;
+  private final MemorySegment best;
   private final MemorySegment peaks;
   private final MemorySegment views;
   private final MemorySegment exponentials;
-  private final MemorySegment weights;
+  private final MemorySegment draws;
+  private final MemorySegment sums;
+  private final MemorySegment tokens;
+  private final MemorySegment rankings;
+  private final MemorySegment topIds;
+  private final MemorySegment reached;
   private final int[] counter = new int[4];
-  private final Candidates candidates;
-  private final RankedTokens ranked = new RankedTokens();
   private MemorySegment logits = MemorySegment.NULL;
   private int size;
 
@@ -78,6 +81,7 @@ public final class Sampler {
    * scored.
    */
   private static final class Row {
+    final MemorySegment best;
     final MemorySegment peaks;
     @Nullable Sampling sampling;
     @Nullable Adjustments adjustments;
@@ -89,20 +93,16 @@ public final class Sampler {
 
     @Nullable EngineException failure;
     float peak;
-    int best;
-
-    /** Its place among the rows whose blocks were weighed. */
-    int weighed;
-
     int token;
     double normalizer;
     float logprob;
     int rank;
     int topCount;
-    final int[] topIds = new int[Sampling.MAX_LOGPROBS];
-    final float[] topLogprobs = new float[Sampling.MAX_LOGPROBS];
+    final int[] topIds = new int[MOST_TOPS];
+    final float[] topLogprobs = new float[MOST_TOPS];
 
-    Row(MemorySegment peaks) {
+    Row(MemorySegment best, MemorySegment peaks) {
+      this.best = best;
       this.peaks = peaks;
     }
   }
@@ -118,15 +118,23 @@ public final class Sampler {
     this.rows = new Row[maxRows];
     Arena arena = Arena.ofAuto();
     long all = (long) maxRows * blocks;
+    this.best = arena.allocate((long) maxRows * LogitScan.BEST_BYTES, Long.BYTES);
     this.peaks = arena.allocate(all * Float.BYTES, Long.BYTES);
     long peakBytes = (long) blocks * Float.BYTES;
     for (int i = 0; i < maxRows; i++) {
-      rows[i] = new Row(peaks.asSlice(i * peakBytes, peakBytes));
+      rows[i] =
+          new Row(
+              best.asSlice((long) i * LogitScan.BEST_BYTES, LogitScan.BEST_BYTES),
+              peaks.asSlice(i * peakBytes, peakBytes));
     }
     this.views = arena.allocate((long) maxRows * LogitScan.VIEW_BYTES, Long.BYTES);
     this.exponentials = arena.allocate(all * Float.BYTES, Long.BYTES);
-    this.weights = arena.allocate(all * Long.BYTES, Long.BYTES);
-    this.candidates = new Candidates(vocabulary);
+    this.draws = arena.allocate((long) maxRows * LogitScan.DRAW_BYTES, Long.BYTES);
+    this.sums = arena.allocate(all * Long.BYTES, Long.BYTES);
+    this.tokens = arena.allocate((long) maxRows * Integer.BYTES, Integer.BYTES);
+    this.rankings = arena.allocate((long) maxRows * LogitScan.RANKING_BYTES, Integer.BYTES);
+    this.topIds = arena.allocate((long) maxRows * MOST_TOPS * Integer.BYTES, Integer.BYTES);
+    this.reached = arena.allocate((long) maxRows * Integer.BYTES, Integer.BYTES);
   }
 
   /**
@@ -172,13 +180,13 @@ public final class Sampler {
     if (size == 0) {
       return;
     }
-    scan.peaks(peaks, logits, vocabulary, 0, size);
+    scan.peaks(best, peaks, logits, vocabulary, 0, size);
     for (int i = 0; i < size; i++) {
-      findPeak(i);
+      takeBest(rows[i]);
     }
     takeLogprobs();
     adjust();
-    weigh();
+    draw();
     for (int i = 0; i < size; i++) {
       Row row = rows[i];
       if (row.failure == null) {
@@ -227,33 +235,13 @@ public final class Sampler {
     return row;
   }
 
-  /** The row's largest logit and its first token, from the peaks of its blocks. */
-  private void findPeak(int index) {
-    Row row = rows[index];
-    long from = (long) index * blocks * Float.BYTES;
-    float peak = Float.NEGATIVE_INFINITY;
-    int at = 0;
-    for (int block = 0; block < blocks; block++) {
-      float value = peaks.get(JAVA_FLOAT_UNALIGNED, from + (long) block * Float.BYTES);
-      if (Float.isNaN(value)) {
-        row.failure = unusable(index, block);
-        return;
-      }
-      if (value > peak) {
-        peak = value;
-        at = block;
-      }
+  /** The row's largest logit and its first token. */
+  private static void takeBest(Row row) {
+    row.peak = row.best.get(JAVA_FLOAT_UNALIGNED, 0);
+    row.token = row.best.get(JAVA_INT_UNALIGNED, Float.BYTES);
+    if (!(row.peak > Float.NEGATIVE_INFINITY)) {
+      row.failure = unusable(row);
     }
-    if (peak == Float.NEGATIVE_INFINITY) {
-      row.failure = unusable("largest logit: -Infinity");
-      return;
-    }
-    int id = at * LogitScan.BLOCK;
-    while (logit(index, id) != peak) {
-      id++;
-    }
-    row.peak = peak;
-    row.best = id;
   }
 
   /** Normalizers and likeliest tokens of the raw logits, before anything is changed. */
@@ -261,13 +249,22 @@ public final class Sampler {
     int count = 0;
     for (int i = 0; i < size; i++) {
       if (rows[i].tops >= 0 && rows[i].failure == null) {
-        view(count++, i, rows[i].peak, 1f, Float.NEGATIVE_INFINITY);
+        writeView(
+            views,
+            (long) count * LogitScan.VIEW_BYTES,
+            i,
+            rows[i].peak,
+            1f,
+            Float.NEGATIVE_INFINITY);
+        rows[i].topCount = Math.min(rows[i].tops, vocabulary);
+        writeRanking((long) count++ * LogitScan.RANKING_BYTES, i);
       }
     }
     if (count == 0) {
       return;
     }
     scan.exponentials(exponentials, logits, vocabulary, views, count);
+    scan.rank(topIds, reached, logits, peaks, vocabulary, rankings, count, MOST_TOPS);
     int at = 0;
     for (int i = 0; i < size; i++) {
       Row row = rows[i];
@@ -276,34 +273,29 @@ public final class Sampler {
         for (int block = 0; block < blocks; block++) {
           sum += exponentials.get(JAVA_FLOAT_UNALIGNED, ((long) at * blocks + block) * Float.BYTES);
         }
-        at++;
         row.normalizer = row.peak + StrictMath.log(sum);
-        takeTops(row, i);
-        if (row.target >= 0) {
-          row.rank = rank(i, row.target);
-        }
+        takeTops(row, i, at);
+        row.rank = reached.get(JAVA_INT_UNALIGNED, (long) at * Integer.BYTES);
+        at++;
       }
     }
   }
 
-  private void takeTops(Row row, int index) {
-    row.topCount = Math.min(row.tops, vocabulary);
-    if (row.topCount == 0) {
-      return;
-    }
-    float floor = candidates.floorOf(row.topCount, row.peaks);
-    select(index, row.peak, 1f, floor, 0, 0, blocks);
-    candidates.keepLargest(row.topCount, logits, index * rowBytes);
-    ranked.sort(candidates, logits, index * rowBytes);
-    for (int place = 0; place < row.topCount; place++) {
-      row.topIds[place] = ranked.id(place);
-      row.topLogprobs[place] = (float) (ranked.logit(place) - row.normalizer);
-    }
+  private void writeRanking(long at, int index) {
+    Row row = rows[index];
+    rankings.set(JAVA_INT_UNALIGNED, at, index);
+    rankings.set(JAVA_FLOAT_UNALIGNED, at + 4, row.peak);
+    rankings.set(JAVA_INT_UNALIGNED, at + 8, row.topCount);
+    float floor = row.target < 0 ? Float.POSITIVE_INFINITY : logit(index, row.target);
+    rankings.set(JAVA_FLOAT_UNALIGNED, at + 12, floor);
   }
 
-  private int rank(int index, int target) {
-    select(index, rows[index].peak, 1f, logit(index, target), 0, 0, blocks);
-    return candidates.count();
+  private void takeTops(Row row, int index, int at) {
+    for (int place = 0; place < row.topCount; place++) {
+      int id = topIds.get(JAVA_INT_UNALIGNED, ((long) at * MOST_TOPS + place) * Integer.BYTES);
+      row.topIds[place] = id;
+      row.topLogprobs[place] = (float) (logit(index, id) - row.normalizer);
+    }
   }
 
   private void adjust() {
@@ -313,36 +305,39 @@ public final class Sampler {
       if (adjustments != null
           && row.failure == null
           && adjustments.apply(logits, i * rowBytes, row.tokens, row.length)) {
-        scan.peaks(row.peaks, logits, vocabulary, i, 1);
-        findPeak(i);
+        scan.peaks(row.best, row.peaks, logits, vocabulary, i, 1);
+        takeBest(row);
       }
     }
   }
 
-  /** Block sums of the rows whose whole distribution matters; in order, as {@link #finish} goes. */
-  private void weigh() {
+  /** The tokens of all rows that are not greedy. */
+  private void draw() {
     int count = 0;
     for (int i = 0; i < size; i++) {
       Row row = rows[i];
       Sampling sampling = row.sampling;
-      if (sampling != null && row.failure == null && weighsAll(sampling)) {
-        view(count++, i, row.peak, inverse(sampling), floor(row, sampling));
-        row.weighed = count - 1;
+      if (sampling != null && row.failure == null && sampling.temperature() > 0f) {
+        long at = (long) count++ * LogitScan.DRAW_BYTES;
+        writeView(draws, at, i, row.peak, inverse(sampling), floor(row, sampling));
+        draws.set(JAVA_INT_UNALIGNED, at + LogitScan.VIEW_BYTES, sampling.topK());
+        draws.set(JAVA_FLOAT_UNALIGNED, at + LogitScan.VIEW_BYTES + 4, sampling.topP());
+        double uniform = Philox.uniform(sampling.seed(), row.index, counter);
+        draws.set(JAVA_DOUBLE_UNALIGNED, at + LogitScan.VIEW_BYTES + 8, uniform);
       }
     }
     if (count > 0) {
-      scan.weigh(weights, logits, vocabulary, views, count);
+      scan.draw(tokens, logits, peaks, vocabulary, sums, draws, count);
+    }
+    for (int at = 0; at < count; at++) {
+      int row = draws.get(JAVA_INT_UNALIGNED, (long) at * LogitScan.DRAW_BYTES);
+      rows[row].token = tokens.get(JAVA_INT_UNALIGNED, (long) at * Integer.BYTES);
     }
   }
 
   private void finish(Row row, int index) {
-    Sampling sampling = row.sampling;
-    if (sampling == null) {
+    if (row.sampling == null) {
       row.token = row.target;
-    } else if (sampling.temperature() == 0f) {
-      row.token = row.best;
-    } else {
-      row.token = drawn(row, index, sampling);
     }
     if (row.adjustments != null) {
       row.adjustments.restore(logits, index * rowBytes);
@@ -350,56 +345,6 @@ public final class Sampler {
     if (row.tops >= 0) {
       row.logprob = (float) (logit(index, row.token) - row.normalizer);
     }
-  }
-
-  private int drawn(Row row, int index, Sampling sampling) {
-    double uniform = Philox.uniform(sampling.seed(), row.index, counter);
-    float inverse = inverse(sampling);
-    float floor = floor(row, sampling);
-    if (!weighsAll(sampling)) {
-      floor = Math.max(floor, candidates.floorOf(sampling.topK(), row.peaks));
-      select(index, row.peak, inverse, floor, 0, 0, blocks);
-      candidates.keepLargest(sampling.topK(), logits, index * rowBytes);
-      if (sampling.topP() < 1f) {
-        candidates.keepMass(share(sampling, candidates.mass()));
-      }
-      return candidates.tokenAt(target(uniform, candidates.mass()));
-    }
-    long sums = (long) row.weighed * blocks * Long.BYTES;
-    long total = 0;
-    for (int block = 0; block < blocks; block++) {
-      total += weights.get(JAVA_LONG_UNALIGNED, sums + (long) block * Long.BYTES);
-    }
-    if (sampling.topP() < 1f) {
-      return drawnOfNucleus(row, index, sampling, total, uniform);
-    }
-    long target = target(uniform, total);
-    int block = 0;
-    long sum = weights.get(JAVA_LONG_UNALIGNED, sums);
-    while (sum <= target) {
-      target -= sum;
-      block++;
-      sum = weights.get(JAVA_LONG_UNALIGNED, sums + (long) block * Long.BYTES);
-    }
-    select(index, row.peak, inverse, floor, 1, block, block + 1);
-    return candidates.tokenAt(target);
-  }
-
-  private int drawnOfNucleus(Row row, int index, Sampling sampling, long total, double uniform) {
-    double tail = (1 - (double) sampling.topP()) * total / vocabulary / 2;
-    int least = (int) Math.max(1, Math.min(tail, LogitScan.ONE));
-    double lowest =
-        row.peak
-            + (StrictMath.log((double) least / LogitScan.ONE) - FLOOR_MARGIN) / inverse(sampling);
-    float floor = Math.max(floor(row, sampling), (float) lowest);
-    select(index, row.peak, inverse(sampling), floor, least, 0, blocks);
-    candidates.keepMass(share(sampling, total));
-    return candidates.tokenAt(target(uniform, candidates.mass()));
-  }
-
-  /** Whether the row's whole distribution matters, not the k likeliest alone. */
-  private boolean weighsAll(Sampling sampling) {
-    return sampling.temperature() > 0f && (sampling.topK() == 0 || sampling.topK() >= vocabulary);
   }
 
   private static float inverse(Sampling sampling) {
@@ -412,42 +357,23 @@ public final class Sampler {
         : (float) (row.peak + sampling.temperature() * StrictMath.log(sampling.minP()));
   }
 
-  private static long share(Sampling sampling, long total) {
-    return Math.clamp((long) Math.ceil(sampling.topP() * (double) total), 1, total);
-  }
-
-  /** {@code uniform * total} can round up to the total. */
-  private static long target(double uniform, long total) {
-    return Math.min((long) (uniform * total), total - 1);
-  }
-
-  private void select(
-      int index, float peak, float inverse, float floor, int least, int blockFrom, int blockTo) {
-    view(0, index, peak, inverse, floor);
-    candidates.select(scan, logits, rows[index].peaks, views, least, blockFrom, blockTo);
-  }
-
-  private void view(int at, int row, float peak, float inverse, float floor) {
-    long from = (long) at * LogitScan.VIEW_BYTES;
-    views.set(JAVA_INT_UNALIGNED, from, row);
-    views.set(JAVA_FLOAT_UNALIGNED, from + 4, peak);
-    views.set(JAVA_FLOAT_UNALIGNED, from + 8, inverse);
-    views.set(JAVA_FLOAT_UNALIGNED, from + 12, floor);
+  private static void writeView(
+      MemorySegment to, long at, int row, float peak, float inverse, float floor) {
+    to.set(JAVA_INT_UNALIGNED, at, row);
+    to.set(JAVA_FLOAT_UNALIGNED, at + 4, peak);
+    to.set(JAVA_FLOAT_UNALIGNED, at + 8, inverse);
+    to.set(JAVA_FLOAT_UNALIGNED, at + 12, floor);
   }
 
   private float logit(int row, int id) {
     return logits.get(JAVA_FLOAT_UNALIGNED, row * rowBytes + (long) id * Float.BYTES);
   }
 
-  private EngineException unusable(int row, int block) {
-    int id = block * LogitScan.BLOCK;
-    while (logit(row, id) < Float.POSITIVE_INFINITY) {
-      id++;
-    }
-    return unusable("logit of token %d: %s".formatted(id, logit(row, id)));
-  }
-
-  private static EngineException unusable(String what) {
+  private static EngineException unusable(Row row) {
+    String what =
+        Float.isNaN(row.peak)
+            ? "logit of token %d: NaN or Infinity".formatted(row.token)
+            : "largest logit: -Infinity";
     return new EngineException(Kind.INTERNAL, what + " (expected: finite)");
   }
 }

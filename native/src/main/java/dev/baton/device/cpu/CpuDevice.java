@@ -44,6 +44,11 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
   /** Of all ranks; guarded by itself. */
   private final List<CpuTeam> teams = new ArrayList<>();
 
+  /**
+   * The team of a rank that has all processors; its threads are still awake when the logits come.
+   */
+  private volatile @Nullable CpuTeam onlyRank;
+
   private CpuDevice(CpuKernels kernels, String reason, String threads, long partNanos) {
     super(new HostMemory(CpuDevice::pages), CpuKvCache.class);
     this.kernels = kernels;
@@ -327,6 +332,7 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
     synchronized (teams) {
       teams.add(team);
     }
+    onlyRank = group.ranks() == 1 ? team : null;
     return new CpuOps(
         kernels,
         team,
@@ -338,6 +344,10 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
 
   @Override
   public LogitScan openLogitScan() {
+    CpuTeam ofRank = onlyRank;
+    if (ofRank != null) {
+      return new CpuLogitScan(kernels, ofRank);
+    }
     int processors = Runtime.getRuntime().availableProcessors();
     int own = CpuTeam.threads(threads, processors, 1);
     CpuTeam team = new CpuTeam(SCAN_TEAM, own, own <= processors, partNanos);

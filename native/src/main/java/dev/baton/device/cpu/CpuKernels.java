@@ -74,8 +74,10 @@ final class CpuKernels {
   private static final MethodHandle COMBINE_ROWS = kernel("combine_rows");
   private static final MethodHandle ROW_PEAKS = kernel("row_peaks");
   private static final MethodHandle ROW_EXPONENTIALS = kernel("row_exponentials");
+  private static final MethodHandle ROW_BEST = kernel("row_best");
   private static final MethodHandle ROW_WEIGHTS = kernel("row_weights");
-  private static final MethodHandle ROW_SELECT = kernel("row_select");
+  private static final MethodHandle ROW_DRAW = kernel("row_draw");
+  private static final MethodHandle ROW_RANKS = kernel("row_ranks");
   private static final MethodHandle CONVERT = kernel("convert");
   private static final MethodHandle PACK_LINEAR = kernel("pack_linear");
   private static final MethodHandle STAGE_INPUTS = kernel("stage_inputs");
@@ -104,8 +106,10 @@ final class CpuKernels {
   private final MemorySegment combineRows;
   private final MemorySegment rowPeaks;
   private final MemorySegment rowExponentials;
+  private final MemorySegment rowBest;
   private final MemorySegment rowWeights;
-  private final MemorySegment rowSelect;
+  private final MemorySegment rowDraw;
+  private final MemorySegment rowRanks;
   private final MemorySegment convert;
   private final MemorySegment packLinear;
   private final MemorySegment stageInputs;
@@ -138,8 +142,10 @@ final class CpuKernels {
     combineRows = address("combine_rows");
     rowPeaks = address("row_peaks");
     rowExponentials = address("row_exponentials");
+    rowBest = address("row_best");
     rowWeights = address("row_weights");
-    rowSelect = address("row_select");
+    rowDraw = address("row_draw");
+    rowRanks = address("row_ranks");
     convert = address("convert");
     packLinear = address("pack_linear");
     stageInputs = address("stage_inputs");
@@ -770,31 +776,57 @@ final class CpuKernels {
     }
   }
 
-  void rowWeights(long team, int parts, long sums, long logits, int width, long views, int count) {
+  void rowBest(long team, int parts, long best, long peaks, long logits, int width, int rows) {
     try {
-      ROW_WEIGHTS.invokeExact(rowWeights, team, parts, sums, logits, width, views, count);
+      ROW_BEST.invokeExact(rowBest, team, parts, best, peaks, logits, width, rows);
     } catch (Throwable e) {
       throw unexpected(e);
     }
   }
 
-  void rowSelect(
+  void rowWeights(long team, int parts, long sums, long logits, int width, long draws, int count) {
+    try {
+      ROW_WEIGHTS.invokeExact(rowWeights, team, parts, sums, logits, width, draws, count);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void rowDraw(
       long team,
       int parts,
-      long ids,
-      long weights,
-      long counts,
+      long tokens,
       long logits,
       long peaks,
       int width,
-      long view,
-      int least,
-      int blockFrom,
-      int blockTo) {
+      long sums,
+      long draws,
+      int count,
+      long scratch) {
     try {
-      ROW_SELECT.invokeExact(
-          rowSelect, team, parts, ids, weights, counts, logits, peaks, width, view, least,
-          blockFrom, blockTo);
+      ROW_DRAW.invokeExact(
+          rowDraw, team, parts, tokens, logits, peaks, width, sums, draws, count, scratch);
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  void rowRanks(
+      long team,
+      int parts,
+      long ids,
+      long reached,
+      long logits,
+      long peaks,
+      int width,
+      long rankings,
+      int count,
+      int most,
+      long scratch) {
+    try {
+      ROW_RANKS.invokeExact(
+          rowRanks, team, parts, ids, reached, logits, peaks, width, rankings, count, most,
+          scratch);
     } catch (Throwable e) {
       throw unexpected(e);
     }

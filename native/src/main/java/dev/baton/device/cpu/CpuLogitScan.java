@@ -1,6 +1,7 @@
 package dev.baton.device.cpu;
 
 import dev.baton.device.LogitScan;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
 /** Checks the sizes of memory and hands it to the kernels, with a team of threads of its own. */
@@ -11,8 +12,18 @@ final class CpuLogitScan implements LogitScan {
 
   private static final long EXPONENTIALS = 4;
 
+  /** Roughly what a draw or a ranking takes beyond the passes over its row, in nanoseconds. */
+  private static final long ROW_NANOS = 20_000;
+
+  /** Bounds the scratch memory of these: three lists as long as a row for each part. */
+  private static final int MOST_ROW_PARTS = 16;
+
+  private static final int LISTS = 3;
+  private static final int LANES = 16;
+
   private final CpuKernels kernels;
   private final CpuTeam team;
+  private MemorySegment scratch = MemorySegment.NULL;
 
   CpuLogitScan(CpuKernels kernels, CpuTeam team) {
     this.kernels = kernels;
@@ -20,17 +31,33 @@ final class CpuLogitScan implements LogitScan {
   }
 
   @Override
-  public void peaks(MemorySegment peaks, MemorySegment logits, int width, int rowFrom, int rows) {
+  public void peaks(
+      MemorySegment best,
+      MemorySegment peaks,
+      MemorySegment logits,
+      int width,
+      int rowFrom,
+      int rows) {
     int blocks = LogitScan.blocks(width);
     long units = (long) rows * blocks;
     long rowBytes = (long) width * Float.BYTES;
     require("logits", logits, (rowFrom + (long) rows) * rowBytes);
     require("peaks", peaks, units * Float.BYTES);
+    require("best", best, (long) rows * BEST_BYTES);
+    long from = logits.address() + rowFrom * rowBytes;
     kernels.rowPeaks(
         team.address(),
         team.parts(units, units * BLOCK / READ),
         peaks.address(),
-        logits.address() + rowFrom * rowBytes,
+        from,
+        width,
+        rows);
+    kernels.rowBest(
+        team.address(),
+        team.parts(rows, units),
+        best.address(),
+        peaks.address(),
+        from,
         width,
         rows);
   }
@@ -52,52 +79,76 @@ final class CpuLogitScan implements LogitScan {
   }
 
   @Override
-  public void weigh(
-      MemorySegment sums, MemorySegment logits, int width, MemorySegment views, int count) {
+  public void draw(
+      MemorySegment tokens,
+      MemorySegment logits,
+      MemorySegment peaks,
+      int width,
+      MemorySegment sums,
+      MemorySegment draws,
+      int count) {
     long units = (long) count * LogitScan.blocks(width);
+    require("tokens", tokens, (long) count * Integer.BYTES);
     require("sums", sums, units * Long.BYTES);
-    require("views", views, (long) count * VIEW_BYTES);
+    require("draws", draws, (long) count * DRAW_BYTES);
+    int parts = scratchParts(width, count);
     kernels.rowWeights(
         team.address(),
         team.parts(units, units * BLOCK / EXPONENTIALS),
         sums.address(),
         logits.address(),
         width,
-        views.address(),
+        draws.address(),
         count);
-  }
-
-  @Override
-  public void select(
-      MemorySegment ids,
-      MemorySegment weights,
-      MemorySegment counts,
-      MemorySegment logits,
-      MemorySegment peaks,
-      int width,
-      MemorySegment view,
-      int least,
-      int blockFrom,
-      int blockTo) {
-    require("ids", ids, (long) blockTo * BLOCK * Integer.BYTES);
-    require("weights", weights, (long) blockTo * BLOCK * Integer.BYTES);
-    require("counts", counts, (long) blockTo * Integer.BYTES);
-    require("peaks", peaks, (long) LogitScan.blocks(width) * Float.BYTES);
-    require("view", view, VIEW_BYTES);
-    long units = blockTo - blockFrom;
-    kernels.rowSelect(
+    kernels.rowDraw(
         team.address(),
-        team.parts(units, units * BLOCK / EXPONENTIALS),
-        ids.address(),
-        weights.address(),
-        counts.address(),
+        parts,
+        tokens.address(),
         logits.address(),
         peaks.address(),
         width,
-        view.address(),
-        least,
-        blockFrom,
-        blockTo);
+        sums.address(),
+        draws.address(),
+        count,
+        scratch.address());
+  }
+
+  @Override
+  public void rank(
+      MemorySegment ids,
+      MemorySegment reached,
+      MemorySegment logits,
+      MemorySegment peaks,
+      int width,
+      MemorySegment rankings,
+      int count,
+      int most) {
+    require("ids", ids, (long) count * most * Integer.BYTES);
+    require("reached", reached, (long) count * Integer.BYTES);
+    require("rankings", rankings, (long) count * RANKING_BYTES);
+    int parts = scratchParts(width, count);
+    kernels.rowRanks(
+        team.address(),
+        parts,
+        ids.address(),
+        reached.address(),
+        logits.address(),
+        peaks.address(),
+        width,
+        rankings.address(),
+        count,
+        most,
+        scratch.address());
+  }
+
+  /** Parts for so many rows that are followed into their elements; each has its scratch memory. */
+  private int scratchParts(int width, int rows) {
+    int parts = Math.min(team.parts(rows, rows * ROW_NANOS), MOST_ROW_PARTS);
+    long need = (long) parts * LISTS * (width + LANES) * Integer.BYTES;
+    if (scratch.byteSize() < need) {
+      scratch = Arena.ofAuto().allocate(need, Long.BYTES);
+    }
+    return parts;
   }
 
   private static void require(String name, MemorySegment memory, long bytes) {

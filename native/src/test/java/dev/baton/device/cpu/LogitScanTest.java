@@ -1,8 +1,8 @@
 package dev.baton.device.cpu;
 
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
-import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -12,7 +12,6 @@ import dev.baton.device.Trial;
 import dev.baton.device.reference.ReferenceLogitScan;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -22,58 +21,41 @@ class LogitScanTest {
 
   private static final String TIERS = "dev.baton.device.cpu.Tiers#running";
   private static final int POISON = 0x7fc12345;
+  private static final int MOST = 8;
+
+  /** What is asked of a scan: views, and draws and rankings of the same rows. */
+  private record Questions(float[] views, MemorySegment draws, MemorySegment rankings, int count) {}
 
   /** Everything that a scan says of some rows, as bits. */
-  private record Findings(int[] peaks, int[] exponentials, long[] weights, int[] selected) {
+  private record Findings(
+      int[] best, int[] peaks, int[] exponentials, int[] tokens, int[] ids, int[] reached) {
 
-    static Findings of(
-        LogitScan scan, float[] logits, int width, float[] views, int count, int least) {
+    static Findings of(LogitScan scan, float[] logits, int width, Questions asked) {
       int rows = logits.length / width;
       int blocks = LogitScan.blocks(width);
+      int count = asked.count();
       try (Arena arena = Arena.ofConfined()) {
         MemorySegment x = arena.allocateFrom(JAVA_FLOAT, logits);
+        MemorySegment best = poisoned(arena, 2L * rows);
         MemorySegment peaks = poisoned(arena, (long) rows * blocks);
-        scan.peaks(peaks, x, width, 0, rows);
-        MemorySegment seen = arena.allocateFrom(JAVA_FLOAT, views);
+        scan.peaks(best, peaks, x, width, 0, rows);
+        MemorySegment seen = arena.allocateFrom(JAVA_FLOAT, asked.views());
         MemorySegment exponentials = poisoned(arena, (long) count * blocks);
         scan.exponentials(exponentials, x, width, seen, count);
-        MemorySegment weights = poisoned(arena, 2L * count * blocks);
-        scan.weigh(weights, x, width, seen, count);
-        int row = Float.floatToRawIntBits(views[0]);
-        MemorySegment own = peaks.asSlice(4L * row * blocks, 4L * blocks);
+        MemorySegment tokens = poisoned(arena, count);
+        MemorySegment sums = poisoned(arena, 2L * count * blocks);
+        scan.draw(tokens, x, peaks, width, sums, asked.draws(), count);
+        MemorySegment ids = poisoned(arena, (long) count * MOST);
+        MemorySegment reached = poisoned(arena, count);
+        scan.rank(ids, reached, x, peaks, width, asked.rankings(), count, MOST);
         return new Findings(
+            best.toArray(JAVA_INT),
             peaks.toArray(JAVA_INT),
             exponentials.toArray(JAVA_INT),
-            weights.toArray(JAVA_LONG),
-            selected(scan, arena, x, own, width, seen, least));
+            tokens.toArray(JAVA_INT),
+            ids.toArray(JAVA_INT),
+            reached.toArray(JAVA_INT));
       }
-    }
-
-    private static int[] selected(
-        LogitScan scan,
-        Arena arena,
-        MemorySegment x,
-        MemorySegment peaks,
-        int width,
-        MemorySegment view,
-        int least) {
-      int blocks = LogitScan.blocks(width);
-      long room = (long) blocks * LogitScan.BLOCK;
-      MemorySegment ids = poisoned(arena, room);
-      MemorySegment weights = poisoned(arena, room);
-      MemorySegment counts = poisoned(arena, blocks);
-      int from = blocks / 3;
-      scan.select(ids, weights, counts, x, peaks, width, view, least, from, blocks);
-      int[] all = new int[2 * (int) room];
-      int n = 0;
-      for (int block = from; block < blocks; block++) {
-        for (int i = 0; i < counts.getAtIndex(JAVA_INT, block); i++) {
-          long at = (long) block * LogitScan.BLOCK + i;
-          all[n++] = ids.getAtIndex(JAVA_INT, at);
-          all[n++] = weights.getAtIndex(JAVA_INT, at);
-        }
-      }
-      return Arrays.copyOf(all, n);
     }
 
     private static MemorySegment poisoned(Arena arena, long ints) {
@@ -85,10 +67,12 @@ class LogitScanTest {
     }
 
     void assertSame(Findings other, Object what) {
+      Trial.assertSameBits(best, other.best, "best, " + what);
       Trial.assertSameBits(peaks, other.peaks, "peaks, " + what);
       Trial.assertSameBits(exponentials, other.exponentials, "exponentials, " + what);
-      assertThat(weights).as("weights, " + what).isEqualTo(other.weights);
-      Trial.assertSameBits(selected, other.selected, "selected, " + what);
+      Trial.assertSameBits(tokens, other.tokens, "tokens, " + what);
+      Trial.assertSameBits(ids, other.ids, "ids, " + what);
+      Trial.assertSameBits(reached, other.reached, "reached, " + what);
     }
   }
 
@@ -100,29 +84,52 @@ class LogitScanTest {
     try (Device cpu = Tiers.open(tier)) {
       LogitScan scan = cpu.openLogitScan();
       for (int i = 0; i < 60; i++) {
-        int width = trial.between(1, 1500);
+        // Now and then so long that lists are narrowed down by samples.
+        int width = i % 10 == 0 ? trial.between(5_000, 20_000) : trial.between(1, 1500);
         int rows = trial.between(1, 4);
         float[] logits = trial.normal((long) rows * width, Math.exp(trial.random.nextGaussian()));
         spoil(trial, logits);
-        int count = trial.between(1, rows);
-        float[] views = new float[4 * count];
-        for (int v = 0; v < count; v++) {
-          int row = trial.between(0, rows - 1);
-          views[4 * v] = Float.intBitsToFloat(row);
-          views[4 * v + 1] = largest(logits, row, width);
-          views[4 * v + 2] = trial.oneOf(1, 2, 10) / 2f;
-          views[4 * v + 3] =
-              trial.random.nextBoolean()
-                  ? Float.NEGATIVE_INFINITY
-                  : views[4 * v + 1] - trial.random.nextFloat() * 4;
+        for (int row = 0; row < rows; row++) {
+          // No row without a largest.
+          logits[row * width + trial.between(0, width - 1)] = trial.random.nextFloat();
         }
-        int least = trial.oneOf(0, 1, 1 << 10, LogitScan.ONE / 3, LogitScan.ONE);
-        Findings.of(scan, logits, width, views, count, least)
+        Questions asked = questions(trial, logits, width, trial.between(1, rows));
+        Findings.of(scan, logits, width, asked)
             .assertSame(
-                Findings.of(reference, logits, width, views, count, least),
-                "%s: rows %d, width %d, least %d".formatted(tier, rows, width, least));
+                Findings.of(reference, logits, width, asked),
+                "%s: rows %d, width %d, round %d".formatted(tier, rows, width, i));
       }
     }
+  }
+
+  private static Questions questions(Trial trial, float[] logits, int width, int count) {
+    float[] views = new float[4 * count];
+    MemorySegment draws = Arena.ofAuto().allocate((long) count * LogitScan.DRAW_BYTES, 8);
+    MemorySegment rankings = Arena.ofAuto().allocate((long) count * LogitScan.RANKING_BYTES, 8);
+    for (int v = 0; v < count; v++) {
+      int row = trial.between(0, logits.length / width - 1);
+      float peak = largest(logits, row, width);
+      views[4 * v] = Float.intBitsToFloat(row);
+      views[4 * v + 1] = peak;
+      views[4 * v + 2] = trial.oneOf(1, 2, 10) / 2f;
+      views[4 * v + 3] =
+          trial.random.nextBoolean()
+              ? Float.NEGATIVE_INFINITY
+              : peak - trial.random.nextFloat() * 4;
+      long draw = (long) v * LogitScan.DRAW_BYTES;
+      for (int word = 0; word < 4; word++) {
+        draws.set(JAVA_FLOAT, draw + 4L * word, views[4 * v + word]);
+      }
+      draws.set(JAVA_INT, draw + 16, trial.oneOf(0, 0, 0, 1, trial.between(1, width + 1)));
+      draws.set(JAVA_FLOAT, draw + 20, trial.oneOf(0, 1, 2, 3, 4, 4) / 4f + 1e-7f);
+      draws.set(JAVA_DOUBLE, draw + 24, trial.random.nextDouble());
+      long ranking = (long) v * LogitScan.RANKING_BYTES;
+      rankings.set(JAVA_INT, ranking, row);
+      rankings.set(JAVA_FLOAT, ranking + 4, peak);
+      rankings.set(JAVA_INT, ranking + 8, trial.between(0, Math.min(width, MOST)));
+      rankings.set(JAVA_FLOAT, ranking + 12, logits[row * width + trial.between(0, width - 1)]);
+    }
+    return new Questions(views, draws, rankings, count);
   }
 
   @ParameterizedTest
@@ -133,12 +140,15 @@ class LogitScanTest {
       LogitScan scan = cpu.openLogitScan();
       int width = 300;
       MemorySegment peaks = arena.allocate(JAVA_FLOAT, LogitScan.blocks(width));
+      MemorySegment best = arena.allocate(LogitScan.BEST_BYTES, 4);
       for (int at = 0; at < width; at++) {
         for (float bad : new float[] {Float.NaN, -Float.NaN, Float.POSITIVE_INFINITY}) {
           float[] row = new float[width];
           row[at] = bad;
           row[(at + 1) % width] = Float.NEGATIVE_INFINITY;
-          scan.peaks(peaks, arena.allocateFrom(JAVA_FLOAT, row), width, 0, 1);
+          scan.peaks(best, peaks, arena.allocateFrom(JAVA_FLOAT, row), width, 0, 1);
+          assertThat(best.get(JAVA_FLOAT, 0)).isNaN();
+          assertThat(best.get(JAVA_INT, 4)).isEqualTo(at);
           for (int block = 0; block < LogitScan.blocks(width); block++) {
             float peak = peaks.getAtIndex(JAVA_FLOAT, block);
             assertThat(Float.isNaN(peak)).isEqualTo(block == at / LogitScan.BLOCK);
@@ -148,35 +158,23 @@ class LogitScanTest {
     }
   }
 
-  @ParameterizedTest
-  @MethodSource(TIERS)
-  void theLargestWeighsOneAndTheUnlikelyNothing(String tier) {
-    try (Device cpu = Tiers.open(tier);
-        Arena arena = Arena.ofConfined()) {
-      float[] row = {-30f, 5f, Float.NEGATIVE_INFINITY, 5f - (float) Math.log(2), -200f};
-      MemorySegment view =
-          arena.allocateFrom(JAVA_FLOAT, Float.intBitsToFloat(0), 5f, 1f, Float.NEGATIVE_INFINITY);
-      MemorySegment sum = arena.allocate(JAVA_LONG);
-      cpu.openLogitScan().weigh(sum, arena.allocateFrom(JAVA_FLOAT, row), row.length, view, 1);
-      assertThat(sum.get(JAVA_LONG, 0))
-          .isBetween(3L * LogitScan.ONE / 2 - 200, 3L * LogitScan.ONE / 2 + 200);
-    }
-  }
-
   @Test
   void memoryThatIsTooSmallOrOnTheHeapIsRefused() {
     try (Device cpu = CpuDevice.open("scalar", "1", 1);
         Arena arena = Arena.ofConfined()) {
       LogitScan scan = cpu.openLogitScan();
       MemorySegment logits = arena.allocate(4 * 200);
-      assertThatThrownBy(() -> scan.peaks(arena.allocate(4), logits, 200, 0, 1))
+      MemorySegment best = arena.allocate(LogitScan.BEST_BYTES);
+      assertThatThrownBy(() -> scan.peaks(best, arena.allocate(4), logits, 200, 0, 1))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("peaks: 4 bytes");
-      assertThatThrownBy(() -> scan.peaks(arena.allocate(8), logits, 200, 1, 1))
+      assertThatThrownBy(() -> scan.peaks(best, arena.allocate(8), logits, 200, 1, 1))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("logits: 800 bytes");
       assertThatThrownBy(
-              () -> scan.peaks(arena.allocate(8), MemorySegment.ofArray(new float[200]), 200, 0, 1))
+              () ->
+                  scan.peaks(
+                      best, arena.allocate(8), MemorySegment.ofArray(new float[200]), 200, 0, 1))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("on the heap");
     }
@@ -203,6 +201,6 @@ class LogitScanTest {
     for (int i = row * width; i < (row + 1) * width; i++) {
       largest = Math.max(largest, logits[i]);
     }
-    return largest == Float.NEGATIVE_INFINITY ? 0f : largest;
+    return largest;
   }
 }
