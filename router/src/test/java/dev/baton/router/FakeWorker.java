@@ -216,7 +216,12 @@ public final class FakeWorker implements AutoCloseable {
                 .setReserved(HandoffTicket.newBuilder().setAddress("127.0.0.1:1"))
                 .build());
       }
-      Thread.startVirtualThread(() -> generate(session, request.getAwaitHandoff() ? 1 : 0, events));
+      Thread.startVirtualThread(
+          () ->
+              generate(
+                  session,
+                  session.getGeneratedCount() + (request.getAwaitHandoff() ? 1 : 0),
+                  events));
     }
 
     private void generate(
@@ -251,7 +256,7 @@ public final class FakeWorker implements AutoCloseable {
       if (hangs) {
         return;
       }
-      SampledToken first = token(session, 0);
+      SampledToken first = token(session, session.getGeneratedCount());
       events.onNext(PrefillEvent.newBuilder().setFirstToken(first).build());
       if (first.getFinishReason() == FinishReason.FINISH_REASON_UNSPECIFIED) {
         events.onNext(

@@ -30,9 +30,6 @@ import tools.jackson.databind.JsonNode;
 @Timeout(60)
 class WorkerDeathTest {
 
-  /** To the client's word of it. */
-  private static final Duration TOLD = Duration.ofSeconds(2);
-
   private static final int IN_FLIGHT = 16;
 
   private static final Map<String, Object> LONG_STORY =
@@ -63,34 +60,28 @@ class WorkerDeathTest {
   }
 
   @RepeatedTest(3)
-  void theStreamOfADeadDecodeWorkerEndsInAClearError() throws IOException {
+  void theStreamOfADeadDecodeWorkerGoesOnAtItsSuccessorWithTheSameText() throws IOException {
+    String undisturbed;
+    try (EventStream stream = system.openAi().stream("/v1/completions", LONG_STORY)) {
+      undisturbed = text(stream.rest());
+    }
     ProcessHandle decode = system.child("decode-0");
     Set<String> before = workerIds();
     try (EventStream stream = system.openAi().stream("/v1/completions", LONG_STORY)) {
       String begun = stream.next().at("/choices/0/text").asString("");
       decode.destroyForcibly();
-      long killed = System.nanoTime();
 
       List<JsonNode> rest = stream.rest();
 
-      assertThat(Duration.ofNanos(System.nanoTime() - killed)).isLessThan(TOLD);
-      String text =
-          begun
-              + rest.stream()
-                  .map(e -> e.at("/choices/0/text").asString(""))
-                  .collect(Collectors.joining());
-      assertThat(Expected.text()).as("never wrong text").startsWith(clip(text));
-      if (rest.stream().noneMatch(e -> e.at("/choices/0/finish_reason").isString())) {
-        JsonNode error = rest.getLast().path("error");
-        assertThat(error.path("code").asString("")).isEqualTo("worker_lost");
-        assertThat(error.path("message").asString("")).isNotEmpty();
-      }
+      assertThat(begun + text(rest)).as("%s", rest.getLast()).isEqualTo(undisturbed);
+      assertThat(rest)
+          .anyMatch(e -> e.at("/choices/0/finish_reason").asString("").equals("length"));
     }
     servesAgain(before);
   }
 
   @RepeatedTest(3)
-  void requestsOfADeadPrefillWorkerEndInAClearErrorOrTheRightText() throws Exception {
+  void requestsOfADeadPrefillWorkerAreAnsweredAllTheSame() throws Exception {
     // Prompts of many chunks, so that the kill falls into computations and hand-offs.
     Map<String, Object> request =
         Map.of(
@@ -114,30 +105,22 @@ class WorkerDeathTest {
       }
       Answer right = answers.take().get();
       prefill.destroyForcibly();
-      long killed = System.nanoTime();
       assertThat(right.status()).as("%s", right.body()).isEqualTo(200);
 
       for (int i = 1; i < IN_FLIGHT; i++) {
-        assertRightOrClear(answers.take().get(), right);
+        Answer answer = answers.take().get();
+        assertThat(answer.status()).as("%s", answer.body()).isEqualTo(200);
+        assertThat(answer.body().at("/choices/0/text"))
+            .isEqualTo(right.body().at("/choices/0/text"));
       }
-
-      assertThat(Duration.ofNanos(System.nanoTime() - killed)).isLessThan(TOLD);
     }
     servesAgain(before);
   }
 
-  private static void assertRightOrClear(Answer answer, Answer right) {
-    if (answer.status() == 200) {
-      assertThat(answer.body().at("/choices/0/text").asString(""))
-          .as("never wrong text")
-          .isEqualTo(right.body().at("/choices/0/text").asString(""));
-      return;
-    }
-    assertThat(answer.status()).as("%s", answer.body()).isEqualTo(503);
-    assertThat(answer.body().at("/error/type").asString("")).isEqualTo("server_error");
-    assertThat(answer.body().at("/error/message").asString("")).isNotEmpty();
-    assertThat(answer.body().at("/error/code").asString(""))
-        .isIn("worker_lost", "handoff_failed", "no_worker");
+  private static String text(List<JsonNode> events) {
+    return events.stream()
+        .map(e -> e.at("/choices/0/text").asString(""))
+        .collect(Collectors.joining());
   }
 
   /**
@@ -165,10 +148,5 @@ class WorkerDeathTest {
   /** Without them the pools may still be those from before the death. */
   private Set<String> workerIds() {
     return system.metrics().labels("baton_kv_blocks", "worker");
-  }
-
-  /** The part of a longer story that the expected text covers. */
-  private static String clip(String text) {
-    return text.substring(0, Math.min(text.length(), Expected.text().length()));
   }
 }

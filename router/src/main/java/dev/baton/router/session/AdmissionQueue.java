@@ -45,12 +45,13 @@ final class AdmissionQueue {
   /**
    * Lets one wait, at its place in the order.
    *
+   * @param begun it has run before; such are no more than sessions at a time, and find room always
    * @return false when the queue is full
    */
-  synchronized boolean park(Waiter waiter) {
+  synchronized boolean park(Waiter waiter, boolean begun) {
     if (trying == waiter) {
       trying = null;
-    } else if (waiting.size() >= bound) {
+    } else if (waiting.size() >= bound && !begun) {
       return false;
     }
     waiting.add(waiter);

@@ -21,12 +21,12 @@ final class Attempt {
   /** Decode messages taken and not yet asked for anew. */
   private int owed;
 
-  Attempt(int epoch, Worker decode, @Nullable Worker prefill, int promptTokens) {
+  Attempt(int epoch, Worker decode, @Nullable Worker prefill, int contextTokens) {
     this.epoch = epoch;
     this.decode = decode;
     this.prefill = prefill;
-    this.decodeCharge = decode.charge(prefill == null ? promptTokens : 0);
-    this.prefillCharge = prefill == null ? null : prefill.charge(promptTokens);
+    this.decodeCharge = decode.charge(prefill == null ? contextTokens : 0);
+    this.prefillCharge = prefill == null ? null : prefill.charge(contextTokens);
   }
 
   void decodeOpened(ClientCallStreamObserver<?> call) {

@@ -17,8 +17,8 @@ import org.jspecify.annotations.Nullable;
  * <p>The cost of a prefill worker is the prompt tokens before the session. The cost of a decode
  * worker is the sessions beside it, plus the prompt tokens that it has to compute between its
  * decode steps; one whose free blocks do not hold the prompt comes last. Among equals the one that
- * was chosen less often goes first. While the prefill pool is empty, drained or dead, the decode
- * workers compute all prompts themselves: slower for all, but served.
+ * was chosen less often goes first. While the prefill pool is empty, drained or dead, or has failed
+ * this very session, the decode workers compute prompts themselves: slower for all, but served.
  */
 final class Placer {
 
@@ -74,11 +74,13 @@ final class Placer {
       return unplaceable(
           ErrorCode.OVERLOADED, "model " + model + ": all decode workers are at their limit");
     }
-    if (promptTokens <= splitAbove || pools.prefill().isEmpty()) {
+    List<Worker> prefills =
+        pools.prefill().stream().filter(worker -> !avoided.contains(worker.id())).toList();
+    if (promptTokens <= splitAbove || prefills.isEmpty()) {
       return new Placement.Placed(cheapestDecode(decode, promptTokens), null);
     }
-    return pools.prefill().stream()
-        .filter(worker -> takes(worker, avoided))
+    return prefills.stream()
+        .filter(worker -> !worker.full())
         .min(
             Comparator.comparingLong(Worker::queuedPromptTokens)
                 .thenComparingLong(Worker::sessions)

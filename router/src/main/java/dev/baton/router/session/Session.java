@@ -42,13 +42,15 @@ public final class Session implements AdmissionQueue.Waiter {
 
   /**
    * From the last word of a prefill worker that was lost after its first token: time for the decode
-   * worker to say that it goes on without. Its word waits for the end of the step that it runs. A
-   * client still hears of a killed or hung prefill worker within two seconds.
+   * worker to say that it goes on without. Its word waits for the end of the step that it runs.
    */
-  private static final long GRACE_MILLIS = 1800;
+  private static final long GRACE_MILLIS = 1000;
 
   /** Least time for that, however long the prefill worker was silent before it counted as lost. */
   private static final long LEAST_GRACE_MILLIS = 300;
+
+  /** Until a session looks again whether the retry budget has room. */
+  private static final long BUDGET_MILLIS = 50;
 
   /** Time for the calls of a finished session to end by themselves. */
   private static final long CALL_END_MILLIS = 2000;
@@ -64,6 +66,7 @@ public final class Session implements AdmissionQueue.Waiter {
   private @Nullable Attempt attempt;
   private @Nullable Future<?> deadline;
   private @Nullable Future<?> queueTimeout;
+  private @Nullable Failure loss;
   private boolean paused;
   private boolean quiet;
   private long firstTokenNanos;
@@ -164,14 +167,11 @@ public final class Session implements AdmissionQueue.Waiter {
 
   private void perform(SessionEffect effect) {
     switch (effect) {
-      case SessionEffect.Place(int epoch, var avoided, var because) -> {
-        switch (place(avoided)) {
-          case Placer.Placement.Placed(Worker decode, var prefill) -> {
-            attempt = new Attempt(epoch, decode, prefill, order.prompt().length);
-            run(machine.placed(epoch, decode.id(), prefill == null ? null : prefill.id()));
-          }
-          case Placer.Placement.Unplaceable(Failure reason) ->
-              run(machine.unplaceable(epoch, reason, because));
+      case SessionEffect.Place place -> {
+        if (place.wasted() && !sessions.budget().withdraw()) {
+          sessions.after(BUDGET_MILLIS, () -> context.execute(() -> perform(place)));
+        } else {
+          place(place);
         }
       }
       case SessionEffect.AwaitCapacity() -> await();
@@ -210,14 +210,41 @@ public final class Session implements AdmissionQueue.Waiter {
         LEAST_GRACE_MILLIS, GRACE_MILLIS - sessions.directory().silence(prefill).toMillis());
   }
 
-  private Placer.Placement place(java.util.Set<String> avoided) {
-    return sessions
-        .placer()
-        .place(sessions.directory().pools(order.model()), order.prompt().length, avoided);
+  private void place(SessionEffect.Place place) {
+    int epoch = place.epoch();
+    if (machine.ended()) {
+      return;
+    }
+    if (place.because() != null) {
+      loss = place.because();
+      LOG.info(
+          "session {} goes on after {} tokens as epoch {}: {}",
+          order.sessionId(),
+          tokens.size(),
+          epoch,
+          place.because().getMessage());
+    }
+    Placer.Placement placement =
+        sessions
+            .placer()
+            .place(sessions.directory().pools(order.model()), contextTokens(), place.avoided());
+    switch (placement) {
+      case Placer.Placement.Placed(Worker decode, var prefill) -> {
+        attempt = new Attempt(epoch, decode, prefill, contextTokens());
+        run(machine.placed(epoch, decode.id(), prefill == null ? null : prefill.id()));
+      }
+      case Placer.Placement.Unplaceable(Failure reason) ->
+          run(machine.unplaceable(epoch, reason, place.because()));
+    }
+  }
+
+  /** Tokens to be computed before the next one can be sampled. */
+  private int contextTokens() {
+    return order.prompt().length + tokens.size();
   }
 
   private void await() {
-    if (!sessions.queue().park(this)) {
+    if (!sessions.queue().park(this, !tokens.isEmpty())) {
       run(
           machine.end(
               Failures.retryable(
@@ -228,18 +255,16 @@ public final class Session implements AdmissionQueue.Waiter {
       queueTimeout =
           sessions.after(
               sessions.queueTimeoutMillis(),
-              () ->
-                  context.execute(
-                      () ->
-                          run(
-                              machine.end(
-                                  Failures.retryable(
-                                      ErrorCode.OVERLOADED,
-                                      "admission queue: waited "
-                                          + sessions.queueTimeoutMillis()
-                                          + " ms for a decode worker",
-                                      sessions.retryAfterMillis())))));
+              () -> context.execute(() -> run(machine.end(waitedInVain()))));
     }
+  }
+
+  private Failure waitedInVain() {
+    String waited = "waited " + sessions.queueTimeoutMillis() + " ms for a decode worker";
+    return loss == null || loss.getCode() == ErrorCode.OVERLOADED
+        ? Failures.retryable(
+            ErrorCode.OVERLOADED, "admission queue: " + waited, sessions.retryAfterMillis())
+        : Failures.of(loss.getCode(), loss.getMessage() + "; " + waited + " to go on");
   }
 
   private void leaveQueue() {
@@ -316,6 +341,9 @@ public final class Session implements AdmissionQueue.Waiter {
             .setPriority(order.priority());
     for (int token : order.prompt()) {
       spec.addPrompt(token);
+    }
+    for (int token : tokens.ids()) {
+      spec.addGenerated(token);
     }
     return spec.build();
   }

@@ -15,8 +15,10 @@ sealed interface SessionEffect {
    *
    * @param avoided ids of workers that must not be chosen
    * @param because why the attempt before ended; null in the first
+   * @param wasted the attempt before brought no token, so that this one is on the retry budget
    */
-  record Place(int epoch, Set<String> avoided, @Nullable Failure because) implements SessionEffect {
+  record Place(int epoch, Set<String> avoided, @Nullable Failure because, boolean wasted)
+      implements SessionEffect {
     public Place {
       avoided = Set.copyOf(avoided);
     }

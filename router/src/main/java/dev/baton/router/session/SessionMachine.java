@@ -32,27 +32,31 @@ import org.jspecify.annotations.Nullable;
  * clock, no socket. Not thread-safe.
  *
  * <p>The course of an attempt: Place, OpenDecode; Reserved brings OpenPrefill; the prefill stream
- * brings token 0, the decode stream the tokens from 1 (an aggregated session takes all from the
- * decode stream).
+ * brings the token of the attempt's base index, the decode stream the tokens after it (an
+ * aggregated session takes all from the decode stream). The base is the number of tokens delivered
+ * before the attempt: 0 in the first. A later attempt gets them as what is generated already, so
+ * that it goes on where the one before was lost.
  *
  * <p>Invariants:
  *
  * <ul>
  *   <li>Tokens are delivered by rising index from 0 without a gap, each once. The decode stream
  *       must be continuous in itself; a token out of order fails the session. Because the two
- *       streams race, tokens of the decode stream are held until token 0 is there. A decode worker
- *       that computed the prompt itself, because the hand-off failed, brings token 0 too: whichever
- *       comes second must be equal and is dropped.
+ *       streams race, tokens of the decode stream are held until the base token is there. A decode
+ *       worker that computed the prompt itself, because the hand-off failed, brings the base token
+ *       too: whichever comes second must be equal and is dropped.
  *   <li>An event of an epoch that is not the current one changes nothing.
  *   <li>After Finish or Fail nothing comes out any more.
- *   <li>A session is attempted anew only while no token was delivered, under a higher epoch, at
- *       most {@link #MAX_RETRIES} times. Refusals for want of capacity do not count: every worker
- *       is asked once, then the session waits.
+ *   <li>An attempt that was lost is followed by another under a higher epoch, on other workers if
+ *       there are any. Of attempts that brought no token, at most {@link #MAX_RETRIES} follow one
+ *       another. Refusals for want of capacity do not count: every worker is asked once, then the
+ *       session waits, as it does when nobody is left.
  * </ul>
  */
 final class SessionMachine {
 
-  static final int MAX_RETRIES = 2;
+  /** More than a fleet in which workers die every few seconds takes to get one token out. */
+  static final int MAX_RETRIES = 5;
 
   private static final int SILENT = -1;
 
@@ -83,8 +87,11 @@ final class SessionMachine {
   /** Index of the next token to deliver; also the count of delivered ones. */
   private int delivered;
 
-  /** The id of token 0, which both streams may bring. */
-  private int firstTokenId;
+  /** Tokens that were delivered when the attempt began: the index of its first token. */
+  private int base;
+
+  /** The id of the attempt's first token, which both streams may bring. */
+  private int baseTokenId;
 
   private boolean prefillSpoke;
 
@@ -104,7 +111,7 @@ final class SessionMachine {
 
   /** Begins the first attempt. */
   List<SessionEffect> start() {
-    place(null);
+    place(null, false);
     return drain();
   }
 
@@ -137,10 +144,15 @@ final class SessionMachine {
   /** Answers Place: no worker left that could be asked. */
   List<SessionEffect> unplaceable(int ofEpoch, Failure reason, @Nullable Failure because) {
     if (state == State.PLACING && ofEpoch == epoch) {
-      if (overloadSeen || (because == null && reason.getCode() == ErrorCode.OVERLOADED)) {
+      // What was begun, or lost by no fault of its own, waits for a worker; who comes to an empty
+      // pool is told so.
+      boolean tooLong = reason.getCode() == ErrorCode.CONTEXT_LENGTH_EXCEEDED;
+      if (delivered > 0
+          || (!tooLong
+              && (because != null || overloadSeen || reason.getCode() == ErrorCode.OVERLOADED))) {
         await();
       } else {
-        fail(because == null ? reason : because);
+        fail(reason);
       }
     }
     return drain();
@@ -149,9 +161,11 @@ final class SessionMachine {
   /** Answers AwaitCapacity. */
   List<SessionEffect> capacity() {
     if (state == State.WAITING) {
+      // A worker that was lost may have come back.
       refusedWorkers.clear();
+      failedWorkers.clear();
       overloadSeen = false;
-      place(null);
+      place(null, false);
     }
     return drain();
   }
@@ -206,7 +220,7 @@ final class SessionMachine {
       case FIRST_TOKEN -> firstToken(event.getFirstToken());
       case HANDED_OFF -> prefillDone = true;
       case FAILURE -> {
-        if (event.getFailure().getCode() == ErrorCode.HANDOFF_FAILED && delivered > 0) {
+        if (event.getFailure().getCode() == ErrorCode.HANDOFF_FAILED && progressed()) {
           // The decode worker knows better: it may compute the prompt itself.
           prefillDone = true;
         } else {
@@ -235,7 +249,7 @@ final class SessionMachine {
   /** The time after a lost prefill stream is over in which the decode worker could show a token. */
   List<SessionEffect> graceOver(int ofEpoch) {
     if (current(ofEpoch) && prefillEnd != null && awaitsDecode()) {
-      fail(prefillEnd);
+      lostOn(prefillWorker, prefillEnd);
     }
     return drain();
   }
@@ -280,14 +294,14 @@ final class SessionMachine {
     int index = token.getIndex();
     boolean continuous =
         nextDecoded == SILENT
-            ? index == 0 || (index == 1 && prefillWorker != null)
+            ? index == base || (index == base + 1 && prefillWorker != null)
             : index == nextDecoded;
     if (!continuous || heldFinish != null) {
       broken(
           "token index: "
               + index
               + " (expected: "
-              + (nextDecoded == SILENT ? 0 : nextDecoded)
+              + (nextDecoded == SILENT ? base : nextDecoded)
               + ")");
       return;
     }
@@ -298,8 +312,8 @@ final class SessionMachine {
   }
 
   private void firstToken(SampledToken token) {
-    if (token.getIndex() != 0 || prefillSpoke) {
-      broken("first token: index " + token.getIndex() + " (expected: 0, once)");
+    if (token.getIndex() != base || prefillSpoke) {
+      broken("first token: index " + token.getIndex() + " (expected: " + base + ", once)");
       return;
     }
     prefillSpoke = true;
@@ -336,20 +350,31 @@ final class SessionMachine {
 
   /** The decode stream is over before the prefill stream has said anything. */
   private boolean awaitsFirstToken() {
-    return prefillWorker != null && delivered == 0;
+    return prefillWorker != null && !progressed();
   }
 
-  /** Delivers a token, or drops token 0 when both streams bring it. */
+  /** The attempt has brought a token. */
+  private boolean progressed() {
+    return delivered > base;
+  }
+
+  /** Delivers a token, or drops the base token when both streams bring it. */
   private void deliver(SampledToken token) {
     if (token.getIndex() < delivered) {
-      if (token.getTokenId() != firstTokenId) {
+      if (token.getTokenId() != baseTokenId) {
         broken(
-            "token 0: id " + token.getTokenId() + " (expected: " + firstTokenId + " as delivered)");
+            "token "
+                + base
+                + ": id "
+                + token.getTokenId()
+                + " (expected: "
+                + baseTokenId
+                + " as delivered)");
       }
       return;
     }
-    if (delivered == 0) {
-      firstTokenId = token.getTokenId();
+    if (!progressed()) {
+      baseTokenId = token.getTokenId();
     }
     delivered++;
     effects.add(new Deliver(token));
@@ -367,7 +392,7 @@ final class SessionMachine {
   }
 
   private void prefillLost(@Nullable String worker, Failure failure) {
-    if (delivered == 0) {
+    if (!progressed()) {
       lostOn(worker, failure);
     } else if (awaitsDecode() && prefillEnd == null) {
       // The hand-off may be complete, with only its last word to us lost: the decode worker knows.
@@ -388,10 +413,11 @@ final class SessionMachine {
             ErrorCode.INTERNAL, "workers " + decodeWorker + ", " + prefillWorker + ": " + what));
   }
 
-  /** The attempt has failed on a worker: tries another while the client has seen nothing. */
+  /** The attempt is lost on a worker: another one goes on after the tokens delivered. */
   private void lostOn(@Nullable String worker, Failure failure) {
     boolean refused = state == State.RESERVING && isRefusal(failure);
-    if (delivered > 0 || (!refused && (retries == MAX_RETRIES || !isWorthRetrying(failure)))) {
+    boolean wasted = !refused && !progressed();
+    if (!isWorthRetrying(failure) || (wasted && retries == MAX_RETRIES)) {
       fail(failure);
       return;
     }
@@ -399,39 +425,45 @@ final class SessionMachine {
       refusedWorkers.add(worker);
       overloadSeen |= failure.getCode() == ErrorCode.OVERLOADED;
     } else {
-      retries++;
+      retries = wasted ? retries + 1 : 0;
       if (worker != null && failure.getCode() != ErrorCode.HANDOFF_FAILED) {
         // A hand-off has two sides and a wire between them: nobody is to blame for sure.
         failedWorkers.add(worker);
       }
     }
     effects.add(new CloseCalls(epoch));
-    held.clear();
-    heldFinish = null;
-    prefillEnd = null;
-    settled = false;
-    prefillDone = false;
-    prefillSpoke = false;
-    place(failure);
+    place(failure, wasted);
   }
 
   private static boolean isRefusal(Failure failure) {
     return failure.getCode() == ErrorCode.OVERLOADED || failure.getCode() == ErrorCode.DRAINING;
   }
 
-  private static boolean isWorthRetrying(Failure failure) {
+  /**
+   * A fault of a worker's own may be the session's doing; it is tried a few times all the same. A
+   * context that is too long for one worker, though it was not for another, fits elsewhere.
+   */
+  private boolean isWorthRetrying(Failure failure) {
     return switch (failure.getCode()) {
-      case WORKER_LOST, HANDOFF_FAILED, DRAINING, OVERLOADED, NO_WORKER -> true;
+      case WORKER_LOST, HANDOFF_FAILED, DRAINING, OVERLOADED, NO_WORKER, INTERNAL -> true;
+      case CONTEXT_LENGTH_EXCEEDED -> delivered > 0;
       default -> false;
     };
   }
 
-  private void place(@Nullable Failure because) {
+  private void place(@Nullable Failure because, boolean wasted) {
     state = State.PLACING;
     epoch++;
+    base = delivered;
+    held.clear();
+    heldFinish = null;
+    prefillEnd = null;
+    settled = false;
+    prefillDone = false;
+    prefillSpoke = false;
     Set<String> avoided = new HashSet<>(failedWorkers);
     avoided.addAll(refusedWorkers);
-    effects.add(new Place(epoch, avoided, because));
+    effects.add(new Place(epoch, avoided, because, wasted));
   }
 
   private void await() {

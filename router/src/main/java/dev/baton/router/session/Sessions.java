@@ -37,6 +37,7 @@ public final class Sessions {
   private final Bounds bounds;
   private final ScheduledExecutorService timer;
   private final LongSupplier nanoTime;
+  private final RetryBudget budget;
   private final SessionObserver observer;
   private final Set<Session> active = ConcurrentHashMap.newKeySet();
   private final AtomicLong sequence = new AtomicLong();
@@ -62,6 +63,7 @@ public final class Sessions {
     this.bounds = bounds;
     this.timer = timer;
     this.nanoTime = nanoTime;
+    this.budget = new RetryBudget(nanoTime);
     this.observer = observer;
     directory.onCapacity(queue::signal);
   }
@@ -85,6 +87,7 @@ public final class Sessions {
     }
     Session session = new Session(this, order, listener, sequence.getAndIncrement());
     active.add(session);
+    budget.deposit();
     observer.started(order.model().name());
     return session;
   }
@@ -155,6 +158,10 @@ public final class Sessions {
 
   SessionObserver observer() {
     return observer;
+  }
+
+  RetryBudget budget() {
+    return budget;
   }
 
   long nanos() {

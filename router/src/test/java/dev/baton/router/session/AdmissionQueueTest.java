@@ -28,9 +28,9 @@ final class AdmissionQueueTest {
     Waiting first = waiter("first", 0, 1);
     Waiting second = waiter("second", 0, 2);
     Waiting urgent = waiter("urgent", 5, 3);
-    queue.park(second);
-    queue.park(first);
-    queue.park(urgent);
+    queue.park(second, false);
+    queue.park(first, false);
+    queue.park(urgent, false);
     queue.signal();
     queue.turnOver(urgent);
     queue.turnOver(first);
@@ -39,8 +39,8 @@ final class AdmissionQueueTest {
 
   @Test
   void onlyOneTriesAtATime() {
-    queue.park(waiter("a", 0, 1));
-    queue.park(waiter("b", 0, 2));
+    queue.park(waiter("a", 0, 1), false);
+    queue.park(waiter("b", 0, 2), false);
     queue.signal();
     queue.signal();
     assertThat(turns).containsExactly("a");
@@ -49,10 +49,10 @@ final class AdmissionQueueTest {
   @Test
   void whoFailsItsTurnStaysFirst() {
     Waiting a = waiter("a", 0, 1);
-    queue.park(a);
-    queue.park(waiter("b", 0, 2));
+    queue.park(a, false);
+    queue.park(waiter("b", 0, 2), false);
     queue.signal();
-    assertThat(queue.park(a)).isTrue();
+    assertThat(queue.park(a, false)).isTrue();
     queue.signal();
     assertThat(turns).containsExactly("a", "a");
   }
@@ -60,15 +60,16 @@ final class AdmissionQueueTest {
   @Test
   void fullQueueRefuses() {
     for (int i = 0; i < 3; i++) {
-      assertThat(queue.park(waiter("w" + i, 0, i))).isTrue();
+      assertThat(queue.park(waiter("w" + i, 0, i), false)).isTrue();
     }
-    assertThat(queue.park(waiter("late", 0, 9))).isFalse();
+    assertThat(queue.park(waiter("late", 0, 9), false)).isFalse();
+    assertThat(queue.park(waiter("begun", 0, 10), true)).isTrue();
   }
 
   @Test
   void whoEndsWhileWaitingGetsNoTurn() {
     Waiting gone = waiter("gone", 0, 1);
-    queue.park(gone);
+    queue.park(gone, true);
     queue.turnOver(gone);
     queue.signal();
     assertThat(turns).isEmpty();

@@ -41,7 +41,7 @@ final class SessionMachineTest {
 
   @Test
   void splitSessionIsReservedThenPrefilledThenDecoded() {
-    assertThat(machine.start()).containsExactly(new Place(1, Set.of(), null));
+    assertThat(machine.start()).containsExactly(new Place(1, Set.of(), null, false));
     assertThat(machine.placed(1, "d", "p")).containsExactly(new OpenDecode(1, true));
     assertThat(machine.decode(1, reserved()))
         .containsExactly(new Admitted(), new OpenPrefill(1, TICKET));
@@ -153,7 +153,7 @@ final class SessionMachineTest {
   void prefillWorkerLostBeforeAnyTokenIsReplacedUnderANewEpoch() {
     runSplit();
     assertThat(machine.prefillClosed(1, LOST))
-        .containsExactly(new CloseCalls(1), new Place(2, Set.of("p"), LOST));
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("p"), LOST, true));
     machine.placed(2, "d", "p2");
     assertThat(machine.decode(1, decoded(1, 9))).isEmpty();
     assertThat(machine.prefill(1, first(9))).isEmpty();
@@ -163,29 +163,84 @@ final class SessionMachineTest {
   }
 
   @Test
-  void thirdLossBeforeAnyTokenIsFinal() {
+  void lossesOneAfterAnotherWithoutATokenAreFinalInTheEnd() {
     machine.start();
     for (int epoch = 1; epoch <= SessionMachine.MAX_RETRIES; epoch++) {
       machine.placed(epoch, "d" + epoch, "p" + epoch);
       assertThat(machine.decodeClosed(epoch, LOST)).hasSize(2);
     }
-    machine.placed(3, "d3", "p3");
-    assertThat(machine.decodeClosed(3, LOST)).containsExactly(new CloseCalls(3), new Fail(LOST));
+    int last = SessionMachine.MAX_RETRIES + 1;
+    machine.placed(last, "d", "p");
+    assertThat(machine.decodeClosed(last, LOST))
+        .containsExactly(new CloseCalls(last), new Fail(LOST));
   }
 
   @Test
-  void lossWithoutAnotherWorkerIsReportedAsTheLoss() {
+  void lossesAfterTokensAreCountedAnew() {
+    machine.start();
+    for (int epoch = 1; epoch <= 3 * SessionMachine.MAX_RETRIES; epoch++) {
+      machine.placed(epoch, "d", null);
+      assertThat(machine.decode(epoch, decoded(epoch - 1, 40 + epoch)))
+          .containsExactly(new Deliver(token(epoch - 1, 40 + epoch)));
+      assertThat(machine.decodeClosed(epoch, LOST))
+          .containsExactly(new CloseCalls(epoch), new Place(epoch + 1, Set.of("d"), LOST, false));
+    }
+  }
+
+  @Test
+  void lossWithoutAnotherWorkerWaitsForOne() {
     runSplit();
     machine.prefillClosed(1, LOST);
     assertThat(machine.unplaceable(2, Failures.of(ErrorCode.OVERLOADED, "none left"), LOST))
-        .containsExactly(new Fail(LOST));
+        .containsExactly(new AwaitCapacity());
+    assertThat(machine.capacity()).containsExactly(new Place(3, Set.of(), null, false));
   }
 
   @Test
-  void decodeWorkerLostAfterATokenFailsTheSession() {
+  void newSessionDoesNotWaitForAnEmptyPool() {
+    machine.start();
+    Failure none = Failures.of(ErrorCode.NO_WORKER, "none");
+    assertThat(machine.unplaceable(1, none, null)).containsExactly(new Fail(none));
+  }
+
+  @Test
+  void splitSessionGoesOnAfterItsTokensWhenTheDecodeWorkerIsLost() {
     runSplit();
     machine.prefill(1, first(7));
-    assertThat(machine.decodeClosed(1, LOST)).containsExactly(new CloseCalls(1), new Fail(LOST));
+    machine.decode(1, decoded(1, 8));
+    assertThat(machine.decodeClosed(1, LOST))
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST, false));
+    machine.placed(2, "d2", "p");
+    // The dead attempt speaks on.
+    assertThat(machine.decode(1, decoded(2, 9))).isEmpty();
+    assertThat(machine.decode(2, reserved()))
+        .containsExactly(new Admitted(), new OpenPrefill(2, TICKET));
+    assertThat(machine.decode(2, decoded(3, 10))).isEmpty();
+    assertThat(machine.prefill(2, first(2, 9)))
+        .containsExactly(new Deliver(token(2, 9)), new Deliver(token(3, 10)));
+    assertThat(machine.decode(2, finished(FinishReason.LENGTH, 4)))
+        .containsExactly(new LetCallsEnd(2), new Finish(FinishReason.LENGTH));
+  }
+
+  @Test
+  void tokensThatWaitForTheFirstAreComputedAnewAfterALoss() {
+    runSplit();
+    machine.decode(1, decoded(1, 8));
+    assertThat(machine.decodeClosed(1, LOST))
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST, true));
+    machine.placed(2, "d2", null);
+    assertThat(machine.decode(2, decoded(0, 7))).containsExactly(new Deliver(token(0, 7)));
+    assertThat(machine.decode(2, decoded(1, 8))).containsExactly(new Deliver(token(1, 8)));
+  }
+
+  @Test
+  void laterAttemptThatRepeatsATokenFailsTheSession() {
+    runSplit();
+    machine.prefill(1, first(7));
+    machine.decodeClosed(1, LOST);
+    machine.placed(2, "d2", null);
+    assertFailure(
+        machine.decode(2, decoded(0, 7)), ErrorCode.INTERNAL, "token index: 0 (expected: 1)");
   }
 
   @Test
@@ -193,7 +248,8 @@ final class SessionMachineTest {
     runSplit();
     machine.prefill(1, first(7));
     assertThat(machine.prefillClosed(1, LOST)).containsExactly(new StartGrace(1));
-    assertThat(machine.graceOver(1)).containsExactly(new CloseCalls(1), new Fail(LOST));
+    assertThat(machine.graceOver(1))
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("p"), LOST, false));
   }
 
   @Test
@@ -230,25 +286,25 @@ final class SessionMachineTest {
     runSplit();
     machine.decode(1, settled(true));
     assertThat(machine.prefillClosed(1, LOST))
-        .containsExactly(new CloseCalls(1), new Place(2, Set.of("p"), LOST));
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("p"), LOST, true));
   }
 
   @Test
   void workerThatTellsOfALostPeerIsNotTheOneToAvoid() {
     runSplit();
     assertThat(machine.prefill(1, PrefillEvent.newBuilder().setFailure(LOST).build()))
-        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST));
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST, true));
     machine.placed(2, "d2", "p");
     machine.decode(2, reserved());
     assertThat(machine.decode(2, failure(LOST)))
-        .containsExactly(new CloseCalls(2), new Place(3, Set.of("d", "p"), LOST));
+        .containsExactly(new CloseCalls(2), new Place(3, Set.of("d", "p"), LOST, true));
   }
 
   @Test
   void decodeWorkerLostBeforeAnyTokenIsReplacedUnderANewEpoch() {
     runSplit();
     assertThat(machine.decodeClosed(1, LOST))
-        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST));
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST, true));
     machine.placed(2, "d2", "p");
     assertThat(machine.decode(1, decoded(1, 9))).isEmpty();
     assertThat(machine.decode(2, reserved()))
@@ -270,12 +326,12 @@ final class SessionMachineTest {
     machine.start();
     machine.placed(1, "d1", "p");
     assertThat(machine.decode(1, failure(FULL)))
-        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d1"), FULL));
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d1"), FULL, false));
     machine.placed(2, "d2", "p");
     assertThat(machine.decode(2, failure(FULL)))
-        .containsExactly(new CloseCalls(2), new Place(3, Set.of("d1", "d2"), FULL));
+        .containsExactly(new CloseCalls(2), new Place(3, Set.of("d1", "d2"), FULL, false));
     assertThat(machine.unplaceable(3, FULL, FULL)).containsExactly(new AwaitCapacity());
-    assertThat(machine.capacity()).containsExactly(new Place(4, Set.of(), null));
+    assertThat(machine.capacity()).containsExactly(new Place(4, Set.of(), null, false));
   }
 
   @Test
@@ -382,7 +438,11 @@ final class SessionMachineTest {
   }
 
   private static PrefillEvent first(int id) {
-    return PrefillEvent.newBuilder().setFirstToken(token(0, id)).build();
+    return first(0, id);
+  }
+
+  private static PrefillEvent first(int index, int id) {
+    return PrefillEvent.newBuilder().setFirstToken(token(index, id)).build();
   }
 
   private static PrefillEvent handedOff() {
