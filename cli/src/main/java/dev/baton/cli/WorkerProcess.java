@@ -94,20 +94,8 @@ final class WorkerProcess {
             .withVersion(ProgramVersion.text());
     Optional<TransferOptions> transfer = options.transfer();
     return transfer.isPresent() && flags.transferPort > 0
-        ? options.withTransfer(onPort(transfer.get(), flags.transferPort))
+        ? options.withTransfer(transfer.get().withPort(flags.transferPort))
         : options;
-  }
-
-  private static TransferOptions onPort(TransferOptions options, int port) {
-    return new TransferOptions(
-        options.host(),
-        port,
-        options.slabBytes(),
-        options.exportSlabs(),
-        options.importSlabs(),
-        options.connectTimeout(),
-        options.lease(),
-        options.maxResends());
   }
 
   private static EngineOptions engineOptions(WorkerFlags flags, EngineFlags engine) {

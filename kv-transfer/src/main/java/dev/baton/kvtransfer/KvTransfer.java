@@ -1,5 +1,7 @@
 package dev.baton.kvtransfer;
 
+import dev.baton.kvtransfer.wire.HandoffReason;
+
 /**
  * Both sides of hand-offs for one worker process; see the package for the contract. All methods may
  * be called from any thread and none blocks on a peer. Uses one progress thread, which sleeps when
@@ -26,19 +28,37 @@ public interface KvTransfer extends AutoCloseable {
   /**
    * Opens the exporter's side; connecting happens in the background.
    *
-   * @param session for logs and headers
+   * @param session as in the importer's {@link ImportSpec}
+   * @param epoch as in the importer's {@link ImportSpec}
    */
   Export export(
       Ticket ticket,
       String session,
       int epoch,
+      HandoffReason reason,
       KvGeometry geometry,
       KvSource source,
       ExportListener listener);
 
+  /** {@link #export} of a computed prompt. */
+  default Export export(
+      Ticket ticket,
+      String session,
+      int epoch,
+      KvGeometry geometry,
+      KvSource source,
+      ExportListener listener) {
+    return export(
+        ticket, session, epoch, HandoffReason.PREFILL_TO_DECODE, geometry, source, listener);
+  }
+
   TransferTotals totals();
 
-  /** Fails all open hand-offs, closes connections, frees memory. */
+  /**
+   * Takes nothing new, fails all open hand-offs but the exports that are finished, lets the
+   * importers fetch the slabs of those (for a lease at most), then closes connections and frees
+   * memory. Blocks until all that is done.
+   */
   @Override
   void close();
 }

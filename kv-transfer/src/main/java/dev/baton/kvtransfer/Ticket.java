@@ -8,7 +8,8 @@ package dev.baton.kvtransfer;
  * @param host of the importer's listener
  * @param firstToken context tokens whose KV the importer has already; the exporter sends from here
  *     on
- * @param leaseMillis after this long without completion the importer gives up
+ * @param leaseMillis within which the exporter must come, or the importer gives up; from then on
+ *     both keep the hand-off alive by heartbeats
  */
 public record Ticket(
     Bits128 transfer, Bits128 secret, String host, int port, int firstToken, long leaseMillis) {

@@ -10,8 +10,11 @@ import java.time.Duration;
  * @param slabBytes bytes of a slab at most, 64 KiB to 16 MiB
  * @param exportSlabs slabs of the sending pool; packing waits when all are in use
  * @param importSlabs slabs of the landing pool; announced slabs wait when all are in use
- * @param lease longest time from ticket to completion
+ * @param connectTimeout for the importer's first answer
+ * @param lease silence of the peer after which a hand-off is given up; both sides send heartbeats
+ *     four times as often
  * @param maxResends times that one slab may be asked for again
+ * @param ticketLife time from a ticket's issue until its exporter must have come
  */
 public record TransferOptions(
     String host,
@@ -21,7 +24,8 @@ public record TransferOptions(
     int importSlabs,
     Duration connectTimeout,
     Duration lease,
-    int maxResends) {
+    int maxResends,
+    Duration ticketLife) {
 
   public TransferOptions {
     if (slabBytes < 64 << 10 || slabBytes > 16 << 20) {
@@ -33,10 +37,63 @@ public record TransferOptions(
           "exportSlabs: %d, importSlabs: %d, maxResends: %d (expected: >= 1, >= 1, >= 0)"
               .formatted(exportSlabs, importSlabs, maxResends));
     }
+    if (!lease.isPositive() || !connectTimeout.isPositive() || !ticketLife.isPositive()) {
+      throw new IllegalArgumentException(
+          "connectTimeout: %s, lease: %s, ticketLife: %s (expected: positive)"
+              .formatted(connectTimeout, lease, ticketLife));
+    }
   }
 
+  /** With tickets that live as long as a lease. */
+  public TransferOptions(
+      String host,
+      int port,
+      int slabBytes,
+      int exportSlabs,
+      int importSlabs,
+      Duration connectTimeout,
+      Duration lease,
+      int maxResends) {
+    this(host, port, slabBytes, exportSlabs, importSlabs, connectTimeout, lease, maxResends, lease);
+  }
+
+  /** An exporter may be in a long step when its ticket comes: tickets live longer than leases. */
   public static TransferOptions on(String host) {
     return new TransferOptions(
-        host, 0, 2 << 20, 32, 32, Duration.ofSeconds(2), Duration.ofSeconds(60), 3);
+        host,
+        0,
+        2 << 20,
+        32,
+        32,
+        Duration.ofSeconds(2),
+        Duration.ofSeconds(10),
+        3,
+        Duration.ofSeconds(60));
+  }
+
+  public TransferOptions withHost(String value) {
+    return new TransferOptions(
+        value,
+        port,
+        slabBytes,
+        exportSlabs,
+        importSlabs,
+        connectTimeout,
+        lease,
+        maxResends,
+        ticketLife);
+  }
+
+  public TransferOptions withPort(int value) {
+    return new TransferOptions(
+        host,
+        value,
+        slabBytes,
+        exportSlabs,
+        importSlabs,
+        connectTimeout,
+        lease,
+        maxResends,
+        ticketLife);
   }
 }

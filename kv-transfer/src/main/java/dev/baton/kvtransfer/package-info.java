@@ -19,6 +19,9 @@
  *   <li>When the manifest and everything that it counts have been verified, and every position was
  *       covered exactly once, the importer completes and acknowledges; only then may the KV be
  *       read. Whatever goes wrong before, fails both sides once.
+ *   <li>Each side keeps the hand-off alive by heartbeats; one that is silent for a lease is given
+ *       up. The importer grants credit, and the exporter has at most that much announced and not
+ *       answered.
  *   <li>Nobody writes into another process's memory; a send's completion proves nothing, the
  *       acknowledgement does.
  *   <li>Cancelling never blocks. After a listener's last call the service touches neither source

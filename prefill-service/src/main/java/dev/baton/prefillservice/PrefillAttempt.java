@@ -35,6 +35,10 @@ import org.jspecify.annotations.Nullable;
  *       packed, or the export has ended. Slabs on their way need no blocks.
  *   <li><b>the export</b>, from begin until its listener's last call. The session leaves with it.
  * </ul>
+ *
+ * <p>Once the export is finished, nothing here has to give it up: the importer says whether it
+ * wants the KV, and the lease bounds how long it takes. So a worker that stops, or a call that
+ * breaks, does not cost the importer what is computed already.
  */
 final class PrefillAttempt implements Attempt {
 
@@ -50,6 +54,7 @@ final class PrefillAttempt implements Attempt {
   private @Nullable Export export;
   private boolean blocksHeld;
   private boolean abandoned;
+  private boolean finished;
 
   PrefillAttempt(
       WorkerContext worker, KvTransfer transfer, Session<PrefillEvent> session, Ticket ticket) {
@@ -83,7 +88,7 @@ final class PrefillAttempt implements Attempt {
     if (export == null) {
       releaseBlocks();
       session.leave();
-    } else {
+    } else if (!finished) {
       export.abort(reason);
     }
   }
@@ -122,6 +127,7 @@ final class PrefillAttempt implements Attempt {
       session.send(
           PrefillEvent.newBuilder().setFirstToken(Tokens.write(token, cachedTokens)).build());
       if (token.finish() == null) {
+        finished = true;
         export.finish(
             new Manifest(generation.contextTokens(), contextHash, token.id(), token.index()));
       } else {

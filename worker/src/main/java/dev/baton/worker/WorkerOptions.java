@@ -86,18 +86,7 @@ public record WorkerOptions(
 
   /** Listens there with everything: gRPC, metrics and hand-offs. */
   public WorkerOptions withHost(String value) {
-    Optional<TransferOptions> moved =
-        transfer.map(
-            t ->
-                new TransferOptions(
-                    value,
-                    t.port(),
-                    t.slabBytes(),
-                    t.exportSlabs(),
-                    t.importSlabs(),
-                    t.connectTimeout(),
-                    t.lease(),
-                    t.maxResends()));
+    Optional<TransferOptions> moved = transfer.map(t -> t.withHost(value));
     return new WorkerOptions(
         role,
         value,

@@ -33,6 +33,7 @@ final class ExportDesk {
   private final Leftovers leftovers;
   private final SlabQueue queue;
   private int packings;
+  private @Nullable Runnable whenNoneIsOpen;
 
   /**
    * @param packer one thread, in order
@@ -96,8 +97,8 @@ final class ExportDesk {
         });
   }
 
-  void release(Slab slab) {
-    queue.release(slab);
+  void release(ExportSession session, Slab slab) {
+    queue.release(session, slab);
   }
 
   /** Calls a listener, after everything packed so far. */
@@ -105,9 +106,22 @@ final class ExportDesk {
     packer.execute(new GuardedCall(call));
   }
 
+  /** Runs the task as soon as no export is open: now, or when the last one has ended. */
+  void whenNoneIsOpen(Runnable task) {
+    whenNoneIsOpen = task;
+    checkNoneIsOpen();
+  }
+
+  private void checkNoneIsOpen() {
+    Runnable task = whenNoneIsOpen;
+    if (task != null && sessions.isEmpty()) {
+      whenNoneIsOpen = null;
+      task.run();
+    }
+  }
+
   void completed(ExportSession session, HandoffStats stats) {
-    sessions.remove(session.machine().route().transfer());
-    leftovers.add(session, session.connection(), nanos());
+    remove(session);
     counters.exported(stats);
     log.info(
         "exported {} to {}: {}",
@@ -116,9 +130,14 @@ final class ExportDesk {
         HandoffLine.of(stats));
   }
 
-  void failed(ExportSession session, HandoffException cause) {
+  private void remove(ExportSession session) {
     sessions.remove(session.machine().route().transfer());
     leftovers.add(session, session.connection(), nanos());
+    checkNoneIsOpen();
+  }
+
+  void failed(ExportSession session, HandoffException cause) {
+    remove(session);
     counters.aborted.increment();
     log.atLevel(HandoffLine.level(cause.kind()))
         .log(

@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
@@ -23,8 +24,15 @@ import org.jspecify.annotations.Nullable;
  * <pre>
  * CONNECTING --welcome--> STREAMING --all packed, finish sent--> FINISHED --done--> ACKNOWLEDGED
  *      |                      |                                     |
- *      +-------- abort, loss, deadline, too many resends -----------+-------------> FAILED
+ *      +-------- abort, loss, silence, too many resends ------------+-------------> FAILED
  * </pre>
+ *
+ * <p>docs/handoff.md has the whole table of states and events, and a test holds this to it.
+ *
+ * <p>Lease: the importer must be heard from within {@code lease}, be it by a heartbeat; while an
+ * answer is due from it (of a slab, or the last one) it must also get on, within {@link
+ * #STALL_LEASES} leases. Credit: slabs that are cut and not acknowledged, each counted at the size
+ * agreed on, never exceed what the importer has granted, except that one is always allowed.
  *
  * <p>Invariants: a sequence number has one range for ever; a slab is kept from its packing to its
  * acknowledgement; FINISH leaves after every slab was sent once; after an end every event is
@@ -40,6 +48,12 @@ final class ExportMachine {
     ACKNOWLEDGED,
     FAILED
   }
+
+  /** Leases in which an importer that lives must answer what it owes an answer. */
+  static final int STALL_LEASES = 3;
+
+  /** Heartbeats in a lease. */
+  static final int BEATS = 4;
 
   /** A slab to pack: the memory's first {@code bytes} bytes are its payload. */
   record Job(int sequence, SlabRange range, int bytes) {}
@@ -63,7 +77,7 @@ final class ExportMachine {
   private final int maxResends;
   private final LongSupplier clock;
   private final long connectDeadline;
-  private final long leaseDeadline;
+  private final long lease;
   private final Map<Integer, Kept> kept = new HashMap<>();
 
   private State state = State.CONNECTING;
@@ -72,12 +86,19 @@ final class ExportMachine {
   private int contextTokens;
   private int computed;
   private int packing;
+  private int agreedSlabBytes;
+  private long credit;
+  private long beat;
+  private long heard;
+  private long said;
+  private long progressed;
   private int slabs;
   private int resent;
   private long bytes;
 
   /**
    * @param slabBytes of the exporter's own slabs
+   * @param lease silence of the importer after which it is given up
    * @param clock nanoseconds, rising
    */
   ExportMachine(
@@ -88,6 +109,7 @@ final class ExportMachine {
       int slabBytes,
       int maxResends,
       Duration connectTimeout,
+      Duration lease,
       LongSupplier clock) {
     this.ticket = ticket;
     this.route = route;
@@ -98,7 +120,11 @@ final class ExportMachine {
     this.clock = clock;
     long now = clock.getAsLong();
     this.connectDeadline = now + connectTimeout.toNanos();
-    this.leaseDeadline = now + Duration.ofMillis(ticket.leaseMillis()).toNanos();
+    this.lease = lease.toNanos();
+    this.beat = this.lease / BEATS;
+    this.heard = now;
+    this.said = now;
+    this.progressed = now;
     this.computed = ticket.firstToken();
   }
 
@@ -130,7 +156,7 @@ final class ExportMachine {
 
   List<ExportEffect> begin() {
     return List.of(
-        new ExportEffect.Send(
+        say(
             new Message.Hello(
                 route,
                 ticket.secret(),
@@ -138,7 +164,7 @@ final class ExportMachine {
                 geometry,
                 ticket.firstToken(),
                 ownSlabBytes,
-                leaseMillis())));
+                (int) Math.clamp(TimeUnit.NANOSECONDS.toMillis(lease), 1, Integer.MAX_VALUE))));
   }
 
   List<ExportEffect> computed(int tokens) {
@@ -167,7 +193,16 @@ final class ExportMachine {
 
   /** Whether {@link #nextJob} has something. */
   boolean hasJob() {
-    return state == State.STREAMING && slicer != null && slicer.hasNext();
+    return state == State.STREAMING && slicer != null && slicer.hasNext() && hasCredit();
+  }
+
+  private boolean hasCredit() {
+    return kept.isEmpty() || (kept.size() + 1L) * agreedSlabBytes <= credit;
+  }
+
+  /** Slabs cut and not acknowledged. */
+  int unanswered() {
+    return kept.size();
   }
 
   /** Cuts the next slab; {@link #packed} or {@link #sourceFailed} must follow. */
@@ -188,6 +223,9 @@ final class ExportMachine {
     if (ended() || slab == null || slab.packed) {
       return List.of();
     }
+    if (packing == kept.size()) {
+      progressed = clock.getAsLong(); // from now on an answer is due
+    }
     slab.packed = true;
     slab.crc32c = crc32c;
     packing--;
@@ -202,11 +240,16 @@ final class ExportMachine {
     if (ended() || !message.route().equals(route)) {
       return List.of();
     }
+    heard = clock.getAsLong();
     return switch (message) {
       case Message.Welcome m -> welcome(m);
       case Message.SlabAck m -> acknowledged(m);
       case Message.SlabNack m -> resend(m);
       case Message.Done _ -> done();
+      case Message.Heartbeat m -> {
+        grant(m.credit());
+        yield List.of();
+      }
       // Nobody expects this hand-off: the answer to a hello, and to one that came twice and late.
       case Message.Abort m when m.kind() == Kind.PEER_LOST && state != State.CONNECTING ->
           List.of();
@@ -240,9 +283,20 @@ final class ExportMachine {
     if (state == State.CONNECTING && now - connectDeadline >= 0) {
       return fail(Kind.TIMEOUT, "the importer did not answer before the connect deadline");
     }
-    return now - leaseDeadline >= 0
-        ? fail(Kind.TIMEOUT, "the lease ended in state " + state)
-        : List.of();
+    if (ended() || state == State.CONNECTING) {
+      return List.of();
+    }
+    if (now - heard >= lease) {
+      return fail(Kind.TIMEOUT, "the importer was silent for a whole lease in state " + state);
+    }
+    boolean due = state == State.FINISHED || kept.size() > packing;
+    if (due && now - progressed >= STALL_LEASES * lease) {
+      return fail(
+          Kind.TIMEOUT,
+          "the importer left %d slabs unanswered for %d leases in state %s"
+              .formatted(kept.size(), STALL_LEASES, state));
+    }
+    return now - said >= beat ? List.of(say(new Message.Heartbeat(route, 0))) : List.of();
   }
 
   private List<ExportEffect> welcome(Message.Welcome m) {
@@ -257,6 +311,10 @@ final class ExportMachine {
               .formatted(m.slabBytes(), geometry.bytesPerLayerToken()));
     }
     state = State.STREAMING;
+    progressed = clock.getAsLong();
+    beat = Math.min(lease, TimeUnit.MILLISECONDS.toNanos(m.leaseMillis())) / BEATS;
+    agreedSlabBytes = slabBytes;
+    credit = m.credit();
     contextTokens = m.tokens();
     slicer = new Slicer(geometry, slabBytes, ticket.firstToken());
     return checkTokens();
@@ -278,20 +336,31 @@ final class ExportMachine {
   }
 
   private List<ExportEffect> finishIfPacked() {
-    if (state != State.STREAMING || manifest == null || packing > 0 || hasJob()) {
+    if (state != State.STREAMING
+        || manifest == null
+        || packing > 0
+        || slicer == null
+        || slicer.hasNext()) {
       return List.of();
     }
     state = State.FINISHED;
+    progressed = clock.getAsLong();
     return List.of(
-        new ExportEffect.Packed(),
-        new ExportEffect.Send(new Message.Finish(route, slabs, bytes, manifest)));
+        new ExportEffect.Packed(), say(new Message.Finish(route, slabs, bytes, manifest)));
+  }
+
+  /** A grant may shrink: what is under way stays, and nothing new leaves until it fits. */
+  private void grant(long bytes) {
+    credit = bytes;
   }
 
   private List<ExportEffect> acknowledged(Message.SlabAck m) {
+    grant(m.credit());
     Kept slab = kept.get(m.sequence());
     if (slab == null || !slab.packed) {
       return List.of();
     }
+    progressed = clock.getAsLong();
     kept.remove(m.sequence());
     return List.of(new ExportEffect.Release(m.sequence()));
   }
@@ -305,6 +374,7 @@ final class ExportMachine {
       return fail(
           Kind.CORRUPT, "slab %d arrived wrong %d times".formatted(m.sequence(), slab.attempt + 1));
     }
+    progressed = clock.getAsLong();
     slab.attempt++;
     resent++;
     return List.of(send(slab));
@@ -320,6 +390,7 @@ final class ExportMachine {
   }
 
   private ExportEffect send(Kept slab) {
+    said = clock.getAsLong();
     return new ExportEffect.SendSlab(
         new Message.Slab(
             route,
@@ -328,13 +399,12 @@ final class ExportMachine {
             slab.job.range(),
             geometry.bytesPerElement(),
             slab.job.bytes(),
-            slab.crc32c,
-            leaseMillis()));
+            slab.crc32c));
   }
 
-  private int leaseMillis() {
-    long left = Duration.ofNanos(leaseDeadline - clock.getAsLong()).toMillis();
-    return (int) Math.clamp(left, 0, Integer.MAX_VALUE);
+  private ExportEffect say(Message message) {
+    said = clock.getAsLong();
+    return new ExportEffect.Send(message);
   }
 
   private List<ExportEffect> fail(Kind kind, String text) {

@@ -74,6 +74,11 @@ final class ExportSession implements SlabQueue.User {
   }
 
   @Override
+  public Object peer() {
+    return connection;
+  }
+
+  @Override
   public void useSlab(Slab slab) {
     if (firstNanos == 0) {
       firstNanos = desk.nanos();
@@ -164,7 +169,7 @@ final class ExportSession implements SlabQueue.User {
 
   private void giveBackIfUnused(int sequence, Held slab) {
     if (!slab.packing && !slab.kept && slab.sends == 0 && held.remove(sequence, slab)) {
-      desk.release(slab.slab);
+      desk.release(this, slab.slab);
     }
   }
 

@@ -51,10 +51,15 @@ public final class HandoffService implements KvTransfer {
   /** Refused messages after which a connection that never showed a secret is closed. */
   private static final int STRIKES = 16;
 
+  /** Refused messages within a lease after which any connection is closed. */
+  private static final int FLOOD = 1000;
+
   /** Connections at a time that have not shown a secret; more are closed at once. */
   private static final int STRANGERS = 256;
 
   private static final long CLOSE_SECONDS = 5;
+
+  private static final String CLOSING = "the worker closes";
 
   private final TransferOptions options;
   private final Transport transport;
@@ -73,11 +78,12 @@ public final class HandoffService implements KvTransfer {
   private final Map<Connection, Long> strangers = new ConcurrentHashMap<>();
 
   private final Map<Connection, Integer> strikes = new IdentityHashMap<>();
+  private long strikesSince;
   private final Object gate = new Object();
   private boolean closed;
 
   /**
-   * Starts the transport, which the service owns from now on.
+   * With names and secrets that nobody can guess.
    *
    * @param clock nanoseconds, rising
    */
@@ -136,9 +142,16 @@ public final class HandoffService implements KvTransfer {
             transport.host(),
             transport.port(),
             spec.firstToken(),
-            options.lease().toMillis());
+            options.ticketLife().toMillis());
     ImportMachine machine =
-        new ImportMachine(spec, ticket, options.slabBytes(), options.maxResends(), clock);
+        new ImportMachine(
+            spec,
+            ticket,
+            options.slabBytes(),
+            options.maxResends(),
+            options.lease(),
+            imports::credit,
+            clock);
     ImportSession session = new ImportSession(machine, sink, listener, imports);
     synchronized (gate) {
       requireOpen();
@@ -163,6 +176,7 @@ public final class HandoffService implements KvTransfer {
       Ticket ticket,
       String session,
       int epoch,
+      HandoffReason reason,
       KvGeometry geometry,
       KvSource source,
       ExportListener listener) {
@@ -170,11 +184,12 @@ public final class HandoffService implements KvTransfer {
         new ExportMachine(
             ticket,
             new Route(ticket.transfer(), session, epoch),
-            HandoffReason.PREFILL_TO_DECODE,
+            reason,
             geometry,
             options.slabBytes(),
             options.maxResends(),
             options.connectTimeout(),
+            options.lease(),
             clock);
     synchronized (gate) {
       requireOpen();
@@ -246,11 +261,24 @@ public final class HandoffService implements KvTransfer {
       }
       closed = true;
     }
+    CountDownLatch fetched = new CountDownLatch(1);
+    transport.execute(
+        () -> {
+          imports.all().forEach(open -> open.apply(open.machine().cancel(CLOSING)));
+          for (ExportSession open : exports.all()) {
+            if (open.machine().state() != ExportMachine.State.FINISHED) {
+              open.apply(open.machine().abort(CLOSING));
+            }
+          }
+          exports.whenNoneIsOpen(fetched::countDown);
+        });
+    if (!workers.await(fetched, options.lease())) {
+      log.warn("{} exports were not fetched within a lease", exports.open());
+    }
     CountDownLatch failed = new CountDownLatch(1);
     transport.execute(
         () -> {
-          exports.all().forEach(open -> open.apply(open.machine().abort("the worker closes")));
-          imports.all().forEach(open -> open.apply(open.machine().cancel("the worker closes")));
+          exports.all().forEach(open -> open.apply(open.machine().abort(CLOSING)));
           failed.countDown();
         });
     boolean idle = workers.close(failed, CLOSE_SECONDS);
@@ -283,6 +311,11 @@ public final class HandoffService implements KvTransfer {
     imports.all().forEach(open -> open.apply(open.machine().tick()));
     leftovers.check(clock.getAsLong());
     strangers.forEach(this::closeIfLate);
+    if (clock.getAsLong() - strikesSince >= options.lease().toNanos()) {
+      // A stranger keeps its strikes: it has twice the connect timeout to show a ticket anyway.
+      strikesSince = clock.getAsLong();
+      strikes.keySet().removeIf(known::contains);
+    }
   }
 
   /** A peer that has a ticket says so at once. */
@@ -323,6 +356,8 @@ public final class HandoffService implements KvTransfer {
             case Message.Welcome _, Message.SlabAck _, Message.SlabNack _, Message.Done _ ->
                 payload == null && toExport(from, message);
             case Message.Finish _ -> payload == null && toImport(from, message);
+            case Message.Heartbeat _ ->
+                payload == null && (toExport(from, message) || toImport(from, message));
             case Message.Abort m ->
                 payload == null && (toExport(from, m) || toImport(from, m) || early(from, m));
           };
@@ -417,8 +452,9 @@ public final class HandoffService implements KvTransfer {
 
     private void refused(Connection from) {
       counters.refusedMessages.increment();
-      if (!known.contains(from) && strikes.merge(from, 1, Integer::sum) >= STRIKES) {
-        log.warn("closing the connection of {}: {} messages of no hand-off", from.peer(), STRIKES);
+      int most = known.contains(from) ? FLOOD : STRIKES;
+      if (strikes.merge(from, 1, Integer::sum) >= most) {
+        log.warn("closing the connection of {}: {} messages of no hand-off", from.peer(), most);
         strikes.remove(from);
         from.close();
       }

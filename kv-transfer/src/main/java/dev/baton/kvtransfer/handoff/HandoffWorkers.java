@@ -1,5 +1,6 @@
 package dev.baton.kvtransfer.handoff;
 
+import java.time.Duration;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executor;
 
@@ -14,6 +15,16 @@ public interface HandoffWorkers {
 
   /** Runs the task, which is short, again and again, so that deadlines are seen. */
   void everyTick(Runnable task);
+
+  /**
+   * Waits until the latch is down; the ticks go on meanwhile.
+   *
+   * @return false if it did not come down in time
+   */
+  default boolean await(CountDownLatch latch, Duration most) {
+    // Nothing to wait with: for tests whose one thread runs everything.
+    return latch.getCount() == 0;
+  }
 
   /**
    * Ends after everything submitted has run.

@@ -86,8 +86,21 @@ final class ImportDesk {
     unpacker.execute(() -> loop.execute(unpacking.get()));
   }
 
-  void release(Slab slab) {
-    queue.release(slab);
+  /**
+   * Bytes of slabs that a hand-off may have under way to here: its share of half the landing pool
+   * among those that receive. Payloads wait at their exporters until a slab is free here, so a
+   * grant takes no memory; it keeps exporters from packing for an importer that falls behind.
+   */
+  long credit() {
+    long receiving =
+        sessions.values().stream()
+            .filter(open -> open.machine().state() == ImportMachine.State.RECEIVING)
+            .count();
+    return pool.bytes() / 2 / Math.max(1, receiving);
+  }
+
+  void release(ImportSession session, Slab slab) {
+    queue.release(session, slab);
   }
 
   /** Calls a listener, after everything unpacked so far. */

@@ -15,6 +15,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
@@ -24,10 +25,16 @@ import org.jspecify.annotations.Nullable;
  * <pre>
  * EXPECTING --hello with the secret--> RECEIVING --manifest and all slabs verified--> COMPLETED
  *     |                                    |
- *     +---- cancel, abort, loss, deadline, what stays wrong --------------------------> FAILED
+ *     +---- cancel, abort, loss, silence, what stays wrong --------------------------> FAILED
  * </pre>
  *
+ * <p>docs/handoff.md has the whole table of states and events, and a test holds this to it.
+ *
  * <p>Each slab goes LANDING -> VERIFIED, or LANDING -> WRONG -> LANDING again with a later attempt.
+ *
+ * <p>Lease: the exporter must come within the ticket's life, and be heard from within {@code lease}
+ * from then on, be it by a heartbeat. Credit: no more slabs land at a time than the largest grant
+ * so far allows at the size agreed on.
  *
  * <p>Invariants: a position is claimed by at most one sequence number, at its first announcement; a
  * sequence number keeps its range; only VERIFIED slabs count; COMPLETED means that exactly the
@@ -68,7 +75,9 @@ final class ImportMachine {
   private final int slabBytes;
   private final int maxResends;
   private final LongSupplier clock;
-  private final long leaseDeadline;
+  private final long ticketDeadline;
+  private final long lease;
+  private final LongSupplier credit;
   private final Coverage coverage;
   private final Map<Integer, Piece> pieces = new HashMap<>();
 
@@ -78,20 +87,41 @@ final class ImportMachine {
   private int verified;
   private int resent;
   private int violations;
+  private int landing;
+  private int agreedSlabBytes;
+  private long granted;
+  private long beat;
+  private long heard;
+  private long said;
   private long bytes;
 
   /**
    * @param slabBytes of the importer's landing slabs
+   * @param lease silence of the exporter after which it is given up
+   * @param credit bytes of landing slabs to grant this hand-off now
    * @param clock nanoseconds, rising
    */
-  ImportMachine(ImportSpec spec, Ticket ticket, int slabBytes, int maxResends, LongSupplier clock) {
+  ImportMachine(
+      ImportSpec spec,
+      Ticket ticket,
+      int slabBytes,
+      int maxResends,
+      Duration lease,
+      LongSupplier credit,
+      LongSupplier clock) {
     this.spec = spec;
     this.route = new Route(ticket.transfer(), spec.session(), spec.epoch());
     this.secret = ticket.secret();
     this.slabBytes = slabBytes;
     this.maxResends = maxResends;
     this.clock = clock;
-    this.leaseDeadline = clock.getAsLong() + Duration.ofMillis(ticket.leaseMillis()).toNanos();
+    this.credit = credit;
+    this.lease = lease.toNanos();
+    this.beat = this.lease / ExportMachine.BEATS;
+    long now = clock.getAsLong();
+    this.ticketDeadline = now + TimeUnit.MILLISECONDS.toNanos(ticket.leaseMillis());
+    this.heard = now;
+    this.said = now;
     this.coverage = new Coverage(spec.geometry().layers(), spec.firstToken(), spec.tokens());
     if (spec.geometry().bytesPerLayerToken() > slabBytes) {
       throw new IllegalArgumentException(
@@ -146,12 +176,24 @@ final class ImportMachine {
           "exporter has %s from token %d (expected: %s from token %d)"
               .formatted(m.geometry(), m.firstToken(), spec.geometry(), spec.firstToken()));
     }
+    if (m.slabBytes() < spec.geometry().bytesPerLayerToken()) {
+      return fail(
+          Kind.INTERNAL,
+          "slab bytes of the exporter: %d (expected: at least %d)"
+              .formatted(m.slabBytes(), spec.geometry().bytesPerLayerToken()));
+    }
     state = State.RECEIVING;
-    long left = Duration.ofNanos(leaseDeadline - clock.getAsLong()).toMillis();
+    heard = clock.getAsLong();
+    agreedSlabBytes = Math.min(slabBytes, m.slabBytes());
+    beat = Math.min(lease, TimeUnit.MILLISECONDS.toNanos(m.leaseMillis())) / ExportMachine.BEATS;
     return List.of(
-        new ImportEffect.Send(
+        say(
             new Message.Welcome(
-                route, spec.tokens(), slabBytes, (int) Math.clamp(left, 0, Integer.MAX_VALUE))));
+                route,
+                spec.tokens(),
+                slabBytes,
+                grant(),
+                (int) Math.clamp(TimeUnit.NANOSECONDS.toMillis(lease), 1, Integer.MAX_VALUE))));
   }
 
   /**
@@ -164,14 +206,17 @@ final class ImportMachine {
     if (state != State.RECEIVING || !m.route().equals(route)) {
       return List.of(new ImportEffect.Refuse());
     }
+    heard = clock.getAsLong();
     if (!fits(m, payload)) {
       return violation(m);
     }
     Piece piece = pieces.get(m.sequence());
     if (piece == null) {
-      if (!coverage.add(m.range())) {
+      boolean creditLeft = landing == 0 || (landing + 1L) * agreedSlabBytes <= granted;
+      if (!creditLeft || !coverage.add(m.range())) {
         return violation(m);
       }
+      landing++;
       pieces.put(m.sequence(), new Piece(m.range(), m.attempt()));
       highestSequence = Math.max(highestSequence, m.sequence());
       return List.of(new ImportEffect.Land(m));
@@ -183,14 +228,14 @@ final class ImportMachine {
       case LANDING -> List.of(new ImportEffect.Refuse());
       case VERIFIED ->
           List.of(
-              new ImportEffect.Refuse(),
-              new ImportEffect.Send(new Message.SlabAck(route, m.sequence())));
+              new ImportEffect.Refuse(), say(new Message.SlabAck(route, m.sequence(), grant())));
       case WRONG -> {
         if (m.attempt() <= piece.attempt) {
           yield List.of(new ImportEffect.Refuse());
         }
         piece.attempt = m.attempt();
         piece.phase = Phase.LANDING;
+        landing++;
         yield List.of(new ImportEffect.Land(m));
       }
     };
@@ -203,10 +248,11 @@ final class ImportMachine {
       return List.of();
     }
     piece.phase = Phase.VERIFIED;
+    landing--;
     verified++;
     bytes += spec.geometry().bytes(piece.range);
     List<ImportEffect> effects = new ArrayList<>();
-    effects.add(new ImportEffect.Send(new Message.SlabAck(route, sequence)));
+    effects.add(say(new Message.SlabAck(route, sequence, grant())));
     effects.addAll(completeIfAll());
     return effects;
   }
@@ -222,15 +268,17 @@ final class ImportMachine {
           Kind.CORRUPT, "slab %d arrived wrong %d times".formatted(sequence, piece.attempt + 1));
     }
     piece.phase = Phase.WRONG;
+    landing--;
     resent++;
-    return List.of(new ImportEffect.Send(new Message.SlabNack(route, sequence, piece.attempt)));
+    return List.of(say(new Message.SlabNack(route, sequence, piece.attempt)));
   }
 
-  /** Finish or abort, on the hand-off's own connection. */
+  /** Finish, heartbeat or abort, on the hand-off's own connection. */
   List<ImportEffect> message(Message message) {
     if (state != State.RECEIVING || !message.route().equals(route)) {
       return List.of();
     }
+    heard = clock.getAsLong();
     return switch (message) {
       case Message.Finish m -> finish(m);
       case Message.Abort m ->
@@ -240,7 +288,8 @@ final class ImportMachine {
           Message.Welcome _,
           Message.SlabAck _,
           Message.SlabNack _,
-          Message.Done _ ->
+          Message.Done _,
+          Message.Heartbeat _ ->
           List.of();
     };
   }
@@ -258,9 +307,31 @@ final class ImportMachine {
   }
 
   List<ImportEffect> tick() {
-    return clock.getAsLong() - leaseDeadline >= 0
-        ? fail(Kind.TIMEOUT, "the lease ended in state " + state)
-        : List.of();
+    long now = clock.getAsLong();
+    return switch (state) {
+      case EXPECTING ->
+          now - ticketDeadline >= 0
+              ? fail(Kind.TIMEOUT, "no exporter came within the ticket's life")
+              : List.of();
+      case RECEIVING -> {
+        if (now - heard >= lease) {
+          yield fail(Kind.TIMEOUT, "the exporter was silent for a whole lease");
+        }
+        yield now - said >= beat ? List.of(say(new Message.Heartbeat(route, grant()))) : List.of();
+      }
+      case COMPLETED, FAILED -> List.of();
+    };
+  }
+
+  private long grant() {
+    long now = credit.getAsLong();
+    granted = Math.max(granted, now);
+    return now;
+  }
+
+  private ImportEffect say(Message message) {
+    said = clock.getAsLong();
+    return new ImportEffect.Send(message);
   }
 
   private boolean fits(Message.Slab m, long payload) {
@@ -290,7 +361,7 @@ final class ImportMachine {
       effects.addAll(
           fail(Kind.CORRUPT, "slab %d does not fit the hand-off".formatted(m.sequence())));
     } else {
-      effects.add(new ImportEffect.Send(new Message.SlabNack(route, m.sequence(), m.attempt())));
+      effects.add(say(new Message.SlabNack(route, m.sequence(), m.attempt())));
     }
     return effects;
   }

@@ -104,6 +104,15 @@ final class ImportSession implements SlabQueue.User {
   }
 
   @Override
+  public Object peer() {
+    Connection from = connection;
+    if (from == null) {
+      throw new IllegalStateException("a slab without a connection");
+    }
+    return from;
+  }
+
+  @Override
   public void useSlab(Slab slab) {
     Announced next = announced.removeFirst();
     slabsHeld++;
@@ -210,6 +219,6 @@ final class ImportSession implements SlabQueue.User {
 
   private void release(Slab slab) {
     slabsHeld--;
-    desk.release(slab);
+    desk.release(this, slab);
   }
 }

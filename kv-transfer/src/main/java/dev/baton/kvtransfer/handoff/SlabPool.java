@@ -28,6 +28,11 @@ final class SlabPool implements AutoCloseable {
     return capacity - inUse.get();
   }
 
+  /** Of all slabs, those not yet made included. */
+  long bytes() {
+    return (long) capacity * slabBytes;
+  }
+
   long bytesInUse() {
     return (long) inUse.get() * slabBytes;
   }

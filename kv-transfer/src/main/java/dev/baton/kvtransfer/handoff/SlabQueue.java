@@ -1,13 +1,16 @@
 package dev.baton.kvtransfer.handoff;
 
 import java.util.ArrayDeque;
+import java.util.IdentityHashMap;
+import java.util.Map;
 import java.util.function.BooleanSupplier;
 
 /**
- * Gives a pool's slabs to the hand-offs that want one, in turns. A hand-off may hold at most twice
- * as many slabs as are free, but always one (the dynamic threshold of Choudhury and Hahne, "Dynamic
- * queue length thresholds for shared-memory packet switches", 1998): alone it has two thirds of the
- * pool, and one whose peer has stalled cannot take the slabs of all others. Transport thread only.
+ * Gives a pool's slabs to the hand-offs that want one, in turns. All hand-offs with one peer
+ * together may hold at most twice as many slabs as are free, but always one (the dynamic threshold
+ * of Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches",
+ * 1998): a peer alone has two thirds of the pool, and one that has stalled cannot take the slabs of
+ * all others, however many hand-offs it has. Transport thread only.
  */
 final class SlabQueue {
 
@@ -18,6 +21,9 @@ final class SlabQueue {
 
     int slabsHeld();
 
+    /** Who decides when its slabs come back; compared by identity. */
+    Object peer();
+
     /** Takes the slab and with it the duty to release it. */
     void useSlab(Slab slab);
   }
@@ -27,6 +33,7 @@ final class SlabQueue {
   private final SlabPool pool;
   private final BooleanSupplier open;
   private final ArrayDeque<User> waiting = new ArrayDeque<>();
+  private final Map<Object, Integer> heldByPeer = new IdentityHashMap<>();
 
   /**
    * @param open false holds everybody back for now
@@ -44,8 +51,9 @@ final class SlabQueue {
     serve();
   }
 
-  void release(Slab slab) {
+  void release(User user, Slab slab) {
     pool.release(slab);
+    heldByPeer.compute(user.peer(), (_, held) -> held == null || held == 1 ? null : held - 1);
     serve();
   }
 
@@ -57,7 +65,8 @@ final class SlabQueue {
         continue;
       }
       waiting.addLast(user);
-      if (user.slabsHeld() < Math.max(1, SHARE * pool.free())) {
+      if (heldByPeer.getOrDefault(user.peer(), 0) < Math.max(1, SHARE * pool.free())) {
+        heldByPeer.merge(user.peer(), 1, Integer::sum);
         user.useSlab(pool.take());
         refused = 0;
       } else {

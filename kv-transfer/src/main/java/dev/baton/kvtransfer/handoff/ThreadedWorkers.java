@@ -1,5 +1,6 @@
 package dev.baton.kvtransfer.handoff;
 
+import java.time.Duration;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
@@ -36,6 +37,16 @@ public final class ThreadedWorkers implements HandoffWorkers {
   @Override
   public void everyTick(Runnable task) {
     ticks = timer.scheduleWithFixedDelay(task, TICK_MILLIS, TICK_MILLIS, TimeUnit.MILLISECONDS);
+  }
+
+  @Override
+  public boolean await(CountDownLatch latch, Duration most) {
+    try {
+      return latch.await(most.toNanos(), TimeUnit.NANOSECONDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return false;
+    }
   }
 
   @Override

@@ -9,8 +9,8 @@ import dev.baton.kvtransfer.SlabRange;
 /**
  * What exporter and importer say to each other. The exporter sends {@link Hello}, {@link Slab},
  * {@link Finish}; the importer answers {@link Welcome}, {@link SlabAck}, {@link SlabNack}, {@link
- * Done}; either may send {@link Abort}. Records check only what holds for every hand-off; whether a
- * message fits its hand-off is for the state machines to decide.
+ * Done}; either may send {@link Heartbeat} and {@link Abort}. Records check only what holds for
+ * every hand-off; whether a message fits its hand-off is for the state machines to decide.
  */
 public sealed interface Message {
 
@@ -22,7 +22,7 @@ public sealed interface Message {
    * @param secret of the ticket; in no other message, and not in {@link #toString}
    * @param firstToken of the ticket
    * @param slabBytes that the exporter's slabs have at most
-   * @param leaseMillis for which the exporter keeps slabs that are not acknowledged
+   * @param leaseMillis of silence after which the exporter gives up
    */
   record Hello(
       Route route,
@@ -51,13 +51,17 @@ public sealed interface Message {
    *
    * @param tokens of the whole context that the importer expects
    * @param slabBytes that a slab may have at most
-   * @param leaseMillis until the importer gives up
+   * @param credit bytes of slabs that may be unanswered at a time, each counted at the full size
+   *     that the two agree on; less than one slab means one
+   * @param leaseMillis of silence after which the importer gives up
    */
-  record Welcome(Route route, int tokens, int slabBytes, int leaseMillis) implements Message {
+  record Welcome(Route route, int tokens, int slabBytes, long credit, int leaseMillis)
+      implements Message {
 
     public Welcome {
       requirePositive("tokens", tokens);
       requirePositive("slabBytes", slabBytes);
+      requireNotNegative("credit", credit);
       requireNotNegative("leaseMillis", leaseMillis);
     }
   }
@@ -70,7 +74,6 @@ public sealed interface Message {
    * @param bytesPerElement of the wire dtype
    * @param length bytes of the payload
    * @param crc32c of the payload
-   * @param leaseMillis as in {@link Hello}, renewed
    */
   record Slab(
       Route route,
@@ -79,8 +82,7 @@ public sealed interface Message {
       SlabRange range,
       int bytesPerElement,
       long length,
-      int crc32c,
-      int leaseMillis)
+      int crc32c)
       implements Message {
 
     public Slab {
@@ -90,15 +92,19 @@ public sealed interface Message {
       if (length <= 0) {
         throw new IllegalArgumentException("length: %d (expected: > 0)".formatted(length));
       }
-      requireNotNegative("leaseMillis", leaseMillis);
     }
   }
 
-  /** The slab is verified and unpacked; the exporter may reuse its memory. */
-  record SlabAck(Route route, int sequence) implements Message {
+  /**
+   * The slab is verified and unpacked; the exporter may reuse its memory.
+   *
+   * @param credit as in {@link Welcome}, renewed
+   */
+  record SlabAck(Route route, int sequence, long credit) implements Message {
 
     public SlabAck {
       requireNotNegative("sequence", sequence);
+      requireNotNegative("credit", credit);
     }
   }
 
@@ -132,6 +138,19 @@ public sealed interface Message {
   record Done(Route route) implements Message {}
 
   /**
+   * The sender still holds its side of the hand-off; sent when it has said nothing else for a
+   * while.
+   *
+   * @param credit as in {@link Welcome}, renewed; the exporter's is 0
+   */
+  record Heartbeat(Route route, long credit) implements Message {
+
+    public Heartbeat {
+      requireNotNegative("credit", credit);
+    }
+  }
+
+  /**
    * The sender has given up.
    *
    * @param text for the log, at most {@link #MAX_TEXT} characters; longer ones are cut
@@ -147,7 +166,7 @@ public sealed interface Message {
     }
   }
 
-  private static void requireNotNegative(String name, int value) {
+  private static void requireNotNegative(String name, long value) {
     if (value < 0) {
       throw new IllegalArgumentException("%s: %d (expected: >= 0)".formatted(name, value));
     }

@@ -8,6 +8,7 @@ import dev.baton.kvtransfer.SlabRange;
 import dev.baton.kvtransfer.wire.Message.Abort;
 import dev.baton.kvtransfer.wire.Message.Done;
 import dev.baton.kvtransfer.wire.Message.Finish;
+import dev.baton.kvtransfer.wire.Message.Heartbeat;
 import dev.baton.kvtransfer.wire.Message.Hello;
 import dev.baton.kvtransfer.wire.Message.Slab;
 import dev.baton.kvtransfer.wire.Message.SlabAck;
@@ -36,7 +37,7 @@ public final class MessageCodec {
   public static final int MAX_BYTES = 1024;
 
   private static final int MAGIC = 0x564B5442; // "BTKV"
-  private static final byte VERSION = 1;
+  private static final byte VERSION = 2;
   private static final int PREFIX_BYTES = 8;
   private static final int CHECK_BYTES = 4;
 
@@ -48,6 +49,7 @@ public final class MessageCodec {
   private static final byte FINISH = 6;
   private static final byte DONE = 7;
   private static final byte ABORT = 8;
+  private static final byte HEARTBEAT = 9;
 
   private MessageCodec() {}
 
@@ -98,6 +100,7 @@ public final class MessageCodec {
       case Finish _ -> FINISH;
       case Done _ -> DONE;
       case Abort _ -> ABORT;
+      case Heartbeat _ -> HEARTBEAT;
     };
   }
 
@@ -109,14 +112,17 @@ public final class MessageCodec {
         putGeometry(out, m.geometry());
         out.putInt(m.firstToken()).putInt(m.slabBytes()).putInt(m.leaseMillis());
       }
-      case Welcome m -> out.putInt(m.tokens()).putInt(m.slabBytes()).putInt(m.leaseMillis());
+      case Welcome m -> {
+        out.putInt(m.tokens()).putInt(m.slabBytes());
+        out.putLong(m.credit()).putInt(m.leaseMillis());
+      }
       case Slab m -> {
         out.putInt(m.sequence()).putInt(m.attempt());
         putRange(out, m.range());
         out.put((byte) m.bytesPerElement());
-        out.putLong(m.length()).putInt(m.crc32c()).putInt(m.leaseMillis());
+        out.putLong(m.length()).putInt(m.crc32c());
       }
-      case SlabAck m -> out.putInt(m.sequence());
+      case SlabAck m -> out.putInt(m.sequence()).putLong(m.credit());
       case SlabNack m -> out.putInt(m.sequence()).putInt(m.attempt());
       case Finish m -> {
         Manifest manifest = m.manifest();
@@ -129,6 +135,7 @@ public final class MessageCodec {
         out.put((byte) m.kind().ordinal());
         putText(out, m.text());
       }
+      case Heartbeat m -> out.putLong(m.credit());
     }
   }
 
@@ -144,18 +151,11 @@ public final class MessageCodec {
               in.getInt(),
               in.getInt(),
               in.getInt());
-      case WELCOME -> new Welcome(route, in.getInt(), in.getInt(), in.getInt());
+      case WELCOME -> new Welcome(route, in.getInt(), in.getInt(), in.getLong(), in.getInt());
       case SLAB ->
           new Slab(
-              route,
-              in.getInt(),
-              in.getInt(),
-              getRange(in),
-              in.get(),
-              in.getLong(),
-              in.getInt(),
-              in.getInt());
-      case SLAB_ACK -> new SlabAck(route, in.getInt());
+              route, in.getInt(), in.getInt(), getRange(in), in.get(), in.getLong(), in.getInt());
+      case SLAB_ACK -> new SlabAck(route, in.getInt(), in.getLong());
       case SLAB_NACK -> new SlabNack(route, in.getInt(), in.getInt());
       case FINISH ->
           new Finish(
@@ -165,6 +165,7 @@ public final class MessageCodec {
               new Manifest(in.getInt(), in.getLong(), in.getInt(), in.getInt()));
       case DONE -> new Done(route);
       case ABORT -> new Abort(route, getEnum(HandoffException.Kind.values(), in), getText(in));
+      case HEARTBEAT -> new Heartbeat(route, in.getLong());
       default -> null;
     };
   }

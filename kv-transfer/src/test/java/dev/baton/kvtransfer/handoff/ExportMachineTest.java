@@ -19,6 +19,8 @@ import org.junit.jupiter.api.Test;
 
 class ExportMachineTest {
   private static final KvGeometry GEOMETRY = new KvGeometry(2, 1, 8, 2);
+  private static final Duration LEASE = Duration.ofSeconds(10);
+  private static final int LAYER_TOKEN = 2 * 8 * 2;
   private static final Manifest MANIFEST = new Manifest(10, 99, 5, 0);
 
   private final AtomicLong clock = new AtomicLong();
@@ -34,6 +36,7 @@ class ExportMachineTest {
           64 << 10,
           2,
           Duration.ofSeconds(2),
+          LEASE,
           clock::get);
 
   @Test
@@ -62,7 +65,7 @@ class ExportMachineTest {
   @Test
   void slabsAreNoLargerThanTheImporterTakes() {
     machine.computed(10);
-    machine.message(new Message.Welcome(route, 10, 96, 1000));
+    machine.message(new Message.Welcome(route, 10, 96, 1 << 20, 1000));
     assertThat(machine.nextJob().bytes()).isLessThanOrEqualTo(96);
   }
 
@@ -88,10 +91,10 @@ class ExportMachineTest {
   @Test
   void aSlabIsReleasedOnceHoweverOftenItIsAcknowledged() {
     sentAll();
-    assertThat(machine.message(new Message.SlabAck(route, 0)))
+    assertThat(machine.message(new Message.SlabAck(route, 0, 1 << 20)))
         .containsExactly(new ExportEffect.Release(0));
-    assertThat(machine.message(new Message.SlabAck(route, 0))).isEmpty();
-    assertThat(machine.message(new Message.SlabAck(route, 77))).isEmpty();
+    assertThat(machine.message(new Message.SlabAck(route, 0, 1 << 20))).isEmpty();
+    assertThat(machine.message(new Message.SlabAck(route, 77, 1 << 20))).isEmpty();
     assertThat(machine.message(new Message.SlabNack(route, 0, 0))).isEmpty();
   }
 
@@ -111,7 +114,7 @@ class ExportMachineTest {
   void messagesOfAnotherEpochOrSessionOrRoleChangeNothing() {
     for (Route other :
         List.of(new Route(ticket.transfer(), "s", 3), new Route(ticket.transfer(), "t", 4))) {
-      assertThat(machine.message(new Message.Welcome(other, 10, 64 << 10, 1))).isEmpty();
+      assertThat(machine.message(new Message.Welcome(other, 10, 64 << 10, 1 << 20, 1))).isEmpty();
       assertThat(machine.message(new Message.Abort(other, Kind.CANCELLED, ""))).isEmpty();
     }
     assertThat(machine.message(new Message.Done(route))).isEmpty();
@@ -149,12 +152,70 @@ class ExportMachineTest {
   }
 
   @Test
-  void theLeaseEndsAHandoffThatIsNotAcknowledged() {
+  void anImporterThatFallsSilentIsGivenUpAfterALease() {
     sentAll();
-    clock.set(Duration.ofMillis(59_999).toNanos());
-    assertThat(machine.tick()).isEmpty();
-    clock.set(Duration.ofMillis(60_000).toNanos());
+    clock.set(LEASE.toNanos() - 1);
+    machine.tick();
+    assertThat(machine.state()).isEqualTo(State.FINISHED);
+    clock.set(LEASE.toNanos());
     assertThat(kind(machine.tick())).isEqualTo(Kind.TIMEOUT);
+  }
+
+  @Test
+  void aPrefillOfMinutesKeepsItsHandoffByHeartbeatsOfBothSides() {
+    machine.message(new Message.Welcome(route, 10, 64 << 10, 1 << 20, 10_000));
+    int said = 0;
+    for (int second = 1; second <= 600; second++) {
+      clock.set(Duration.ofSeconds(second).toNanos());
+      said += machine.tick().size();
+      if (second % 5 == 0) {
+        machine.message(new Message.Heartbeat(route, 1 << 20));
+      }
+    }
+    assertThat(machine.state()).isEqualTo(State.STREAMING);
+    assertThat(said).as("one every third second: the ticks come once a second").isEqualTo(200);
+  }
+
+  @Test
+  void anImporterWithAShortLeaseHearsMoreOften() {
+    machine.message(new Message.Welcome(route, 10, 64 << 10, 1 << 20, 400));
+    clock.set(Duration.ofMillis(99).toNanos());
+    assertThat(machine.tick()).isEmpty();
+    clock.set(Duration.ofMillis(100).toNanos());
+    assertThat(machine.tick())
+        .containsExactly(new ExportEffect.Send(new Message.Heartbeat(route, 0)));
+  }
+
+  @Test
+  void noMoreSlabsAreUnansweredThanTheImporterGrants() {
+    int slab = 2 * LAYER_TOKEN;
+    machine.message(new Message.Welcome(route, 10, slab, 3 * slab, 1000));
+    machine.computed(10);
+    for (int sequence = 0; sequence < 3; sequence++) {
+      machine.packed(machine.nextJob().sequence(), 0);
+    }
+    assertThat(machine.hasJob()).as("the credit is used up").isFalse();
+    machine.message(new Message.SlabNack(route, 1, 0));
+    assertThat(machine.hasJob()).as("a slab sent again is still unanswered").isFalse();
+    machine.message(new Message.SlabAck(route, 0, 3 * slab));
+    assertThat(machine.hasJob()).isTrue();
+    machine.nextJob();
+    machine.message(new Message.SlabAck(route, 1, slab));
+    assertThat(machine.hasJob()).as("two are unanswered, the grant is one").isFalse();
+    machine.message(new Message.Heartbeat(route, 3 * slab));
+    assertThat(machine.hasJob()).isTrue();
+  }
+
+  @Test
+  void oneSlabAtATimeLeavesWhateverTheGrant() {
+    machine.message(new Message.Welcome(route, 10, 64 << 10, 0, 1000));
+    machine.computed(4);
+    assertThat(machine.hasJob()).isTrue();
+    machine.packed(machine.nextJob().sequence(), 0);
+    machine.computed(10);
+    assertThat(machine.hasJob()).isFalse();
+    machine.message(new Message.SlabAck(route, 0, 0));
+    assertThat(machine.hasJob()).isTrue();
   }
 
   @Test
@@ -177,7 +238,7 @@ class ExportMachineTest {
   }
 
   private void welcome() {
-    machine.message(new Message.Welcome(route, 10, 64 << 10, 1000));
+    machine.message(new Message.Welcome(route, 10, 64 << 10, 1 << 20, 1000));
   }
 
   private void sentAll() {

@@ -28,7 +28,7 @@ import org.junit.jupiter.api.Test;
 class HandoffPropertyTest {
   private static final long SEED = Long.getLong("seed", System.nanoTime());
   private static final int ROUNDS = Integer.getInteger("rounds", 300);
-  private static final Duration LEASE = Duration.ofSeconds(5);
+  private static final Duration LEASE = Duration.ofSeconds(1);
 
   @Test
   void contentArrivesExactlyOrTheImportFails() {
@@ -72,7 +72,7 @@ class HandoffPropertyTest {
     if (!benign && random.nextInt(4) == 0) {
       script.add(() -> nodes.get(random.nextInt(nodes.size())).cut());
     }
-    long ended = network.nanos() + LEASE.toNanos() * 3;
+    long ended = network.nanos() + LEASE.toNanos() * 6;
     while (pairs.stream().anyMatch(pair -> !pair.exported.ended() || !pair.imported.ended())) {
       if (!script.isEmpty() && random.nextInt(20) == 0) {
         script.remove(random.nextInt(script.size())).run();

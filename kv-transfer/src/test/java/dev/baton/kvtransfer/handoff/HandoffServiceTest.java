@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.baton.kvtransfer.HandoffException.Kind;
 import dev.baton.kvtransfer.ImportSpec;
 import dev.baton.kvtransfer.KvGeometry;
+import dev.baton.kvtransfer.Manifest;
 import dev.baton.kvtransfer.Ticket;
 import dev.baton.kvtransfer.TransferOptions;
 import dev.baton.kvtransfer.testing.KvStore;
@@ -41,6 +42,7 @@ class HandoffServiceTest {
   private final Route route = new Route(ticket.transfer(), "s", 1);
   private final List<Connection> accepted = new ArrayList<>();
   private final List<String> losses = new ArrayList<>();
+  private final List<Message> messages = new ArrayList<>();
   private final List<IncomingPayload> payloads = new ArrayList<>();
 
   HandoffServiceTest() {
@@ -53,6 +55,7 @@ class HandoffServiceTest {
 
           @Override
           public void onMessage(Connection from, byte[] header, @Nullable IncomingPayload payload) {
+            messages.add(MessageCodec.decode(header));
             if (payload != null) {
               payloads.add(payload);
             }
@@ -102,6 +105,71 @@ class HandoffServiceTest {
   }
 
   @Test
+  void peerThatHasShownATicketAndFloodsIsClosed() throws Exception {
+    Connection connection = connect();
+    say(connection, hello());
+    Message stray = new Message.Done(new Route(ticket.secret(), "s", 1));
+    for (int i = 0; i < 999; i++) {
+      say(connection, stray);
+    }
+    assertThat(losses).isEmpty();
+    say(connection, stray);
+    assertThat(losses).hasSize(1);
+    assertThat(imported.failure(0).kind()).isEqualTo(Kind.PEER_LOST);
+  }
+
+  @Test
+  void exporterThatFallsSilentIsGivenUpAfterALease() throws Exception {
+    say(connect(), hello());
+    pass(Duration.ofMillis(9_900));
+    assertThat(imported.ended()).isFalse();
+    pass(Duration.ofMillis(200));
+    assertThat(imported.failure(0).kind()).isEqualTo(Kind.TIMEOUT);
+  }
+
+  @Test
+  void exporterThatIsHeardKeepsItsImportForMinutes() {
+    Connection connection = connect();
+    say(connection, hello());
+    for (int i = 0; i < 60; i++) {
+      pass(Duration.ofSeconds(5));
+      say(connection, new Message.Heartbeat(route, 0));
+    }
+    assertThat(imported.ended()).isFalse();
+    assertThat(messages).filteredOn(Message.Heartbeat.class::isInstance).hasSizeGreaterThan(100);
+  }
+
+  @Test
+  void helloOfAnotherConnectionIsRefusedWhileTheHandoffRunsAndAfterIt() {
+    Connection first = connect();
+    say(first, hello());
+    MemoryNetwork.Node thief = network.node();
+    List<Message> answers = new ArrayList<>();
+    thief.start(
+        new TransportListener() {
+          @Override
+          public void onMessage(Connection from, byte[] header, @Nullable IncomingPayload payload) {
+            answers.add(MessageCodec.decode(header));
+          }
+
+          @Override
+          public void onLost(Connection connection, String cause) {}
+        });
+    Connection second = thief.connect("memory", node.port());
+    say(second, hello());
+    importer.cancelImport(ticket.transfer());
+    network.runUntilIdle();
+    assertThat(imported.ended()).isTrue();
+    say(second, hello());
+    assertThat(answers)
+        .hasSize(2)
+        .allSatisfy(
+            answer ->
+                assertThat(answer)
+                    .isEqualTo(new Message.Abort(route, Kind.PEER_LOST, "no such hand-off")));
+  }
+
+  @Test
   void slabsThatAPeerNeverFetchesComeBackWithTheEndOfItsConnection() {
     Ticket toPeer =
         new Ticket(ticket.transfer(), ticket.secret(), "memory", peer.port(), 0, 60_000);
@@ -116,7 +184,8 @@ class HandoffServiceTest {
             accepted
                 .getLast()
                 .send(
-                    MessageCodec.encode(new Message.Welcome(route, TOKENS, 1 << 20, 60_000)),
+                    MessageCodec.encode(
+                        new Message.Welcome(route, TOKENS, 1 << 20, 1 << 20, 60_000)),
                     null,
                     _ -> {}));
     network.runUntilIdle();
@@ -133,6 +202,39 @@ class HandoffServiceTest {
     pass(Duration.ofMillis(200));
     assertThat(importer.totals().slabBytesInUse()).isZero();
     assertThat(importer.totals().slabBytesQuarantined()).isZero();
+  }
+
+  @Test
+  void closingLetsTheImporterFetchWhatIsFinished() throws Exception {
+    MemoryNetwork.Node other = network.node();
+    HandoffService exporter =
+        new HandoffService(TransferOptions.on("memory"), other, other, network::nanos);
+    KvStore from = KvStore.random(GEOMETRY, TOKENS, 1);
+    Outcome exported = new Outcome(from);
+    var export = exporter.export(ticket, "s", 1, GEOMETRY, from, exported);
+    export.finish(new Manifest(TOKENS, 7, 1, 0));
+    while (exported.calls().isEmpty()) {
+      network.step();
+    }
+    assertThat(imported.ended()).as("packed, not fetched yet").isFalse();
+    exporter.close();
+    exported.success(0);
+    imported.success(0);
+    assertThat(to.sameFrom(0, from)).isTrue();
+  }
+
+  @Test
+  void closingGivesUpWhatIsNotFinished() throws Exception {
+    MemoryNetwork.Node other = network.node();
+    HandoffService exporter =
+        new HandoffService(TransferOptions.on("memory"), other, other, network::nanos);
+    KvStore from = KvStore.random(GEOMETRY, TOKENS, 1);
+    Outcome exported = new Outcome(from);
+    exporter.export(ticket, "s", 1, GEOMETRY, from, exported).computed(TOKENS / 2);
+    network.runUntilIdle();
+    exporter.close();
+    assertThat(exported.failure(0).kind()).isEqualTo(Kind.CANCELLED);
+    assertThat(imported.failure(0).kind()).isEqualTo(Kind.PEER_ABORTED);
   }
 
   private Message.Hello hello() {

@@ -24,6 +24,8 @@ class ImportMachineTest {
   private static final int SLAB_BYTES = 16 * LAYER_TOKEN;
   private static final Manifest MANIFEST = new Manifest(10, 99, 5, 0);
   private static final int RESENDS = 2;
+  private static final Duration LEASE = Duration.ofSeconds(10);
+  private static final long CREDIT = 1 << 20;
 
   private final AtomicLong clock = new AtomicLong();
   private final Ticket ticket =
@@ -31,7 +33,13 @@ class ImportMachineTest {
   private final Route route = new Route(ticket.transfer(), "s", 4);
   private final ImportMachine machine =
       new ImportMachine(
-          new ImportSpec("s", 4, GEOMETRY, 2, 10, 99), ticket, SLAB_BYTES, RESENDS, clock::get);
+          new ImportSpec("s", 4, GEOMETRY, 2, 10, 99),
+          ticket,
+          SLAB_BYTES,
+          RESENDS,
+          LEASE,
+          () -> CREDIT,
+          clock::get);
 
   @Test
   void aHelloIsAdmittedWithTheRightSecretSessionAndEpochOnly() {
@@ -79,10 +87,10 @@ class ImportMachineTest {
     assertThat(slab(1, 0, 1, 2, 2, 10).getFirst()).isInstanceOf(ImportEffect.Land.class);
     assertThat(slab(0, 0, 0, 1, 2, 10).getFirst()).isInstanceOf(ImportEffect.Land.class);
     assertThat(machine.verified(0))
-        .containsExactly(new ImportEffect.Send(new Message.SlabAck(route, 0)));
+        .containsExactly(new ImportEffect.Send(new Message.SlabAck(route, 0, 1 << 20)));
     assertThat(machine.verified(1))
         .containsExactly(
-            new ImportEffect.Send(new Message.SlabAck(route, 1)),
+            new ImportEffect.Send(new Message.SlabAck(route, 1, 1 << 20)),
             new ImportEffect.Send(new Message.Done(route)),
             new ImportEffect.Completed(MANIFEST));
   }
@@ -95,7 +103,8 @@ class ImportMachineTest {
     machine.verified(0);
     assertThat(slab(0, 0, 0, 1, 2, 10))
         .containsExactly(
-            new ImportEffect.Refuse(), new ImportEffect.Send(new Message.SlabAck(route, 0)));
+            new ImportEffect.Refuse(),
+            new ImportEffect.Send(new Message.SlabAck(route, 0, 1 << 20)));
     assertThat(machine.verified(0)).isEmpty();
     assertThat(machine.slabs()).isEqualTo(1);
   }
@@ -137,13 +146,13 @@ class ImportMachineTest {
     int good = 2 * LAYER_TOKEN;
     List<Message.Slab> wrong =
         List.of(
-            new Message.Slab(route, 0, 0, new SlabRange(0, 1, 1, 3), 2, good, 0, 0),
-            new Message.Slab(route, 0, 0, new SlabRange(0, 2, 2, 3), 4, good, 0, 0),
-            new Message.Slab(route, 0, 0, range, 2, good - 1, 0, 0),
-            new Message.Slab(route, 0, 0, range, 2, Long.MAX_VALUE, 0, 0),
-            new Message.Slab(route, 16, 0, range, 2, good, 0, 0),
-            new Message.Slab(route, Integer.MAX_VALUE, 0, range, 2, good, 0, 0),
-            new Message.Slab(route, 0, RESENDS + 1, range, 2, good, 0, 0),
+            new Message.Slab(route, 0, 0, new SlabRange(0, 1, 1, 3), 2, good, 0),
+            new Message.Slab(route, 0, 0, new SlabRange(0, 2, 2, 3), 4, good, 0),
+            new Message.Slab(route, 0, 0, range, 2, good - 1, 0),
+            new Message.Slab(route, 0, 0, range, 2, Long.MAX_VALUE, 0),
+            new Message.Slab(route, 16, 0, range, 2, good, 0),
+            new Message.Slab(route, Integer.MAX_VALUE, 0, range, 2, good, 0),
+            new Message.Slab(route, 0, RESENDS + 1, range, 2, good, 0),
             new Message.Slab(
                 route,
                 0,
@@ -151,19 +160,24 @@ class ImportMachineTest {
                 new SlabRange(0, Integer.MAX_VALUE, 2, Integer.MAX_VALUE),
                 2,
                 good,
-                0,
                 0));
     for (Message.Slab slab : wrong) {
       ImportMachine fresh =
           new ImportMachine(
-              new ImportSpec("s", 4, GEOMETRY, 2, 10, 99), ticket, SLAB_BYTES, RESENDS, clock::get);
+              new ImportSpec("s", 4, GEOMETRY, 2, 10, 99),
+              ticket,
+              SLAB_BYTES,
+              RESENDS,
+              LEASE,
+              () -> CREDIT,
+              clock::get);
       fresh.hello(hello(route, ticket.secret()));
       assertThat(fresh.slab(slab, slab.length()).getFirst())
           .as("%s", slab)
           .isEqualTo(new ImportEffect.Refuse());
     }
     open();
-    Message.Slab slab = new Message.Slab(route, 0, 0, range, 2, good, 0, 0);
+    Message.Slab slab = new Message.Slab(route, 0, 0, range, 2, good, 0);
     assertThat(machine.slab(slab, good + 1).getFirst()).isEqualTo(new ImportEffect.Refuse());
     assertThat(machine.slab(slab, good).getFirst()).isEqualTo(new ImportEffect.Land(slab));
   }
@@ -172,8 +186,7 @@ class ImportMachineTest {
   void aStaleEpochChangesNothing() {
     open();
     Route stale = new Route(ticket.transfer(), "s", 3);
-    assertThat(
-            machine.slab(new Message.Slab(stale, 0, 0, new SlabRange(0, 1, 2, 4), 2, 64, 0, 0), 64))
+    assertThat(machine.slab(new Message.Slab(stale, 0, 0, new SlabRange(0, 1, 2, 4), 2, 64, 0), 64))
         .containsExactly(new ImportEffect.Refuse());
     assertThat(machine.message(new Message.Finish(stale, 1, 1, MANIFEST))).isEmpty();
     assertThat(machine.message(new Message.Abort(stale, Kind.CANCELLED, ""))).isEmpty();
@@ -193,7 +206,13 @@ class ImportMachineTest {
     for (Message.Finish finish : wrong) {
       ImportMachine fresh =
           new ImportMachine(
-              new ImportSpec("s", 4, GEOMETRY, 2, 10, 99), ticket, SLAB_BYTES, RESENDS, clock::get);
+              new ImportSpec("s", 4, GEOMETRY, 2, 10, 99),
+              ticket,
+              SLAB_BYTES,
+              RESENDS,
+              LEASE,
+              () -> CREDIT,
+              clock::get);
       fresh.hello(hello(route, ticket.secret()));
       for (int sequence = 0; sequence < 2; sequence++) {
         fresh.slab(
@@ -204,7 +223,6 @@ class ImportMachineTest {
                 new SlabRange(sequence, sequence + 1, 2, 10),
                 2,
                 8 * LAYER_TOKEN,
-                0,
                 0),
             8 * LAYER_TOKEN);
         fresh.verified(sequence);
@@ -254,8 +272,7 @@ class ImportMachineTest {
       int sequence, int attempt, int layerFrom, int layerTo, int tokenFrom, int tokenTo) {
     SlabRange range = new SlabRange(layerFrom, layerTo, tokenFrom, tokenTo);
     long length = GEOMETRY.bytes(range);
-    return machine.slab(
-        new Message.Slab(route, sequence, attempt, range, 2, length, 0, 1000), length);
+    return machine.slab(new Message.Slab(route, sequence, attempt, range, 2, length, 0), length);
   }
 
   private Message.Finish finish(int slabs) {

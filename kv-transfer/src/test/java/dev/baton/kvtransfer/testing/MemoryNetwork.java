@@ -9,6 +9,7 @@ import dev.baton.kvtransfer.transport.TransportListener;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -167,6 +168,12 @@ public final class MemoryNetwork {
     @Override
     public void everyTick(Runnable task) {
       ticks.add(task);
+    }
+
+    @Override
+    public boolean await(CountDownLatch latch, Duration most) {
+      runUntilIdle();
+      return latch.getCount() == 0;
     }
 
     @Override

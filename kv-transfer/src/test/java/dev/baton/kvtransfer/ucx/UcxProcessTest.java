@@ -81,10 +81,14 @@ class UcxProcessTest {
   void anExporterKilledWhileItComputesFailsTheImportAtOnce() throws Exception {
     KvStore to = new KvStore(PeerProcess.GEOMETRY, PeerProcess.TOKENS);
     Outcome imported = new Outcome(to);
-    Process peer = export("export-half", transfer.expect(PeerProcess.spec(), to, imported));
-    while (transfer.totals().slabBytesInUse() == 0) {
-      Thread.onSpinWait();
-    }
+    CountDownLatch some = new CountDownLatch(1);
+    KvSink sink =
+        (range, slab) -> {
+          to.unpack(range, slab);
+          some.countDown();
+        };
+    Process peer = export("export-half", transfer.expect(PeerProcess.spec(), sink, imported));
+    assertThat(some.await(20, TimeUnit.SECONDS)).isTrue();
     awaitFreeSlabs();
     kill(peer);
     assertThat(imported.failure(LOSS_MILLIS).kind()).isEqualTo(Kind.PEER_LOST);

@@ -29,13 +29,14 @@ class MessageCodecTest {
               17,
               2 << 20,
               60_000),
-          new Message.Welcome(ROUTE, 4096, 1 << 20, 59_000),
-          new Message.Slab(ROUTE, 9, 1, new SlabRange(3, 8, 64, 128), 2, 655_360, -77, 1234),
-          new Message.SlabAck(ROUTE, 9),
+          new Message.Welcome(ROUTE, 4096, 1 << 20, 1 << 20, 59_000),
+          new Message.Slab(ROUTE, 9, 1, new SlabRange(3, 8, 64, 128), 2, 655_360, -77),
+          new Message.SlabAck(ROUTE, 9, 1 << 20),
           new Message.SlabNack(ROUTE, 9, 1),
           new Message.Finish(ROUTE, 12, 1L << 40, new Manifest(4096, -1L, 42, 7)),
           new Message.Done(ROUTE),
-          new Message.Abort(ROUTE, Kind.CORRUPT, "why \u20ac"));
+          new Message.Abort(ROUTE, Kind.CORRUPT, "why \u20ac"),
+          new Message.Heartbeat(ROUTE, 3L << 33));
 
   @Test
   void everyTypeComesBackAsItWas() {

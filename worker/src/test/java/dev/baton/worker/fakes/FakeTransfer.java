@@ -16,6 +16,7 @@ import dev.baton.kvtransfer.Manifest;
 import dev.baton.kvtransfer.SlabRange;
 import dev.baton.kvtransfer.Ticket;
 import dev.baton.kvtransfer.TransferTotals;
+import dev.baton.kvtransfer.wire.HandoffReason;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.security.SecureRandom;
@@ -304,6 +305,7 @@ public final class FakeTransfer implements KvTransfer {
       Ticket ticket,
       String session,
       int epoch,
+      HandoffReason reason,
       KvGeometry geometry,
       KvSource source,
       ExportListener listener) {
