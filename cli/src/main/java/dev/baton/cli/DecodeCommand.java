@@ -22,6 +22,8 @@ final class DecodeCommand implements Callable<Integer> {
 
   @Mixin EngineFlags engine = new EngineFlags();
 
+  @Mixin PeerFlags peers = new PeerFlags();
+
   @Mixin ProcessFlags process = new ProcessFlags();
 
   @Override
@@ -33,6 +35,6 @@ final class DecodeCommand implements Callable<Integer> {
       return 0;
     }
     process.apply();
-    return WorkerProcess.run(aggregated ? Role.BOTH : Role.DECODE, worker, engine, process);
+    return WorkerProcess.run(aggregated ? Role.BOTH : Role.DECODE, worker, engine, peers, process);
   }
 }

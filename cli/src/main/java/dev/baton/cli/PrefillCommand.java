@@ -16,6 +16,8 @@ final class PrefillCommand implements Callable<Integer> {
 
   @Mixin EngineFlags engine = new EngineFlags();
 
+  @Mixin PeerFlags peers = new PeerFlags();
+
   @Mixin ProcessFlags process = new ProcessFlags();
 
   @Override
@@ -27,6 +29,6 @@ final class PrefillCommand implements Callable<Integer> {
       return 0;
     }
     process.apply();
-    return WorkerProcess.run(Role.PREFILL, worker, engine, process);
+    return WorkerProcess.run(Role.PREFILL, worker, engine, peers, process);
   }
 }

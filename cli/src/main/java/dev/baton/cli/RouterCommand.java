@@ -42,6 +42,8 @@ final class RouterCommand implements Callable<Integer> {
           "Where the tokenizer is, to load it early. Default: where the first worker says.")
   @Nullable Path model;
 
+  @Mixin PeerFlags peers = new PeerFlags();
+
   @Mixin ProcessFlags process = new ProcessFlags();
 
   @Override

@@ -20,7 +20,7 @@ final class RouterProcess {
     CountDownLatch end = new CountDownLatch(1);
     StopSignals.install(
         end::countDown, () -> Runtime.getRuntime().halt(STOPPED_AT_ONCE), !process.exitWithParent);
-    try (RouterServer router = start(options(command))) {
+    try (RouterServer router = start(options(command).withClusterSecret(command.peers.secret()))) {
       end.await();
     }
     return 0;

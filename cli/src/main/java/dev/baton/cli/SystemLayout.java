@@ -94,6 +94,10 @@ final class SystemLayout {
     arguments.add("--exit-with-parent");
     arguments.add("--log-level");
     arguments.add(up.process.logLevel.name().toLowerCase(Locale.ROOT));
+    if (up.peers.file != null) {
+      arguments.add("--cluster-secret-file");
+      arguments.add(up.peers.file.toAbsolutePath().toString());
+    }
   }
 
   /** True once the router can serve a request and every worker has registered. */

@@ -93,6 +93,8 @@ final class UpCommand implements Callable<Integer> {
       description = "Time for requests under way when stopping. Default: 10.")
   int grace = 10;
 
+  @Mixin PeerFlags peers = new PeerFlags();
+
   @Mixin EngineFlags engine = new EngineFlags();
 
   @Mixin ProcessFlags process = new ProcessFlags();
@@ -102,6 +104,7 @@ final class UpCommand implements Callable<Integer> {
     check();
     Path directory = Options.modelDirectory(model);
     Preflight.checkMemory(directory, engine, aggregated ? decode : prefill + decode);
+    peers.secret();
     Ports ports = Ports.choose(host, port, grpcPort);
     Path logs = LogDirectory.create(logDirectory);
     SystemLayout layout = new SystemLayout(this, directory, ports);

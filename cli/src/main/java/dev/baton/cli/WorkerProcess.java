@@ -36,14 +36,15 @@ final class WorkerProcess {
    *
    * @return 0 after draining, 1 when the worker can never serve again
    */
-  static int run(Role role, WorkerFlags flags, EngineFlags engine, ProcessFlags process)
+  static int run(
+      Role role, WorkerFlags flags, EngineFlags engine, PeerFlags peers, ProcessFlags process)
       throws InterruptedException {
     CompletableFuture<Integer> end = new CompletableFuture<>();
     StopSignals.install(
         () -> end.complete(0),
         () -> Runtime.getRuntime().halt(STOPPED_AT_ONCE),
         !process.exitWithParent);
-    WorkerOptions options = options(role, flags, engine);
+    WorkerOptions options = options(role, flags, engine).withClusterSecret(peers.secret());
     try (Worker worker = start(options)) {
       worker
           .fatal()

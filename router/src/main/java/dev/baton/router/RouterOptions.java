@@ -1,5 +1,6 @@
 package dev.baton.router;
 
+import dev.baton.peer.ClusterSecret;
 import java.nio.file.Path;
 import java.util.Optional;
 
@@ -12,6 +13,8 @@ import java.util.Optional;
  * @param modelDirectory tokenizer and chat template; empty = the directory that the workers name
  * @param splitAbove prompts of more tokens than this go through a prefill worker; 0 = all
  * @param version of the program, for GET /version
+ * @param clusterSecret what router and workers prove to each other; empty = whoever reaches the
+ *     registry may register, which is for tests
  */
 public record RouterOptions(
     String host,
@@ -20,7 +23,8 @@ public record RouterOptions(
     Optional<Path> modelDirectory,
     int splitAbove,
     RouterLimits limits,
-    String version) {
+    String version,
+    Optional<ClusterSecret> clusterSecret) {
 
   public RouterOptions {
     checkPort("port", port);
@@ -33,32 +37,49 @@ public record RouterOptions(
   /** 127.0.0.1, REST on 8080, gRPC on 9090, all prompts split. */
   public static RouterOptions defaults() {
     return new RouterOptions(
-        "127.0.0.1", 8080, 9090, Optional.empty(), 0, RouterLimits.defaults(), "0.1.0");
+        "127.0.0.1",
+        8080,
+        9090,
+        Optional.empty(),
+        0,
+        RouterLimits.defaults(),
+        "0.1.0",
+        Optional.empty());
   }
 
   public RouterOptions withHost(String other) {
-    return new RouterOptions(other, port, grpcPort, modelDirectory, splitAbove, limits, version);
+    return new RouterOptions(
+        other, port, grpcPort, modelDirectory, splitAbove, limits, version, clusterSecret);
   }
 
   public RouterOptions withPorts(int rest, int grpc) {
-    return new RouterOptions(host, rest, grpc, modelDirectory, splitAbove, limits, version);
+    return new RouterOptions(
+        host, rest, grpc, modelDirectory, splitAbove, limits, version, clusterSecret);
   }
 
   public RouterOptions withModelDirectory(Path directory) {
     return new RouterOptions(
-        host, port, grpcPort, Optional.of(directory), splitAbove, limits, version);
+        host, port, grpcPort, Optional.of(directory), splitAbove, limits, version, clusterSecret);
   }
 
   public RouterOptions withSplitAbove(int tokens) {
-    return new RouterOptions(host, port, grpcPort, modelDirectory, tokens, limits, version);
+    return new RouterOptions(
+        host, port, grpcPort, modelDirectory, tokens, limits, version, clusterSecret);
   }
 
   public RouterOptions withLimits(RouterLimits other) {
-    return new RouterOptions(host, port, grpcPort, modelDirectory, splitAbove, other, version);
+    return new RouterOptions(
+        host, port, grpcPort, modelDirectory, splitAbove, other, version, clusterSecret);
   }
 
   public RouterOptions withVersion(String other) {
-    return new RouterOptions(host, port, grpcPort, modelDirectory, splitAbove, limits, other);
+    return new RouterOptions(
+        host, port, grpcPort, modelDirectory, splitAbove, limits, other, clusterSecret);
+  }
+
+  public RouterOptions withClusterSecret(ClusterSecret secret) {
+    return new RouterOptions(
+        host, port, grpcPort, modelDirectory, splitAbove, limits, version, Optional.of(secret));
   }
 
   private static void checkPort(String name, int port) {

@@ -1,5 +1,6 @@
 package dev.baton.router;
 
+import dev.baton.peer.PeerAuthentication;
 import dev.baton.router.front.grpc.HealthService;
 import dev.baton.router.front.grpc.InferenceService;
 import dev.baton.router.front.rest.RestServer;
@@ -13,6 +14,7 @@ import dev.baton.router.session.Sessions;
 import dev.baton.router.text.HuggingFaceTextModel;
 import dev.baton.router.text.TextModel;
 import io.grpc.Server;
+import io.grpc.ServerInterceptors;
 import io.grpc.netty.NettyServerBuilder;
 import io.grpc.protobuf.services.ProtoReflectionServiceV1;
 import io.prometheus.metrics.model.registry.PrometheusRegistry;
@@ -20,6 +22,7 @@ import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.nio.file.Path;
 import java.time.InstantSource;
+import java.util.Optional;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
@@ -92,7 +95,9 @@ public final class RouterServer implements AutoCloseable {
             1, Thread.ofPlatform().name("router-timer").daemon().factory());
     timer.setRemoveOnCancelPolicy(true);
     timer.setExecuteExistingDelayedTasksAfterShutdownPolicy(false);
-    RouterSurroundings surroundings = new RouterSurroundings(options.modelDirectory(), loader);
+    Optional<PeerAuthentication> peers = options.clusterSecret().map(PeerAuthentication::new);
+    RouterSurroundings surroundings =
+        new RouterSurroundings(options.modelDirectory(), loader, peers);
     WorkerDirectory directory =
         new WorkerDirectory(surroundings, InstantSource.system(), System::nanoTime);
     Server grpc = null;
@@ -123,7 +128,7 @@ public final class RouterServer implements AutoCloseable {
       HealthService health = new HealthService(generator);
       timer.scheduleWithFixedDelay(
           health::refresh, HEALTH_MILLIS, HEALTH_MILLIS, TimeUnit.MILLISECONDS);
-      grpc = grpcServer(options, directory, generator, health, blocking);
+      grpc = grpcServer(options, directory, generator, health, peers, blocking);
       rest =
           RestServer.start(
               new RestServer.Settings(
@@ -168,6 +173,7 @@ public final class RouterServer implements AutoCloseable {
       WorkerDirectory directory,
       Generator generator,
       HealthService health,
+      Optional<PeerAuthentication> peers,
       ExecutorService executor)
       throws IOException {
     try {
@@ -178,7 +184,10 @@ public final class RouterServer implements AutoCloseable {
           // Workers ping every ten seconds.
           .permitKeepAliveTime(1, TimeUnit.SECONDS)
           .permitKeepAliveWithoutCalls(true)
-          .addService(new RegistryService(directory))
+          .addService(
+              ServerInterceptors.intercept(
+                  new RegistryService(directory),
+                  peers.map(PeerAuthentication::server).stream().toList()))
           .addService(new InferenceService(generator, options.limits().maxChoices()))
           .addService(health.service())
           .addService(ProtoReflectionServiceV1.newInstance())

@@ -1,5 +1,6 @@
 package dev.baton.router;
 
+import dev.baton.peer.PeerAuthentication;
 import dev.baton.router.registry.WorkerDirectory;
 import dev.baton.router.text.TextModel;
 import dev.baton.router.text.TextModelException;
@@ -27,15 +28,22 @@ final class RouterSurroundings implements WorkerDirectory.Surroundings, AutoClos
   private static final long KEEP_ALIVE_SECONDS = 10;
 
   private final Function<Path, TextModel> loader;
+  private final Optional<PeerAuthentication> peers;
   private final @Nullable CompletableFuture<TextModel> given;
   private final List<TextModel> loaded = new ArrayList<>();
 
   /**
    * Begins to load the given directory, which then serves whatever model registers; with none, each
    * model's own directory is loaded when it registers.
+   *
+   * @param peers proves the cluster secret to workers
    */
-  RouterSurroundings(Optional<Path> modelDirectory, Function<Path, TextModel> loader) {
+  RouterSurroundings(
+      Optional<Path> modelDirectory,
+      Function<Path, TextModel> loader,
+      Optional<PeerAuthentication> peers) {
     this.loader = loader;
+    this.peers = peers;
     this.given =
         modelDirectory
             .map(directory -> CompletableFuture.supplyAsync(() -> load(directory)))
@@ -66,6 +74,7 @@ final class RouterSurroundings implements WorkerDirectory.Surroundings, AutoClos
         .maxInboundMessageSize(MAX_MESSAGE_BYTES)
         .keepAliveTime(KEEP_ALIVE_SECONDS, TimeUnit.SECONDS)
         .keepAliveTimeout(1, TimeUnit.SECONDS)
+        .intercept(peers.map(PeerAuthentication::client).stream().toList())
         .build();
   }
 

@@ -4,6 +4,7 @@ import dev.baton.engine.Engine;
 import dev.baton.engine.ModelInfo;
 import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.KvTransferFactory;
+import dev.baton.peer.PeerAuthentication;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.WorkerStatus;
@@ -83,7 +84,7 @@ public final class Worker implements AutoCloseable {
                 outbox,
                 stepThread::wake,
                 System::nanoTime,
-                new NettyNetwork(),
+                new NettyNetwork(peers(options)),
                 new SecureRandom(),
                 this::grpcAddress,
                 this::cannotServe));
@@ -148,6 +149,7 @@ public final class Worker implements AutoCloseable {
             // A router that vanished without a reset must not hold its sessions here.
             .keepAliveTime(5, TimeUnit.SECONDS)
             .keepAliveTimeout(5, TimeUnit.SECONDS);
+    peers(options).map(PeerAuthentication::server).ifPresent(builder::intercept);
     core.services(services).forEach(builder::addService);
     try {
       server = builder.build().start();
@@ -286,6 +288,10 @@ public final class Worker implements AutoCloseable {
       Thread.currentThread().interrupt();
       return false;
     }
+  }
+
+  private static Optional<PeerAuthentication> peers(WorkerOptions options) {
+    return options.clusterSecret().map(PeerAuthentication::new);
   }
 
   private static void stop(Server server) {

@@ -2,6 +2,7 @@ package dev.baton.worker;
 
 import dev.baton.engine.EngineOptions;
 import dev.baton.kvtransfer.TransferOptions;
+import dev.baton.peer.ClusterSecret;
 import dev.baton.proto.worker.v1.Role;
 import dev.baton.worker.wire.HostPort;
 import java.time.Duration;
@@ -22,6 +23,8 @@ import java.util.Optional;
  * @param sessionLimit sessions here at a time, running, waiting and freeing; more are refused
  * @param drainGrace how long sessions may finish when the worker is told to leave
  * @param version of the program, for people
+ * @param clusterSecret what router and workers prove to each other; empty = whoever reaches this
+ *     worker may use it, which is for tests
  */
 public record WorkerOptions(
     Role role,
@@ -33,7 +36,8 @@ public record WorkerOptions(
     int metricsPort,
     int sessionLimit,
     Duration drainGrace,
-    String version) {
+    String version,
+    Optional<ClusterSecret> clusterSecret) {
 
   public WorkerOptions {
     switch (role) {
@@ -81,7 +85,8 @@ public record WorkerOptions(
         0,
         1024,
         Duration.ofSeconds(30),
-        "unknown");
+        "unknown",
+        Optional.empty());
   }
 
   /** Listens there with everything: gRPC, metrics and hand-offs. */
@@ -97,7 +102,8 @@ public record WorkerOptions(
         metricsPort,
         sessionLimit,
         drainGrace,
-        version);
+        version,
+        clusterSecret);
   }
 
   public WorkerOptions withGrpcPort(int value) {
@@ -111,7 +117,8 @@ public record WorkerOptions(
         metricsPort,
         sessionLimit,
         drainGrace,
-        version);
+        version,
+        clusterSecret);
   }
 
   public WorkerOptions withTransfer(TransferOptions value) {
@@ -125,22 +132,53 @@ public record WorkerOptions(
         metricsPort,
         sessionLimit,
         drainGrace,
-        version);
+        version,
+        clusterSecret);
   }
 
   public WorkerOptions withMetricsPort(int value) {
     return new WorkerOptions(
-        role, host, grpcPort, router, engine, transfer, value, sessionLimit, drainGrace, version);
+        role,
+        host,
+        grpcPort,
+        router,
+        engine,
+        transfer,
+        value,
+        sessionLimit,
+        drainGrace,
+        version,
+        clusterSecret);
   }
 
   public WorkerOptions withSessionLimit(int value) {
     return new WorkerOptions(
-        role, host, grpcPort, router, engine, transfer, metricsPort, value, drainGrace, version);
+        role,
+        host,
+        grpcPort,
+        router,
+        engine,
+        transfer,
+        metricsPort,
+        value,
+        drainGrace,
+        version,
+        clusterSecret);
   }
 
   public WorkerOptions withDrainGrace(Duration value) {
     return new WorkerOptions(
-        role, host, grpcPort, router, engine, transfer, metricsPort, sessionLimit, value, version);
+        role,
+        host,
+        grpcPort,
+        router,
+        engine,
+        transfer,
+        metricsPort,
+        sessionLimit,
+        value,
+        version,
+        clusterSecret);
   }
 
   public WorkerOptions withVersion(String value) {
@@ -154,6 +192,22 @@ public record WorkerOptions(
         metricsPort,
         sessionLimit,
         drainGrace,
-        value);
+        value,
+        clusterSecret);
+  }
+
+  public WorkerOptions withClusterSecret(ClusterSecret value) {
+    return new WorkerOptions(
+        role,
+        host,
+        grpcPort,
+        router,
+        engine,
+        transfer,
+        metricsPort,
+        sessionLimit,
+        drainGrace,
+        version,
+        Optional.of(value));
   }
 }

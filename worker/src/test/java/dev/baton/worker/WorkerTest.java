@@ -199,7 +199,8 @@ class WorkerTest {
                     0,
                     1,
                     both.drainGrace(),
-                    ""))
+                    "",
+                    Optional.empty()))
         .hasMessageContaining("transfer: none");
   }
 }

@@ -36,6 +36,8 @@ class ComposeFileTest {
 
   private static final Pattern VARIABLE = Pattern.compile("\\$\\{(\\w+):-([^}]*)}");
 
+  private static final String SHARED = "/var/lib/baton";
+
   private final Map<String, Object> file = load();
 
   @Test
@@ -80,6 +82,19 @@ class ComposeFileTest {
       assertThat(service(service)).containsEntry("stop_grace_period", "40s");
     }
     assertThat(CommandLines.drainGraceSeconds()).isLessThan(40);
+  }
+
+  @Test
+  void givesAllProcessesOneClusterSecret() throws IOException {
+    assertThat(map(file.get("volumes"))).containsOnlyKeys("cluster");
+    for (String service : List.of("router", "prefill", "decode")) {
+      List<?> volumes = (List<?>) Objects.requireNonNull(service(service).get("volumes"));
+      assertThat(volumes.stream().map(ComposeFileTest::map))
+          .anyMatch(v -> "cluster".equals(v.get("source")) && v.get("target").equals(SHARED));
+      assertThat(map(service(service).get("environment"))).containsEntry("XDG_CONFIG_HOME", SHARED);
+    }
+    assertThat(Files.readString(Repository.root().resolve("compose").resolve("Dockerfile")))
+        .contains("install -d -o baton -m 700 " + SHARED);
   }
 
   @Test

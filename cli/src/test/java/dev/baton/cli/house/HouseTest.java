@@ -32,7 +32,7 @@ class HouseTest {
   private static final List<List<String>> FLOORS =
       List.of(
           List.of("proto", "device"),
-          List.of("engine", "kvtransfer"),
+          List.of("engine", "kvtransfer", "peer"),
           List.of("worker"),
           List.of("router", "prefillservice", "decodeservice"),
           List.of("simulation", "bench"),
@@ -45,6 +45,7 @@ class HouseTest {
           "device",
           "engine",
           "kvtransfer",
+          "peer",
           "worker",
           "router",
           "prefillservice",

@@ -1,8 +1,10 @@
 package dev.baton.worker.registry;
 
+import dev.baton.peer.PeerAuthentication;
 import dev.baton.worker.wire.HostPort;
 import io.grpc.ManagedChannel;
 import io.grpc.netty.NettyChannelBuilder;
+import java.util.Optional;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
@@ -11,8 +13,13 @@ import java.util.concurrent.TimeUnit;
 public final class NettyNetwork implements RegistryLink.Network {
 
   private final ScheduledThreadPoolExecutor thread;
+  private final Optional<PeerAuthentication> peers;
 
-  public NettyNetwork() {
+  /**
+   * @param peers proves the cluster secret to the router; empty = the router asks for none
+   */
+  public NettyNetwork(Optional<PeerAuthentication> peers) {
+    this.peers = peers;
     thread =
         new ScheduledThreadPoolExecutor(1, Thread.ofPlatform().name("baton-registry").factory());
     thread.setRemoveOnCancelPolicy(true);
@@ -35,6 +42,7 @@ public final class NettyNetwork implements RegistryLink.Network {
         .executor(thread)
         .keepAliveTime(10, TimeUnit.SECONDS)
         .keepAliveTimeout(5, TimeUnit.SECONDS)
+        .intercept(peers.map(PeerAuthentication::client).stream().toList())
         .build();
   }
 }

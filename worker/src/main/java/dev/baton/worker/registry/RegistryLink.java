@@ -1,15 +1,19 @@
 package dev.baton.worker.registry;
 
+import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.Registration;
 import dev.baton.proto.worker.v1.RegistryReply;
 import dev.baton.proto.worker.v1.WorkerRegistryGrpc;
 import dev.baton.proto.worker.v1.WorkerReport;
 import dev.baton.proto.worker.v1.WorkerStatus;
+import dev.baton.worker.wire.Failures;
 import dev.baton.worker.wire.HostPort;
 import io.grpc.ManagedChannel;
+import io.grpc.Status;
 import io.grpc.stub.StreamObserver;
 import java.time.Duration;
+import java.util.Optional;
 import java.util.concurrent.Future;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
@@ -70,7 +74,7 @@ public final class RegistryLink implements AutoCloseable {
       Supplier<WorkerStatus> status,
       Consumer<Failure> onRefused,
       RandomGenerator random) {
-    this(router, registration, status, onRefused, random, new NettyNetwork());
+    this(router, registration, status, onRefused, random, new NettyNetwork(Optional.empty()));
   }
 
   /** As above, over a network of the caller's. */
@@ -242,6 +246,14 @@ public final class RegistryLink implements AutoCloseable {
 
     @Override
     public void onError(Throwable cause) {
+      if (link == this && Status.fromThrowable(cause).getCode() == Status.Code.UNAUTHENTICATED) {
+        refused(
+            Failures.of(
+                ErrorCode.INVALID_REQUEST,
+                Status.fromThrowable(cause).getDescription()
+                    + "; give router and workers the same file: --cluster-secret-file"));
+        return;
+      }
       lost(this, String.valueOf(cause.getMessage()));
     }
 
