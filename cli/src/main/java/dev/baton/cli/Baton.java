@@ -24,6 +24,7 @@ import picocli.CommandLine.ParameterException;
       GenerateCommand.class,
       BenchCommand.class,
       VerifyCommand.class,
+      SimulateCommand.class,
       VersionCommand.class,
       TrainCommand.class,
       CommandLine.HelpCommand.class

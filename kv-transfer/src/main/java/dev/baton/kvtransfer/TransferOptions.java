@@ -7,7 +7,7 @@ import java.time.Duration;
  *
  * @param host address to listen on and to put into tickets
  * @param port 0 = any free
- * @param slabBytes bytes of a slab at most, 64 KiB to 16 MiB
+ * @param slabBytes bytes of a slab at most, 4 KiB to 16 MiB
  * @param exportSlabs slabs of the sending pool; packing waits when all are in use
  * @param importSlabs slabs of the landing pool; announced slabs wait when all are in use
  * @param connectTimeout for the importer's first answer
@@ -27,10 +27,13 @@ public record TransferOptions(
     int maxResends,
     Duration ticketLife) {
 
+  /** Smaller slabs cost more in messages than they save in memory; simulations use such. */
+  public static final int LEAST_SLAB_BYTES = 4 << 10;
+
   public TransferOptions {
-    if (slabBytes < 64 << 10 || slabBytes > 16 << 20) {
+    if (slabBytes < LEAST_SLAB_BYTES || slabBytes > 16 << 20) {
       throw new IllegalArgumentException(
-          "slabBytes: %d (expected: 65536 to 16777216)".formatted(slabBytes));
+          "slabBytes: %d (expected: 4096 to 16777216)".formatted(slabBytes));
     }
     if (exportSlabs < 1 || importSlabs < 1 || maxResends < 0) {
       throw new IllegalArgumentException(

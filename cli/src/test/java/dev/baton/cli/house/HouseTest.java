@@ -50,6 +50,7 @@ class HouseTest {
           "router",
           "prefillservice",
           "decodeservice",
+          "simulation",
           "bench",
           "cli");
 

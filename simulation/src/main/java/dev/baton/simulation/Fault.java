@@ -1,0 +1,58 @@
+package dev.baton.simulation;
+
+import java.util.SplittableRandom;
+
+/**
+ * Something that goes wrong for a while.
+ *
+ * @param from nanoseconds
+ * @param nanos how long
+ * @param worker index of the worker that it befalls
+ * @param other index of another worker, for what befalls two
+ */
+public record Fault(Kind kind, long from, long nanos, int worker, int other) {
+
+  /** What goes wrong. */
+  public enum Kind {
+    /** SIGKILL; the worker is started anew at the end. */
+    KILL,
+    /** SIGTERM with half of the time as grace; the worker is started anew. */
+    TERMINATE,
+    /** SIGSTOP, then SIGCONT. */
+    FREEZE,
+    /** The router's SIGSTOP, then SIGCONT. */
+    FREEZE_ROUTER,
+    /** Nothing passes between the worker and the router. */
+    PART_FROM_ROUTER,
+    /** What the router sends does not reach the worker; the other way it works. */
+    DEAF_TO_ROUTER,
+    /** Nothing passes between the two workers. */
+    PART_FROM_WORKER,
+    /** The worker's connections with the router are reset. */
+    CUT,
+    /** The wires between the two workers break. */
+    CUT_WIRES,
+    /** The worker runs no step, and is fine otherwise. */
+    WEDGE,
+    /** The worker's steps take ten times as long. */
+    SLOW
+  }
+
+  private static final Kind[] KINDS = Kind.values();
+
+  /** Any fault within the first seconds. */
+  static Fault draw(SplittableRandom random, int workers) {
+    Kind kind = KINDS[random.nextInt(KINDS.length)];
+    long from = 500_000_000L + random.nextLong(2_500_000_000L);
+    long nanos =
+        random.nextInt(4) == 0 ? random.nextLong(14_000_000_000L) : random.nextLong(2_500_000_000L);
+    int worker = random.nextInt(workers);
+    int other = (worker + 1 + random.nextInt(Math.max(1, workers - 1))) % workers;
+    return new Fault(kind, from, nanos, worker, other);
+  }
+
+  /** When it is over. */
+  public long to() {
+    return from + nanos;
+  }
+}

@@ -1,0 +1,104 @@
+package dev.baton.simulation;
+
+import dev.baton.simulation.clock.Process;
+import dev.baton.simulation.cluster.Cluster;
+import dev.baton.simulation.cluster.WorkerHost;
+import dev.baton.simulation.cluster.WorkerLife;
+import java.util.List;
+
+/** Makes faults happen, and ends them. */
+final class FaultInjector {
+
+  private static final double SLOWNESS = 10;
+
+  private final Cluster cluster;
+
+  FaultInjector(Cluster cluster) {
+    this.cluster = cluster;
+  }
+
+  void schedule(List<Fault> faults) {
+    for (Fault fault : faults) {
+      cluster.time().at(fault.from(), () -> begin(fault));
+    }
+  }
+
+  private void begin(Fault fault) {
+    WorkerHost worker = cluster.workers().get(fault.worker());
+    String other = cluster.workers().get(fault.other()).name();
+    cluster.note(worker.name(), "fault: " + fault.kind());
+    switch (fault.kind()) {
+      case KILL -> {
+        worker.kill();
+        end(fault, worker::boot);
+      }
+      case TERMINATE -> worker.terminate(fault.nanos() / 2);
+      case FREEZE -> {
+        WorkerLife life = worker.life();
+        if (life != null) {
+          freeze(fault, life.process());
+        }
+      }
+      case FREEZE_ROUTER -> freeze(fault, cluster.router().process());
+      case PART_FROM_ROUTER -> {
+        part(worker.name(), Cluster.ROUTER);
+        end(fault, () -> join(worker.name(), Cluster.ROUTER));
+      }
+      case DEAF_TO_ROUTER -> {
+        cluster.network().part(Cluster.ROUTER, worker.name());
+        end(fault, () -> cluster.network().join(Cluster.ROUTER, worker.name()));
+      }
+      case PART_FROM_WORKER -> {
+        part(worker.name(), other);
+        end(fault, () -> join(worker.name(), other));
+      }
+      case CUT -> cluster.network().cut(worker.name(), Cluster.ROUTER);
+      case CUT_WIRES -> cluster.network().cutWires(worker.name(), other);
+      case WEDGE -> {
+        WorkerLife life = worker.life();
+        if (life != null) {
+          life.turns().wedge();
+          end(fault, () -> life.process().run(life.turns()::unwedge));
+        }
+      }
+      case SLOW -> {
+        WorkerLife life = worker.life();
+        if (life != null) {
+          life.slow(SLOWNESS);
+          end(fault, () -> life.slow(1));
+        }
+      }
+    }
+  }
+
+  private void end(Fault fault, Runnable undo) {
+    cluster
+        .time()
+        .at(
+            fault.to(),
+            () -> {
+              cluster.note(
+                  cluster.workers().get(fault.worker()).name(), "end of fault: " + fault.kind());
+              undo.run();
+            });
+  }
+
+  private void freeze(Fault fault, Process process) {
+    if (!process.runs()) {
+      return;
+    }
+    process.freeze();
+    cluster.network().silenced(process);
+    end(fault, process::thaw);
+  }
+
+  private void part(String one, String other) {
+    cluster.network().part(one, other);
+    cluster.network().part(other, one);
+  }
+
+  private void join(String one, String other) {
+    cluster.network().join(one, other);
+    cluster.network().join(other, one);
+  }
+}

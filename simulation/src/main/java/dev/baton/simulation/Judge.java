@@ -1,0 +1,62 @@
+package dev.baton.simulation;
+
+import dev.baton.proto.errors.v1.Failure;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Says what a client may have to bear, and keeps the first violation of it. One that is calm bears
+ * nothing; a fault excuses failures of sessions that it met, and only those that speak of it.
+ */
+final class Judge {
+
+  /** A fault may be noticed so long after its end. */
+  private static final long AFTERMATH_NANOS = 3_000_000_000L;
+
+  private final Scenario scenario;
+  private @Nullable String violation;
+
+  Judge(Scenario scenario) {
+    this.scenario = scenario;
+  }
+
+  boolean failed() {
+    return violation != null;
+  }
+
+  Optional<String> violation() {
+    return Optional.ofNullable(violation);
+  }
+
+  /** A promise was broken. */
+  void violated(String what) {
+    if (violation == null) {
+      violation = what;
+    }
+  }
+
+  /** A session has failed. */
+  void failed(Scenario.Request request, Failure failure, long now) {
+    if (!excused(request, failure, now)) {
+      violated(
+          "%s failed without need: %s %s"
+              .formatted(request.id(), failure.getCode(), failure.getMessage()));
+    }
+  }
+
+  private boolean excused(Scenario.Request request, Failure failure, long now) {
+    return switch (failure.getCode()) {
+      case DEADLINE_EXCEEDED -> now - request.at() >= request.deadlineMillis() * 970_000;
+      case OVERLOADED -> scenario.tightQueue();
+      case WORKER_LOST, HANDOFF_FAILED, NO_WORKER, DRAINING ->
+          troubled(request.at(), now) || !scenario.cluster().faults().none();
+      default -> false;
+    };
+  }
+
+  /** A fault met this time. */
+  boolean troubled(long from, long to) {
+    return scenario.faults().stream()
+        .anyMatch(fault -> fault.from() <= to && fault.to() + AFTERMATH_NANOS >= from);
+  }
+}

@@ -1,0 +1,147 @@
+package dev.baton.simulation;
+
+import dev.baton.proto.inference.v1.SamplingParameters;
+import dev.baton.proto.worker.v1.Role;
+import dev.baton.router.session.Sessions;
+import dev.baton.simulation.cluster.Cluster;
+import dev.baton.simulation.cluster.WorkerShape;
+import dev.baton.simulation.model.HashModel;
+import dev.baton.simulation.network.TransportFaults;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.SplittableRandom;
+
+/**
+ * What a seed makes happen: a cluster, what clients ask of it, and what goes wrong. A third of the
+ * seeds are calm: nothing goes wrong, so nothing may.
+ *
+ * @param tightQueue the admission queue is so short that requests may be refused
+ */
+public record Scenario(
+    Cluster.Shape cluster, List<Request> requests, List<Fault> faults, boolean tightQueue) {
+
+  /**
+   * What a client asks.
+   *
+   * @param at nanoseconds of its arrival
+   * @param cancelAfter nanoseconds after which the client goes away; {@link Long#MAX_VALUE} = never
+   * @param pauseAfter tokens after which the client reads nothing for a while; 0 = never
+   */
+  public record Request(
+      String id,
+      long at,
+      int[] prompt,
+      SamplingParameters sampling,
+      long deadlineMillis,
+      String cacheSalt,
+      int priority,
+      long cancelAfter,
+      int pauseAfter) {}
+
+  private static final long SECOND = 1_000_000_000L;
+  private static final long GENEROUS_DEADLINE_MILLIS = 60_000;
+
+  public Scenario {
+    requests = List.copyOf(requests);
+    faults = List.copyOf(faults);
+  }
+
+  /** Nothing goes wrong between processes. */
+  public boolean calm() {
+    return faults.isEmpty() && cluster.faults().none();
+  }
+
+  static Scenario draw(SplittableRandom random) {
+    boolean calm = random.nextInt(3) == 0;
+    List<WorkerShape> workers = new ArrayList<>();
+    int prefills = 1 + random.nextInt(2);
+    int decodes = 1 + random.nextInt(3);
+    for (int i = 0; i < prefills; i++) {
+      workers.add(WorkerShape.draw(random, Role.PREFILL));
+    }
+    for (int i = 0; i < decodes; i++) {
+      workers.add(WorkerShape.draw(random, Role.DECODE));
+    }
+    boolean tightQueue = random.nextInt(10) == 0;
+    Cluster.Shape cluster =
+        new Cluster.Shape(
+            workers,
+            random.nextInt(3) * 24,
+            tightQueue
+                ? new Sessions.Bounds(4, 1, 300)
+                : new Sessions.Bounds(64, 32, 4 * GENEROUS_DEADLINE_MILLIS),
+            random.nextInt(3) * 0.02,
+            calm || random.nextBoolean() ? TransportFaults.NONE : faults(random),
+            1 + (random.nextDouble() - 0.5) / 50);
+    List<Fault> faults = new ArrayList<>();
+    if (!calm) {
+      int count = random.nextInt(4);
+      for (int i = 0; i < count; i++) {
+        faults.add(Fault.draw(random, workers.size()));
+      }
+    }
+    return new Scenario(cluster, requests(random), faults, tightQueue);
+  }
+
+  private static TransportFaults faults(SplittableRandom random) {
+    return new TransportFaults(
+        rarely(random, 0.03),
+        rarely(random, 0.2),
+        rarely(random, 0.1),
+        rarely(random, 0.2),
+        rarely(random, 0.05),
+        rarely(random, 0.03));
+  }
+
+  private static double rarely(SplittableRandom random, double most) {
+    return random.nextInt(3) == 0 ? random.nextDouble() * most : 0;
+  }
+
+  private static List<Request> requests(SplittableRandom random) {
+    int[] shared = tokens(random, 160);
+    List<Request> requests = new ArrayList<>();
+    int count = 2 + random.nextInt(7);
+    for (int i = 0; i < count; i++) {
+      requests.add(request(random, "s" + (i + 1), shared));
+    }
+    return requests;
+  }
+
+  private static Request request(SplittableRandom random, String id, int[] shared) {
+    int length = 1 + random.nextInt(150);
+    int[] prompt = tokens(random, length);
+    if (random.nextBoolean()) {
+      int common = random.nextInt(length + 1);
+      System.arraycopy(shared, 0, prompt, 0, common);
+    }
+    int most = random.nextInt(4) == 0 ? 100 : 24;
+    SamplingParameters.Builder sampling =
+        SamplingParameters.newBuilder()
+            .setMaxTokens(1 + random.nextInt(most))
+            .setTemperature(random.nextBoolean() ? 0 : 0.5f + random.nextInt(3) / 2f)
+            .setTopP(1)
+            .setRepetitionPenalty(1)
+            .setSeed(random.nextLong())
+            .setIgnoreEos(random.nextInt(4) > 0);
+    if (random.nextInt(8) == 0) {
+      sampling.setFrequencyPenalty(0.5f);
+    }
+    return new Request(
+        id,
+        SECOND / 2 + random.nextLong(2 * SECOND),
+        prompt,
+        sampling.build(),
+        random.nextInt(12) == 0 ? 50 + random.nextLong(1500) : GENEROUS_DEADLINE_MILLIS,
+        random.nextInt(5) == 0 ? "salt" : "",
+        random.nextInt(4) == 0 ? random.nextInt(3) : 0,
+        random.nextInt(8) == 0 ? random.nextLong(SECOND) : Long.MAX_VALUE,
+        random.nextInt(10) == 0 ? 1 + random.nextInt(10) : 0);
+  }
+
+  private static int[] tokens(SplittableRandom random, int count) {
+    int[] tokens = new int[count];
+    Arrays.setAll(tokens, _ -> random.nextInt(HashModel.VOCABULARY));
+    return tokens;
+  }
+}

@@ -1,0 +1,16 @@
+package dev.baton.simulation;
+
+import java.util.Optional;
+
+/**
+ * How a run went.
+ *
+ * @param nanos of virtual time that it took
+ * @param violation the first promise that was broken
+ */
+public record Verdict(long seed, long events, long nanos, Optional<String> violation) {
+
+  public boolean holds() {
+    return violation.isEmpty();
+  }
+}

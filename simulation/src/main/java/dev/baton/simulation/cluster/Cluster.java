@@ -1,0 +1,131 @@
+package dev.baton.simulation.cluster;
+
+import dev.baton.router.session.Sessions;
+import dev.baton.simulation.Trace;
+import dev.baton.simulation.clock.Process;
+import dev.baton.simulation.clock.VirtualTime;
+import dev.baton.simulation.network.Network;
+import dev.baton.simulation.network.TransportFaults;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.SplittableRandom;
+
+/** A router and its workers on one clock and one network. */
+public final class Cluster {
+
+  /** The router's host. */
+  public static final String ROUTER = "router";
+
+  /**
+   * What a cluster is made of.
+   *
+   * @param splitAbove prompts of more tokens go through a prefill worker
+   * @param lateness probability that a message is late
+   * @param faults of hand-off messages
+   */
+  public record Shape(
+      List<WorkerShape> workers,
+      int splitAbove,
+      Sessions.Bounds bounds,
+      double lateness,
+      TransportFaults faults,
+      double routerClockRate) {
+
+    public Shape {
+      workers = List.copyOf(workers);
+    }
+  }
+
+  private final VirtualTime time = new VirtualTime();
+  private final Trace trace;
+  private final Seams seams;
+  private final Network network;
+  private final TransportFaults faults;
+  private final RouterHost router;
+  private final List<WorkerHost> workers = new ArrayList<>();
+  private final List<String> breakdowns = new ArrayList<>();
+
+  public Cluster(Shape shape, Seams seams, Trace trace, SplittableRandom random) {
+    this.trace = trace;
+    this.seams = seams;
+    this.faults = shape.faults();
+    this.network = new Network(time, random.split(), shape.lateness(), trace);
+    this.router =
+        new RouterHost(
+            this,
+            new Process(time, random.split(), ROUTER, shape.routerClockRate()),
+            shape.splitAbove(),
+            shape.bounds());
+    int prefills = 0;
+    int decodes = 0;
+    for (WorkerShape worker : shape.workers()) {
+      String name =
+          switch (worker.role()) {
+            case PREFILL -> "p" + ++prefills;
+            case DECODE -> "d" + ++decodes;
+            case BOTH, ROLE_UNSPECIFIED, UNRECOGNIZED -> "b" + ++decodes;
+          };
+      WorkerHost host = new WorkerHost(this, name, worker, random.split());
+      workers.add(host);
+      host.boot();
+    }
+  }
+
+  public VirtualTime time() {
+    return time;
+  }
+
+  public Network network() {
+    return network;
+  }
+
+  Seams seams() {
+    return seams;
+  }
+
+  TransportFaults faults() {
+    return faults;
+  }
+
+  public RouterHost router() {
+    return router;
+  }
+
+  public List<WorkerHost> workers() {
+    return List.copyOf(workers);
+  }
+
+  /** Whether notes are heard. */
+  public boolean traced() {
+    return trace.on();
+  }
+
+  /** Tells the trace. */
+  public void note(String node, String what) {
+    if (trace.on()) {
+      trace.event(time.now(), node, what);
+    }
+  }
+
+  /** A worker has broken down by itself, which nothing that is simulated justifies. */
+  void faulted(String what) {
+    note("cluster", what);
+    breakdowns.add(what);
+  }
+
+  /** Workers that broke down by themselves. */
+  public List<String> breakdowns() {
+    return List.copyOf(breakdowns);
+  }
+
+  /** Gives all memory back. */
+  public void close() {
+    for (WorkerHost worker : workers) {
+      WorkerLife life = worker.life();
+      if (life != null) {
+        life.process().die();
+        life.free();
+      }
+    }
+  }
+}

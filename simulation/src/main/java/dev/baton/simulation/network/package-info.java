@@ -1,0 +1,3 @@
+/** The simulated network: gRPC connections and the transport of hand-offs, with their faults. */
+@org.jspecify.annotations.NullMarked
+package dev.baton.simulation.network;

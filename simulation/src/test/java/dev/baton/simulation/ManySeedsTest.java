@@ -1,0 +1,36 @@
+package dev.baton.simulation;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.baton.simulation.cluster.Seams;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Test;
+
+/** {@code -Dseed=N} begins elsewhere; {@code -Dseeds=N} runs more or fewer. */
+@DisplayName("Whatever goes wrong")
+class ManySeedsTest {
+
+  private static final long FIRST = Long.getLong("seed", 1);
+  private static final long COUNT = Long.getLong("seeds", 10_000);
+
+  @Test
+  void everyStreamIsRightEverySessionEndsAndNothingIsLeftBehind() throws Exception {
+    List<String> failures = new ArrayList<>();
+    Campaign.Progress progress =
+        Campaign.run(
+            FIRST,
+            FIRST + COUNT - 1,
+            Math.min(4, Runtime.getRuntime().availableProcessors()),
+            10,
+            () -> Seams.PLAIN,
+            verdict ->
+                failures.add(
+                    "./baton simulate --seed %d --trace: %s"
+                        .formatted(verdict.seed(), verdict.violation().orElseThrow())),
+            _ -> {});
+    assertThat(failures).isEmpty();
+    assertThat(progress.done()).isEqualTo(COUNT);
+  }
+}
