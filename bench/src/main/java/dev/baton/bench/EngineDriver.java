@@ -1,5 +1,6 @@
 package dev.baton.bench;
 
+import com.sun.management.ThreadMXBean;
 import dev.baton.device.SlabRegion;
 import dev.baton.engine.Engine;
 import dev.baton.engine.EngineException;
@@ -7,12 +8,14 @@ import dev.baton.engine.Generation;
 import dev.baton.engine.KvView;
 import dev.baton.engine.ModelInfo;
 import dev.baton.engine.SampledToken;
+import dev.baton.engine.SampledToken.FinishReason;
 import dev.baton.engine.Sampling;
 import dev.baton.engine.SessionId;
 import dev.baton.engine.SessionListener;
 import dev.baton.engine.checkpoint.RandomTensors;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
@@ -62,6 +65,7 @@ final class EngineDriver implements AutoCloseable {
     Generation generation = generation(prefill.prompt(), 1);
     long steps = runner.steps();
     long forward = runner.forwardNanos();
+    long allocated = allocated();
     long begun = System.nanoTime();
     engine.generate(generation, counter);
     while (counter.tokens == 0) {
@@ -69,7 +73,11 @@ final class EngineDriver implements AutoCloseable {
     }
     long nanos = System.nanoTime() - begun;
     return new Measurement(
-        prefill.prompt(), runner.steps() - steps, nanos, runner.forwardNanos() - forward);
+        prefill.prompt(),
+        runner.steps() - steps,
+        nanos,
+        runner.forwardNanos() - forward,
+        allocated() - allocated);
   }
 
   private Measurement decode(Workload.Decode decode) {
@@ -89,16 +97,26 @@ final class EngineDriver implements AutoCloseable {
       long before = counter.tokens;
       long steps = runner.steps();
       long forward = runner.forwardNanos();
+      long allocated = allocated();
       long begun = System.nanoTime();
       for (int i = 0; i < decode.tokens(); i++) {
         step(counter);
       }
       long nanos = System.nanoTime() - begun;
       return new Measurement(
-          counter.tokens - before, runner.steps() - steps, nanos, runner.forwardNanos() - forward);
+          counter.tokens - before,
+          runner.steps() - steps,
+          nanos,
+          runner.forwardNanos() - forward,
+          allocated() - allocated);
     } finally {
       batch.forEach(engine::release);
     }
+  }
+
+  /** Bytes of Java objects that this thread has made so far. */
+  private static long allocated() {
+    return ((ThreadMXBean) ManagementFactory.getThreadMXBean()).getCurrentThreadAllocatedBytes();
   }
 
   private void handOff(Generation generation, SessionListener listener) {
@@ -162,6 +180,11 @@ final class EngineDriver implements AutoCloseable {
   private static final class Counter implements SessionListener {
     private long tokens;
     private @Nullable EngineException failure;
+
+    @Override
+    public void onToken(int id, int index, @Nullable FinishReason finish) {
+      tokens++;
+    }
 
     @Override
     public void onToken(SampledToken token) {

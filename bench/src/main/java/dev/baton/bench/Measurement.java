@@ -6,8 +6,9 @@ package dev.baton.bench;
  * @param tokens prompt tokens computed, or tokens generated
  * @param nanos from the first step's start to the last one's end
  * @param forwardNanos of these, inside the forward pass on all ranks
+ * @param allocatedBytes of Java objects that the step thread has made
  */
-record Measurement(long tokens, long steps, long nanos, long forwardNanos) {
+record Measurement(long tokens, long steps, long nanos, long forwardNanos, long allocatedBytes) {
 
   Measurement {
     if (tokens < 1 || steps < 1 || nanos < 1 || forwardNanos < 0 || forwardNanos > nanos) {
@@ -19,6 +20,10 @@ record Measurement(long tokens, long steps, long nanos, long forwardNanos) {
 
   double tokensPerSecond() {
     return tokens * 1e9 / nanos;
+  }
+
+  double allocatedBytesPerToken() {
+    return (double) allocatedBytes / tokens;
   }
 
   /** What scheduler, sampler and listeners take in a step. */

@@ -62,6 +62,7 @@ final class ReportJson {
     node.put("share", result.share());
     node.put("bound", lower(result.bound()));
     node.put("outside_microseconds_per_step", result.outsideMicrosPerStep());
+    node.put("java_bytes_per_token", result.allocatedBytesPerToken());
     ArrayNode rounds = node.putArray("rounds");
     result.rates().forEach(rounds::add);
     if (result.hasDisturbed()) {

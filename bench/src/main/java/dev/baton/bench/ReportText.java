@@ -10,7 +10,16 @@ import java.util.stream.Collectors;
 final class ReportText {
 
   private static final List<String> HEADS =
-      List.of("test", "tok/s", "min", "max", "limit", "share", "bound", "outside us/step");
+      List.of(
+          "test",
+          "tok/s",
+          "min",
+          "max",
+          "limit",
+          "share",
+          "bound",
+          "outside us/step",
+          "Java bytes/tok");
 
   private ReportText() {}
 
@@ -94,6 +103,7 @@ final class ReportText {
     cells.add(percent(result.share()));
     cells.add(lower(result.bound()));
     cells.add("%.0f".formatted(result.outsideMicrosPerStep()));
+    cells.add("%.0f".formatted(result.allocatedBytesPerToken()));
     return cells;
   }
 

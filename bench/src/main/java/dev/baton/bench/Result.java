@@ -61,6 +61,10 @@ record Result(
     return Samples.median(map(measurements, Measurement::outsideMicrosPerStep));
   }
 
+  double allocatedBytesPerToken() {
+    return Samples.median(map(measurements, Measurement::allocatedBytesPerToken));
+  }
+
   boolean hasDisturbed() {
     return !disturbed.isEmpty();
   }

@@ -39,7 +39,7 @@ class ReportTest {
   private static final Workload DECODE = new Workload.Decode(1, 0, 10);
 
   private static Measurement tenSteps(double seconds, double forward) {
-    return new Measurement(10, 10, (long) (seconds * 1e9), (long) (forward * 1e9));
+    return new Measurement(10, 10, (long) (seconds * 1e9), (long) (forward * 1e9), 0);
   }
 
   private static Result result(List<Double> peer) {
@@ -137,9 +137,9 @@ class ReportTest {
 
   @Test
   void refusesAMeasurementOfNothing() {
-    assertThatThrownBy(() -> new Measurement(0, 1, 1, 0))
+    assertThatThrownBy(() -> new Measurement(0, 1, 1, 0, 0))
         .isInstanceOf(IllegalArgumentException.class);
-    assertThatThrownBy(() -> new Measurement(1, 1, 10, 11))
+    assertThatThrownBy(() -> new Measurement(1, 1, 10, 11, 0))
         .isInstanceOf(IllegalArgumentException.class);
   }
 

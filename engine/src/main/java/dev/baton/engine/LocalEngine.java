@@ -421,7 +421,11 @@ final class LocalEngine implements Engine {
     } else if (finish != null) {
       end(session);
     }
-    session.listener().onToken(new SampledToken(token, index, logprobs, promptLogprobs, finish));
+    if (logprobs == null && promptLogprobs == null) {
+      session.listener().onToken(token, index, finish);
+    } else {
+      session.listener().onToken(new SampledToken(token, index, logprobs, promptLogprobs, finish));
+    }
   }
 
   private void failUntrusted(Session session, EngineException cause) {

@@ -1,5 +1,8 @@
 package dev.baton.engine;
 
+import dev.baton.engine.SampledToken.FinishReason;
+import org.jspecify.annotations.Nullable;
+
 /**
  * Hears what happens to one session. Called on the step thread, between steps; must not block and
  * must not throw. After a token with a finish reason, or after {@link #onFailed}, no more calls
@@ -22,7 +25,18 @@ public interface SessionListener {
    */
   default void onComputed(int tokens) {}
 
-  /** A token was sampled. */
+  /**
+   * A token was sampled of which nothing more is to be told. Who does not keep it overrides this,
+   * so that a token makes no object.
+   *
+   * @param index position among the session's generated tokens, from 0
+   * @param finish set when this token ends the session
+   */
+  default void onToken(int id, int index, @Nullable FinishReason finish) {
+    onToken(new SampledToken(id, index, null, null, finish));
+  }
+
+  /** A token was sampled that has log probabilities, or any where the other method is as it is. */
   void onToken(SampledToken token);
 
   /** The session cannot go on; its blocks are free already. */

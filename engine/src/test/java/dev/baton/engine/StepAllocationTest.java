@@ -3,17 +3,19 @@ package dev.baton.engine;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.sun.management.ThreadMXBean;
+import dev.baton.engine.SampledToken.FinishReason;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
- * A decode step of the real engine on the small model makes no garbage: on the step thread nothing
- * but the token that its listener is told, on the other ranks' threads nothing at all.
+ * A decode step of the real engine on the small model makes no garbage, on no thread: but for steps
+ * that begin a block or outgrow a session's log.
  */
 class StepAllocationTest {
 
@@ -21,9 +23,6 @@ class StepAllocationTest {
   private static final int PROMPT = 8;
   private static final int STEPS = 400;
   private static final int ROUNDS = 8;
-
-  /** A {@link SampledToken}: a header, two references and two numbers. */
-  private static final int TOKEN_BYTES = 32;
 
   /**
    * Bytes a token that come with every so many steps: a claim and a key for each new block, and
@@ -39,7 +38,7 @@ class StepAllocationTest {
 
   @ParameterizedTest
   @ValueSource(ints = {1, 2})
-  void aDecodeStepAllocatesNothingButItsTokens(int ranks) {
+  void aDecodeStepAllocatesNothing(int ranks) {
     EngineOptions options =
         EngineOptions.of(Path.of("../models/stories260K"))
             .withTensorParallel(ranks)
@@ -53,6 +52,8 @@ class StepAllocationTest {
               .toArray();
       assertThat(rankThreads).hasSize(ranks - 1);
       List<Long> stepBytes = new ArrayList<>();
+      long[] ofStep = new long[STEPS];
+      int clean = 0;
       List<Long> rankBytes = new ArrayList<>();
       // The first rounds run interpreted code, which may make objects that compiled code does not.
       for (int round = 0; round < ROUNDS; round++) {
@@ -60,14 +61,20 @@ class StepAllocationTest {
         long step = threads.getCurrentThreadAllocatedBytes();
         long rank = allocated(rankThreads);
         for (int i = 0; i < STEPS; i++) {
+          long before = threads.getCurrentThreadAllocatedBytes();
           engine.step();
+          ofStep[i] = threads.getCurrentThreadAllocatedBytes() - before;
         }
+        clean = (int) Arrays.stream(ofStep).filter(bytes -> bytes == 0).count();
         stepBytes.add((threads.getCurrentThreadAllocatedBytes() - step) / STEPS);
         rankBytes.add((allocated(rankThreads) - rank) / STEPS);
         release(engine, round);
       }
-      System.out.println("bytes a step: " + stepBytes + ", ranks: " + rankBytes);
-      assertThat(stepBytes.getLast()).isLessThanOrEqualTo(SESSIONS * (TOKEN_BYTES + SOMETIMES));
+      System.out.println(
+          "bytes a step: %s, ranks: %s; none in %d of the last %d steps"
+              .formatted(stepBytes, rankBytes, clean, STEPS));
+      assertThat(clean).isGreaterThan(STEPS * 9 / 10);
+      assertThat(stepBytes.getLast()).isLessThanOrEqualTo(SESSIONS * SOMETIMES);
       assertThat(rankBytes.getLast()).isLessThanOrEqualTo(RANK_BYTES);
     }
   }
@@ -103,6 +110,9 @@ class StepAllocationTest {
   }
 
   private static final class Deaf implements SessionListener {
+    @Override
+    public void onToken(int id, int index, @Nullable FinishReason finish) {}
+
     @Override
     public void onToken(SampledToken token) {}
 

@@ -30,6 +30,9 @@ final class ForwardPass {
   private final StepBatch batch;
   private final Tensor logits;
   private final int hidden;
+  private final Shard.Range vocabulary;
+  private final int queryWidth;
+  private final int keyWidth;
   private final float epsilon;
   private final float scale;
 
@@ -66,6 +69,9 @@ final class ForwardPass {
     this.batch = batch;
     this.logits = logits;
     this.hidden = config.hiddenSize();
+    this.vocabulary = shard.vocabulary();
+    this.queryWidth = shard.queries().size();
+    this.keyWidth = shard.keys().size();
     this.epsilon = config.normEpsilon();
     this.scale = (float) (1 / Math.sqrt(config.headDim()));
     List<LayerWeights> layers = weights.layers();
@@ -114,10 +120,10 @@ final class ForwardPass {
   private void attend(int layer, AttentionWeights w, int rows) {
     ops.linear(projections.get(layer), act.stream(), attentionNorms.get(layer), rows);
     if (w.queryNorm() != null) {
-      ops.rmsNorm(act.query(), act.query(), w.queryNorm(), epsilon, rows, shard.queries().size());
+      ops.rmsNorm(act.query(), act.query(), w.queryNorm(), epsilon, rows, queryWidth);
     }
     if (w.keyNorm() != null) {
-      ops.rmsNorm(act.key(), act.key(), w.keyNorm(), epsilon, rows, shard.keys().size());
+      ops.rmsNorm(act.key(), act.key(), w.keyNorm(), epsilon, rows, keyWidth);
     }
     ops.ropeStore(
         act.query(),
@@ -157,7 +163,6 @@ final class ForwardPass {
   }
 
   private void outputLayer(int rows) {
-    Shard.Range vocabulary = shard.vocabulary();
     ops.gatherLogitRows(act.last(), act.stream(), batch);
     ops.linear(head, act.last(), finalNorm, rows);
     if (act.logits() != logits) {

@@ -36,6 +36,9 @@ public abstract class HostOps<W extends LinearWeight, G extends GatedWeight, C e
   /** Most ranks. */
   protected static final int MAX_SHARDS = LinearWeight.PARTIALS;
 
+  /** Of the call in progress; a step makes no objects. */
+  private final List<W> shards = new ArrayList<>();
+
   private final RankGroup group;
   private final int rank;
   private final Class<W> weightType;
@@ -161,9 +164,10 @@ public abstract class HostOps<W extends LinearWeight, G extends GatedWeight, C e
       throw new IllegalArgumentException(
           "table: %d shards (expected: 1 to %d)".formatted(table.size(), MAX_SHARDS));
     }
-    List<W> shards = new ArrayList<>(table.size());
+    shards.clear();
     long rows = 0;
-    for (LinearWeight each : table) {
+    for (int i = 0; i < table.size(); i++) {
+      LinearWeight each = table.get(i);
       shards.add(own("table", weightType, each));
       rows += each.outputs();
       if (each.inputs() != table.getFirst().inputs()
