@@ -65,7 +65,7 @@ struct Staged {
   int ranges;
   int tiles;
   int first[MAX_RANGES + 1];  // tile of each range
-  int together;               // ranges of a part; 1: parts of a range
+  int together;               // ranges of a part, 1, 2, 4 or 8; 1: parts of a range
   int8_t* bytes;
   float* scales;
   int32_t* sums;
@@ -82,7 +82,10 @@ struct Staged {
       most = larger(most, own);
     }
     tiles = first[ranges];
-    together = larger(1, PART_TILES / most);
+    together = MAX_RANGES;
+    while (together > 1 && together * most > PART_TILES) {
+      together /= 2;
+    }
     bytes = reinterpret_cast<int8_t*>(const_cast<uint8_t*>(memory));
     scales = reinterpret_cast<float*>(bytes + static_cast<int64_t>(row_tiles) * tiles * stride * TILE_INPUTS);
     sums = reinterpret_cast<int32_t*>(scales + static_cast<int64_t>(row_tiles) * ranges * stride);

@@ -59,10 +59,11 @@ struct FloatBlock {
 };
 
 // Too large for a stack: sums that are ready, in turn; those of ranges of several parts; those of ranges that wait for
-// their neighbours, by level; weights of four bits as bytes.
+// their neighbours, by level, or, where these are of the same part, for two row tiles only; weights of four bits as bytes.
 static thread_local IntBlock ready[2][2];
 static thread_local IntBlock parts_of[PAIRS][ROW_TILES];
 static thread_local FloatBlock waiting_of[LEVELS][PAIRS][ROW_TILES];
+static thread_local FloatBlock waiting_near[LEVELS][2];
 alignas(64) static thread_local uint8_t widened[PART_TILES][PAIR_BYTES_8];
 
 static inline const float* scales_of(const Product& p, const Staged& x, int pair_bytes) {
@@ -79,18 +80,23 @@ struct Pending {
   int slot = 0;
   int row_tile = 0;
   int at = 0;
-  int piece = 0;
-  int pieces = 0;  // a piece is four rows
+  int row = 0;
+  int rows = 0;
 };
 
-static constexpr int PIECE_ROWS = 4;
+// Where sums wait at a level of the tree.
+static inline FloatBlock& waiting_at(const Staged& x, const Pending& d, int level, int block) {
+  return 1 << level < x.together ? waiting_near[level][block] : waiting_of[level][d.slot][d.at + block];
+}
 
-static inline void join_piece(const Staged& x, Pending& d) {
-  const int block = d.piece * PIECE_ROWS / ROWS;
-  const int first = d.piece * PIECE_ROWS % ROWS;
-  d.piece++;
+// Scales and joins rows of what is pending, up to `count`, of one row tile.
+template <bool STREAM>
+static inline void join_rows(const Staged& x, Pending& d, int count) {
+  const int block = d.row / ROWS;
+  const int first = d.row % ROWS;
+  const int end = smaller(smaller(first + count, ROWS), d.rows - block * ROWS);
+  d.row += end - first;
   const int row_tile = d.row_tile + block;
-  const int end = smaller(first + PIECE_ROWS, x.rows - row_tile * ROWS);
   const int64_t unit = x.at(row_tile * ROWS, d.range);
   const int levels = __builtin_ctz(~static_cast<unsigned>(d.range));  // trailing one bits
   const bool last = d.range + 1 == x.ranges;
@@ -102,21 +108,22 @@ static inline void join_piece(const Staged& x, Pending& d) {
       const Sums exact = add(load(d.sums[block].sums[half][row]), all_sums(x.sums[unit + row]));
       sums[half] = mul(to_float(exact), mul(all(x.scales[unit + row]), scales[half]));
       for (int level = 0; level < levels; level++) {
-        sums[half] = add(load(waiting_of[level][d.slot][d.at + block].sums[half][row]), sums[half]);
+        sums[half] = add(load(waiting_at(x, d, level, block).sums[half][row]), sums[half]);
       }
       if (!last) {
-        store(waiting_of[levels][d.slot][d.at + block].sums[half][row], sums[half]);
+        store(waiting_at(x, d, levels, block).sums[half][row], sums[half]);
       }
     }
     if (last) {
-      finish(*d.p, d.pair, static_cast<int64_t>(row_tile) * ROWS + row, sums[0], sums[1]);
+      finish<STREAM>(*d.p, d.pair, static_cast<int64_t>(row_tile) * ROWS + row, sums[0], sums[1]);
     }
   }
 }
 
+template <bool STREAM>
 static inline void join_rest(const Staged& x, Pending& d) {
-  while (d.piece < d.pieces) {
-    join_piece(x, d);
+  while (d.row < d.rows) {
+    join_rows<STREAM>(x, d, ROWS);
   }
 }
 
@@ -157,10 +164,15 @@ static inline void widen(const uint8_t* from, uint8_t* to) {
   }
 }
 
-// The next part of the weight, asked for from memory piece by piece while the one before is in use.
+// What is asked for while a part of the weight is in use, at each tile: lines of the next part, and rows of outputs that
+// sums will be added to.
 struct Ahead {
-  const uint8_t* at;
+  const uint8_t* weight;
   int lines;  // at once
+  const float* out = nullptr;
+  int64_t out_stride = 0;
+  int rows_at_once = 0;
+  int rows = 0;
 };
 
 template <int BYTES>
@@ -177,6 +189,7 @@ template <int N, bool FAR, bool FOUR>
 static inline void multiply(const Staged& in, const int8_t* x, int64_t row_tile_stride, const uint8_t* weight, int tiles,
                             bool fresh, IntBlock* to, Pending& pending, Ahead& ahead) {
   constexpr bool WIDENS = FAR && FOUR;
+  const int at_once = tiles == 0 ? ROWS : (pending.rows + tiles - 1) / tiles;
   const int64_t x_stride = static_cast<int64_t>(in.stride) * TILE_INPUTS;
   if (fresh) {
     _tile_zero(0);
@@ -226,18 +239,23 @@ static inline void multiply(const Staged& in, const int8_t* x, int64_t row_tile_
       _tile_dpbsud(2, 7, 4);
       if (!FAR) {
         for (int line = 0; line < ahead.lines; line++) {
-          _mm_prefetch(ahead.at + line * 64, _MM_HINT_T1);
+          _mm_prefetch(ahead.weight + line * 64, _MM_HINT_T1);
         }
-        ahead.at += ahead.lines * 64;
+        ahead.weight += ahead.lines * 64;
+        for (int row = 0; row < smaller(ahead.rows, ahead.rows_at_once); row++, ahead.out += ahead.out_stride) {
+          __builtin_prefetch(ahead.out, 1, 3);
+          __builtin_prefetch(ahead.out + LANES, 1, 3);
+        }
+        ahead.rows -= ahead.rows_at_once;
       }
       _tile_dpbsud(3, 7, 5);
     }
-    if (pending.piece < pending.pieces) {
-      join_piece(in, pending);
+    if (pending.row < pending.rows) {
+      join_rows<!FAR>(in, pending, at_once);
     }
     x += x_stride;
   }
-  join_rest(in, pending);
+  join_rest<!FAR>(in, pending);
   _tile_stored(0, to[0].sums[0], 64);
   _tile_stored(1, to[0].sums[1], 64);
   if (N == 2) {
@@ -275,6 +293,12 @@ static void block(const Product& p, const Staged& x, int row_tile, int row_end, 
       for (int i = row_tile; i < row_end; i += 2) {
         const int8_t* inputs = x.tile(i * ROWS, part.range, part.first - x.first[part.range]);
         const bool two = i + 1 < row_end;
+        if (p.kind == ADDED && part.ends && part.range_end == x.ranges) {
+          ahead.out = p.out + i * ROWS * p.out_stride + j * PAIR_OUTPUTS;
+          ahead.out_stride = p.out_stride;
+          ahead.rows = smaller(2 * ROWS, x.rows - i * ROWS);
+          ahead.rows_at_once = (2 * ROWS + part.tiles - 1) / part.tiles;
+        }
         int64_t at = 0;
         for (int range = part.range; range < part.range_end; range++) {
           const int n = whole ? x.first[range + 1] - x.first[range] : part.tiles;
@@ -288,7 +312,7 @@ static void block(const Product& p, const Staged& x, int row_tile, int row_end, 
           }
           if (part.ends) {
             pending = {&p, scales + j * PAIR_OUTPUTS, to, range, j, j - pair, i, i - row_tile, 0,
-                       (two ? 2 : 1) * ROWS / PIECE_ROWS};
+                       smaller((two ? 2 : 1) * ROWS, x.rows - i * ROWS)};
             turn ^= 1;
           }
           at += n;
@@ -296,7 +320,7 @@ static void block(const Product& p, const Staged& x, int row_tile, int row_end, 
       }
     }
   });
-  join_rest(x, pending);
+  join_rest<!FAR>(x, pending);
 }
 
 template <bool FOUR>
@@ -333,6 +357,7 @@ static void quantized(const int64_t* products, int count, const Staged& x, Share
       unit = last;
     }
   }
+  _mm_sfence();
   _tile_release();
 }
 

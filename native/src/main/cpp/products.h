@@ -59,6 +59,18 @@ static inline void each_product(const Product* products, int count, int from, in
 // x / (1 + exp(-x))
 static inline Lanes silu(Lanes x) { return div(x, add(all(1.0f), exp(mul(x, all(-1.0f))))); }
 
+// STREAM: where whole lines are written, past the caches. A store into a row far from the last one waits for its line, and
+// whatever is stored behind it waits too; but what few rows make is better left in the cache.
+template <bool STREAM>
+static inline void put_out(float* out, Lanes v, int n) {
+  if (STREAM && n == LANES && reinterpret_cast<uintptr_t>(out) % 64 == 0) {
+    stream(out, v);
+  } else {
+    store(out, v, n);
+  }
+}
+
+template <bool STREAM>
 static inline void finish_group(const Product& p, int column, int64_t row, Lanes sum) {
   const int n = smaller(LANES, static_cast<int>(p.outputs) - column);
   if (n <= 0) {
@@ -69,12 +81,14 @@ static inline void finish_group(const Product& p, int column, int64_t row, Lanes
     sum = add(sum, load(p.bias + column, n));
   }
   if (p.kind == ADDED) {
-    sum = add(load(out, n), sum);
+    store(out, add(load(out, n), sum), n);
+  } else {
+    put_out<STREAM>(out, sum, n);
   }
-  store(out, sum, n);
 }
 
 // The sums of one row and one pair of groups.
+template <bool STREAM = false>
 static inline void finish(const Product& p, int pair, int64_t row, Lanes first, Lanes second) {
   if (p.kind == GATED) {
     const int column = pair * LANES;
@@ -85,11 +99,11 @@ static inline void finish(const Product& p, int pair, int64_t row, Lanes first, 
     if (p.up_bias != nullptr) {
       second = add(second, load(p.up_bias + column, n));
     }
-    store(p.out + row * p.out_stride + column, mul(silu(first), second), n);
+    put_out<STREAM>(p.out + row * p.out_stride + column, mul(silu(first), second), n);
     return;
   }
-  finish_group(p, pair * PAIR, row, first);
-  finish_group(p, pair * PAIR + LANES, row, second);
+  finish_group<STREAM>(p, pair * PAIR, row, first);
+  finish_group<STREAM>(p, pair * PAIR + LANES, row, second);
 }
 
 }  // namespace BATON_TIER
