@@ -25,6 +25,7 @@ import picocli.CommandLine.ParameterException;
       BenchCommand.class,
       VerifyCommand.class,
       SimulateCommand.class,
+      TopCommand.class,
       VersionCommand.class,
       TrainCommand.class,
       CommandLine.HelpCommand.class

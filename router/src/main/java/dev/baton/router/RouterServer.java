@@ -1,6 +1,7 @@
 package dev.baton.router;
 
 import dev.baton.peer.PeerAuthentication;
+import dev.baton.router.front.grpc.ClusterViewService;
 import dev.baton.router.front.grpc.HealthService;
 import dev.baton.router.front.grpc.InferenceService;
 import dev.baton.router.front.rest.RestServer;
@@ -14,6 +15,7 @@ import dev.baton.router.session.Sessions;
 import dev.baton.router.text.HuggingFaceTextModel;
 import dev.baton.router.text.TextModel;
 import io.grpc.Server;
+import io.grpc.ServerInterceptor;
 import io.grpc.ServerInterceptors;
 import io.grpc.netty.NettyServerBuilder;
 import io.grpc.protobuf.services.ProtoReflectionServiceV1;
@@ -22,6 +24,7 @@ import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.nio.file.Path;
 import java.time.InstantSource;
+import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -128,7 +131,9 @@ public final class RouterServer implements AutoCloseable {
       HealthService health = new HealthService(generator);
       timer.scheduleWithFixedDelay(
           health::refresh, HEALTH_MILLIS, HEALTH_MILLIS, TimeUnit.MILLISECONDS);
-      grpc = grpcServer(options, directory, generator, health, peers, blocking);
+      ClusterViewService view =
+          new ClusterViewService(directory, sessions, timer, System::nanoTime);
+      grpc = grpcServer(options, directory, generator, health, view, peers, blocking);
       rest =
           RestServer.start(
               new RestServer.Settings(
@@ -173,9 +178,12 @@ public final class RouterServer implements AutoCloseable {
       WorkerDirectory directory,
       Generator generator,
       HealthService health,
+      ClusterViewService view,
       Optional<PeerAuthentication> peers,
       ExecutorService executor)
       throws IOException {
+    // What is not for clients takes the cluster secret.
+    List<ServerInterceptor> forPeers = peers.map(PeerAuthentication::server).stream().toList();
     try {
       return NettyServerBuilder.forAddress(
               new InetSocketAddress(options.host(), options.grpcPort()))
@@ -184,10 +192,8 @@ public final class RouterServer implements AutoCloseable {
           // Workers ping every ten seconds.
           .permitKeepAliveTime(1, TimeUnit.SECONDS)
           .permitKeepAliveWithoutCalls(true)
-          .addService(
-              ServerInterceptors.intercept(
-                  new RegistryService(directory),
-                  peers.map(PeerAuthentication::server).stream().toList()))
+          .addService(ServerInterceptors.intercept(new RegistryService(directory), forPeers))
+          .addService(ServerInterceptors.intercept(view, forPeers))
           .addService(new InferenceService(generator, options.limits().maxChoices()))
           .addService(health.service())
           .addService(ProtoReflectionServiceV1.newInstance())

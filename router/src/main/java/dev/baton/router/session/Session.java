@@ -3,6 +3,7 @@ package dev.baton.router.session;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.inference.v1.FinishReason;
+import dev.baton.proto.router.v1.SessionView;
 import dev.baton.proto.worker.v1.DecodeEvent;
 import dev.baton.proto.worker.v1.DecodeRequest;
 import dev.baton.proto.worker.v1.DecodeWorkerGrpc;
@@ -63,7 +64,10 @@ public final class Session implements AdmissionQueue.Waiter {
   private final TokenLog tokens = new TokenLog();
   private final long startNanos;
   private final SynchronizationContext context;
-  private @Nullable Attempt attempt;
+  // Written in the serial context alone; read by whoever watches.
+  private volatile @Nullable Attempt attempt;
+  private volatile int delivered;
+
   private @Nullable Future<?> deadline;
   private @Nullable Future<?> queueTimeout;
   private @Nullable Failure loss;
@@ -116,6 +120,25 @@ public final class Session implements AdmissionQueue.Waiter {
           quiet = true;
           run(machine.stop());
         });
+  }
+
+  /** What people may see of it; any thread. */
+  SessionView view() {
+    SessionView.Builder view =
+        SessionView.newBuilder()
+            .setSessionId(order.sessionId())
+            .setModel(order.model().name())
+            .setPromptTokens(order.prompt().length)
+            .setGeneratedTokens(delivered)
+            .setAgeMillis((sessions.nanos() - startNanos) / 1_000_000);
+    Attempt now = attempt;
+    if (now != null) {
+      view.setEpoch(now.epoch).setDecodeWorker(now.decode.id());
+      if (now.prefill != null) {
+        view.setPrefillWorker(now.prefill.id());
+      }
+    }
+    return view.build();
   }
 
   /** Fails the session from outside. */
@@ -358,6 +381,7 @@ public final class Session implements AdmissionQueue.Waiter {
     }
     lastTokenNanos = now;
     tokens.add(token);
+    delivered = tokens.size();
     if (!quiet) {
       listener.onToken(token);
     }

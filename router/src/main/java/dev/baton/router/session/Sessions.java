@@ -1,9 +1,11 @@
 package dev.baton.router.session;
 
 import dev.baton.proto.errors.v1.ErrorCode;
+import dev.baton.proto.router.v1.SessionView;
 import dev.baton.router.failure.FailureException;
 import dev.baton.router.failure.Failures;
 import dev.baton.router.registry.WorkerDirectory;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
@@ -100,6 +102,15 @@ public final class Sessions {
   /** Sessions that wait for a decode worker. */
   public int waiting() {
     return queue.size();
+  }
+
+  /** What people may see of the sessions, the oldest first. */
+  public List<SessionView> views(int most) {
+    return active.stream()
+        .sorted(Comparator.comparingLong(Session::sequence))
+        .limit(most)
+        .map(Session::view)
+        .toList();
   }
 
   /** Takes no new session from now on. */

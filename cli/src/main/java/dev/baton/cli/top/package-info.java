@@ -1,0 +1,3 @@
+/** The screen of {@code baton top}. */
+@org.jspecify.annotations.NullMarked
+package dev.baton.cli.top;
