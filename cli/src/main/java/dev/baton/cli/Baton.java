@@ -22,6 +22,8 @@ import picocli.CommandLine.ParameterException;
       PrefillCommand.class,
       DecodeCommand.class,
       GenerateCommand.class,
+      DrainCommand.class,
+      RoleCommand.class,
       BenchCommand.class,
       VerifyCommand.class,
       SimulateCommand.class,

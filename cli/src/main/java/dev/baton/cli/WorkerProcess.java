@@ -65,7 +65,7 @@ final class WorkerProcess {
 
   static Worker start(WorkerOptions options) {
     try {
-      return Worker.start(options, services(options.role()));
+      return Worker.start(options, services());
     } catch (IOException
         | EngineException
         | OutOfDeviceMemoryException
@@ -75,13 +75,9 @@ final class WorkerProcess {
     }
   }
 
-  private static List<Function<WorkerContext, BindableService>> services(Role role) {
-    return switch (role) {
-      case PREFILL -> List.of(PrefillService::create);
-      case DECODE -> List.of(DecodeService::create);
-      case BOTH -> List.of(PrefillService::create, DecodeService::create);
-      case ROLE_UNSPECIFIED, UNRECOGNIZED -> throw new IllegalArgumentException("role: " + role);
-    };
+  /** Of both roles, whatever it begins with: the role of a worker may change. */
+  private static List<Function<WorkerContext, BindableService>> services() {
+    return List.of(PrefillService::create, DecodeService::create);
   }
 
   static WorkerOptions options(Role role, WorkerFlags flags, EngineFlags engine) {

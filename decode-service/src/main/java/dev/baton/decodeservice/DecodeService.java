@@ -1,17 +1,26 @@
 package dev.baton.decodeservice;
 
+import dev.baton.engine.EngineException;
+import dev.baton.kvtransfer.HandoffException;
 import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.DecodeEvent;
 import dev.baton.proto.worker.v1.DecodeRequest;
 import dev.baton.proto.worker.v1.DecodeWorkerGrpc;
+import dev.baton.proto.worker.v1.HandOverReply;
+import dev.baton.proto.worker.v1.HandOverRequest;
+import dev.baton.proto.worker.v1.SuspendReply;
+import dev.baton.proto.worker.v1.SuspendRequest;
 import dev.baton.worker.WorkerContext;
 import dev.baton.worker.session.Attempt;
 import dev.baton.worker.session.Session;
 import dev.baton.worker.wire.Failures;
 import dev.baton.worker.wire.RefusedException;
 import io.grpc.BindableService;
+import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
+import java.util.Optional;
+import java.util.function.Consumer;
 
 /** Takes the calls of the decode role in. Any thread. */
 public final class DecodeService extends DecodeWorkerGrpc.DecodeWorkerImplBase {
@@ -38,9 +47,64 @@ public final class DecodeService extends DecodeWorkerGrpc.DecodeWorkerImplBase {
             session -> attempt(session, request.getAwaitHandoff()));
   }
 
+  @Override
+  public void suspend(SuspendRequest request, StreamObserver<SuspendReply> observer) {
+    withoutThrow(observer);
+    worker
+        .sessions()
+        .visit(
+            request.getSessionId(),
+            request.getEpoch(),
+            attempt -> {
+              SuspendReply.Builder reply = SuspendReply.newBuilder();
+              try {
+                movable(attempt).suspend();
+              } catch (RefusedException | EngineException e) {
+                reply.setRefused(Failures.of(e));
+              }
+              observer.onNext(reply.build());
+              observer.onCompleted();
+            });
+  }
+
+  @Override
+  public void handOver(HandOverRequest request, StreamObserver<HandOverReply> observer) {
+    withoutThrow(observer);
+    worker
+        .sessions()
+        .visit(
+            request.getSessionId(),
+            request.getEpoch(),
+            attempt -> {
+              Consumer<HandOverReply> reply =
+                  answer -> {
+                    observer.onNext(answer);
+                    observer.onCompleted();
+                  };
+              try {
+                movable(attempt).suspension().handOver(request, reply);
+              } catch (RefusedException | HandoffException e) {
+                reply.accept(HandOverReply.newBuilder().setFailure(Failures.of(e)).build());
+              }
+            });
+  }
+
+  private static Movable movable(Optional<Attempt> attempt) {
+    if (attempt.isPresent() && attempt.get() instanceof Movable movable) {
+      return movable;
+    }
+    throw new RefusedException(
+        Failures.invalid("", "session: not here under that epoch (expected: one that decodes)"));
+  }
+
+  /** With a handler set, an answer to a caller that is gone is dropped instead of throwing. */
+  private static void withoutThrow(StreamObserver<?> observer) {
+    ((ServerCallStreamObserver<?>) observer).setOnCancelHandler(() -> {});
+  }
+
   private Attempt attempt(Session<DecodeEvent> session, boolean awaitHandoff) {
     if (!awaitHandoff) {
-      return new LocalAttempt(worker.engine(), session);
+      return new LocalAttempt(worker, session);
     }
     KvTransfer transfer =
         worker

@@ -22,6 +22,7 @@ import dev.baton.worker.session.Session;
 import dev.baton.worker.step.StepLoop;
 import dev.baton.worker.wire.ContextHash;
 import dev.baton.worker.wire.Failures;
+import dev.baton.worker.wire.RefusedException;
 import dev.baton.worker.wire.Tickets;
 import java.time.Duration;
 import org.jspecify.annotations.Nullable;
@@ -39,6 +40,8 @@ import org.slf4j.LoggerFactory;
  *       the release comes with the listener's last call, not before, or a late slab would land in
  *       blocks that belong to another session by then.
  *   <li>{@code DECODING}: the engine alone. Giving up releases at once.
+ *   <li>{@code SUSPENDED}: the engine runs the session no more; an export to another decode worker
+ *       reads them ({@link Suspension}).
  *   <li>{@code FREE}: nobody; only the stream may still be open.
  * </ul>
  *
@@ -47,7 +50,7 @@ import org.slf4j.LoggerFactory;
  * The router has that from the prefill worker, the very token that is computed here; or it has not,
  * and tries again under a new epoch.
  */
-final class HandoffAttempt implements Attempt {
+final class HandoffAttempt implements Attempt, Movable {
 
   private static final Logger log = LoggerFactory.getLogger(HandoffAttempt.class);
 
@@ -60,9 +63,11 @@ final class HandoffAttempt implements Attempt {
   private enum State {
     IMPORTING,
     DECODING,
+    SUSPENDED,
     FREE
   }
 
+  private final WorkerContext worker;
   private final ModelInfo model;
   private final Engine engine;
   private final StepLoop loop;
@@ -76,8 +81,10 @@ final class HandoffAttempt implements Attempt {
   private boolean abandoned;
   private @Nullable Ticket ticket;
   private Alarms.@Nullable Alarm lastWord;
+  private @Nullable Suspension suspension;
 
   HandoffAttempt(WorkerContext worker, KvTransfer transfer, Session<DecodeEvent> session) {
+    this.worker = worker;
     this.model = worker.model();
     this.engine = worker.engine();
     this.loop = worker.loop();
@@ -122,8 +129,35 @@ final class HandoffAttempt implements Attempt {
           transfer.cancelImport(ticket.transfer());
         }
       }
+      case SUSPENDED -> suspension().abandon(reason);
       case DECODING, FREE -> release();
     }
+  }
+
+  @Override
+  public void suspend() {
+    switch (state) {
+      case DECODING -> {
+        suspension = new Suspension(worker, session, this::release);
+        state = State.SUSPENDED;
+      }
+      case SUSPENDED -> {
+        // Asked twice.
+      }
+      case IMPORTING, FREE ->
+          throw new RefusedException(
+              Failures.invalid(
+                  "", "session: %s is %s (expected: decoding)".formatted(session.id(), state)));
+    }
+  }
+
+  @Override
+  public Suspension suspension() {
+    if (suspension == null) {
+      throw new RefusedException(
+          Failures.invalid("", "session: %s runs (expected: suspended)".formatted(session.id())));
+    }
+    return suspension;
   }
 
   /** The first token is the prefill worker's to send, in whichever way its KV came about. */

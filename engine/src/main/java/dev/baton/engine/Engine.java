@@ -9,7 +9,7 @@ import java.util.function.LongSupplier;
  * One model replica: receives sessions, runs steps, tells listeners.
  *
  * <p><b>Threads.</b> One thread, the step thread, calls everything except {@link #model}, {@link
- * #status} and the methods of {@link KvView}, which are for any thread. The engine starts one
+ * #status}, {@link #progress} and the methods of {@link KvView}, which are for any thread. The engine starts one
  * thread per rank and no other; it has no socket. A clock measures steps, to choose the lengths of
  * prefill chunks; no token depends on it.
  *
@@ -22,6 +22,8 @@ import java.util.function.LongSupplier;
  *   <li>{@link #reserve}: hold blocks for KV that arrives by hand-off; {@link #start} then decodes,
  *       {@link #release} gives up.
  * </ul>
+ *
+ * A session that decodes can leave with its KV: {@link #suspend}.
  */
 public interface Engine extends AutoCloseable {
 
@@ -59,6 +61,11 @@ public interface Engine extends AutoCloseable {
 
   EngineStatus status();
 
+  /** Rises with every step, and within a long one with every layer. Any thread. */
+  default long progress() {
+    return status().steps();
+  }
+
   /**
    * Admits a session; it runs as soon as blocks and the step budget allow, and is preempted (its KV
    * copied away, or computed again later) when blocks run out. Throws {@link EngineException} at
@@ -92,6 +99,17 @@ public interface Engine extends AutoCloseable {
    * but frees its blocks.
    */
   void start(SessionId session, int firstToken);
+
+  /**
+   * Stops a session that decodes, for good: it takes part in no more steps, its listener hears no
+   * more tokens, its blocks stay until {@link #release}. Throws INVALID for one that has not come
+   * to decode yet or is preempted.
+   */
+  default SuspendedSession suspend(SessionId session) {
+    throw new EngineException(
+        EngineException.Kind.INVALID,
+        "suspend: %s (expected: an engine that can)".formatted(session));
+  }
 
   /**
    * Ends a session in any state and frees what it holds; blocks with a published prefix stay

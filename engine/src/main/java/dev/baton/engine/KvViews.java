@@ -50,7 +50,8 @@ final class KvViews {
         id,
         runner,
         blocks(session),
-        window.start(session.generation().contextTokens()),
+        // What a later token looks back at, of the context or of all that is computed since.
+        window.start(Math.max(session.generation().contextTokens(), session.computed())),
         session.computed(),
         writableTo);
   }

@@ -18,6 +18,7 @@ import dev.baton.engine.schedule.Session.State;
 import dev.baton.engine.schedule.StepPlan;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -134,6 +135,11 @@ final class LocalEngine implements Engine {
   }
 
   @Override
+  public long progress() {
+    return board.read().steps() + runner.progress();
+  }
+
+  @Override
   public void generate(Generation generation, SessionListener listener) {
     enqueue(admissible(generation, listener, Session.Kind.GENERATE));
   }
@@ -185,6 +191,21 @@ final class LocalEngine implements Engine {
       end(session);
     }
     publishStatus();
+  }
+
+  @Override
+  public SuspendedSession suspend(SessionId id) {
+    requireAlive();
+    Session session = require(id);
+    if (session.kind() == Session.Kind.PREFILL
+        || session.state() != State.RUNNING
+        || session.computed() != session.length() - 1) {
+      throw new EngineException(Kind.INVALID, "suspend: %s (expected: decoding)".formatted(session));
+    }
+    scheduler.hold(session);
+    publishStatus();
+    return new SuspendedSession(
+        Arrays.copyOf(session.tokens(), session.length()), views.of(session));
   }
 
   @Override

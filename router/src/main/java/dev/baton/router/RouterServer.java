@@ -9,6 +9,7 @@ import dev.baton.router.generation.Generator;
 import dev.baton.router.metrics.GenerationMetrics;
 import dev.baton.router.metrics.SessionMetrics;
 import dev.baton.router.metrics.WorkerMetrics;
+import dev.baton.router.registry.OperationsService;
 import dev.baton.router.registry.RegistryService;
 import dev.baton.router.registry.WorkerDirectory;
 import dev.baton.router.session.Sessions;
@@ -194,6 +195,7 @@ public final class RouterServer implements AutoCloseable {
           .permitKeepAliveWithoutCalls(true)
           .addService(ServerInterceptors.intercept(new RegistryService(directory), forPeers))
           .addService(ServerInterceptors.intercept(view, forPeers))
+          .addService(ServerInterceptors.intercept(new OperationsService(directory), forPeers))
           .addService(new InferenceService(generator, options.limits().maxChoices()))
           .addService(health.service())
           .addService(ProtoReflectionServiceV1.newInstance())

@@ -8,6 +8,7 @@ import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.ModelIdentity;
 import dev.baton.proto.worker.v1.Registration;
+import dev.baton.proto.worker.v1.Role;
 import dev.baton.proto.worker.v1.WorkerStatus;
 import dev.baton.worker.control.ControlService;
 import dev.baton.worker.registry.RegistryLink;
@@ -16,6 +17,7 @@ import dev.baton.worker.session.Sessions;
 import dev.baton.worker.step.Outbox;
 import dev.baton.worker.step.StepLoop;
 import dev.baton.worker.wire.Failures;
+import dev.baton.worker.wire.RefusedException;
 import dev.baton.worker.wire.Statuses;
 import io.grpc.BindableService;
 import java.util.ArrayList;
@@ -68,6 +70,9 @@ public final class WorkerCore {
   private final RegistryLink registry;
   private final AtomicBoolean starved = new AtomicBoolean();
   private final AtomicLong statuses = new AtomicLong();
+  private final AtomicLong beats = new AtomicLong();
+  private volatile Role role;
+  private final AtomicBoolean canaryOut = new AtomicBoolean();
 
   public WorkerCore(
       WorkerOptions options,
@@ -77,6 +82,7 @@ public final class WorkerCore {
     byte[] suffix = new byte[3];
     surroundings.random().nextBytes(suffix);
     this.options = options;
+    this.role = options.role();
     this.surroundings = surroundings;
     this.id =
         options.role().name().toLowerCase(Locale.ROOT) + "-" + HexFormat.of().formatHex(suffix);
@@ -131,7 +137,8 @@ public final class WorkerCore {
   public List<BindableService> services(List<Function<WorkerContext, BindableService>> roles) {
     List<BindableService> services = new ArrayList<>();
     services.add(
-        new ControlService(sessions, surroundings.alarms(), this::status, registry::reportNow));
+        new ControlService(
+            sessions, surroundings.alarms(), this::status, this::changeRole, registry::reportNow));
     WorkerContext context =
         new WorkerContext(engine.model(), engine, loop, sessions, transfer, surroundings.alarms());
     roles.forEach(role -> services.add(role.apply(context)));
@@ -142,7 +149,45 @@ public final class WorkerCore {
   public WorkerStatus status() {
     Optional<TransferTotals> totals = transfer.map(KvTransfer::totals);
     totals.ifPresent(this::checkSlabs);
-    return Statuses.write(statuses.incrementAndGet(), sessions.draining(), engine.status(), totals);
+    sendCanary();
+    return Statuses.write(statuses.incrementAndGet(), sessions.draining(), engine.status(), totals)
+        .toBuilder()
+        .setProgress(engine.progress())
+        .setBeats(beats.get())
+        .setRole(role)
+        .build();
+  }
+
+  /** Throws {@link RefusedException} for a role that this worker cannot have. */
+  private void changeRole(Role next) {
+    switch (next) {
+      case PREFILL, DECODE -> {
+        if (transfer.isEmpty()) {
+          throw new RefusedException(
+              Failures.invalid(
+                  "role",
+                  "role: %s (expected: BOTH on a worker that was started without hand-off)"
+                      .formatted(next)));
+        }
+      }
+      case BOTH -> {}
+      case ROLE_UNSPECIFIED, UNRECOGNIZED ->
+          throw new RefusedException(
+              Failures.invalid(
+                  "role", "role: %s (expected: PREFILL, DECODE or BOTH)".formatted(next)));
+    }
+    role = next;
+  }
+
+  /** The step thread is asked for a sign of life; one that has nothing to do is left alone. */
+  private void sendCanary() {
+    if (sessions.count() > 0 && canaryOut.compareAndSet(false, true)) {
+      loop.post(
+          () -> {
+            canaryOut.set(false);
+            beats.incrementAndGet();
+          });
+    }
   }
 
   /** A worker that has lost half its slabs for good starves its hand-offs: it must start anew. */
@@ -181,7 +226,7 @@ public final class WorkerCore {
     ModelInfo model = engine.model();
     return Registration.newBuilder()
         .setWorkerId(id)
-        .setRole(options.role())
+        .setRole(role)
         .setGrpcAddress(surroundings.grpcAddress().get())
         .setModel(
             ModelIdentity.newBuilder()
@@ -195,6 +240,7 @@ public final class WorkerCore {
         .setBlockCapacity(engine.status().ledger().capacity())
         .setMaxSessions(options.engine().maxSessions())
         .setVersion(options.version())
+        .setHandOff(transfer.isPresent())
         .setModelDirectory(
             options.engine().modelDirectory().toAbsolutePath().normalize().toString())
         .build();

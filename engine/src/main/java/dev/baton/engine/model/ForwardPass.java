@@ -12,6 +12,7 @@ import dev.baton.device.Tensor;
 import dev.baton.engine.checkpoint.Mixture;
 import dev.baton.engine.checkpoint.ModelConfig;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * One rank's program: a decoder of the Llama kind, from token ids to logits. All ranks run the same
@@ -43,6 +44,9 @@ final class ForwardPass {
   private final List<Norm> feedForwardNorms;
   private final List<Projection> head;
   private final Norm finalNorm;
+
+  /** Layers run since the start; written by the rank's thread alone. */
+  private final AtomicLong layersRun = new AtomicLong();
 
   /**
    * @param outputLayers of all ranks, in order
@@ -90,6 +94,11 @@ final class ForwardPass {
         new Projection(act.value(), w.value(), w.valueBias()));
   }
 
+  /** Layers run since the start. Any thread. */
+  long layersRun() {
+    return layersRun.getAcquire();
+  }
+
   /** Runs the sealed batch. */
   void run() {
     int rows = batch.tokens();
@@ -111,6 +120,7 @@ final class ForwardPass {
           ops.add(act.stream(), act.delta(), rows, hidden);
         }
       }
+      layersRun.setRelease(layersRun.getPlain() + 1);
     }
     if (batch.logitRows() > 0) {
       outputLayer(batch.logitRows());

@@ -44,6 +44,11 @@ public interface ModelRunner extends AutoCloseable {
    */
   MemorySegment run();
 
+  /** Rises while a step runs, layer by layer. Any thread. */
+  default long progress() {
+    return 0;
+  }
+
   void packKv(int[] blockTable, SlabRegion region, MemorySegment slab);
 
   void unpackKv(int[] blockTable, SlabRegion region, MemorySegment slab);

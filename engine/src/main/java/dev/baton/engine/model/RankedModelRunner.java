@@ -33,6 +33,7 @@ final class RankedModelRunner implements ModelRunner {
 
   private final LogitScan logitScan;
   private final Ranks.Task step;
+  private final ForwardPass firstRank;
   private final int window;
   private final long swapBytes;
 
@@ -71,6 +72,7 @@ final class RankedModelRunner implements ModelRunner {
     List<ForwardPass> program = List.copyOf(passes);
     this.window = MemoryPlan.window(shards.getFirst().config());
     this.swapBytes = swapBytes;
+    this.firstRank = program.getFirst();
     this.step = rank -> program.get(rank).run();
   }
 
@@ -126,6 +128,11 @@ final class RankedModelRunner implements ModelRunner {
     }
     ranks.runAll(step);
     return rows[batch.logitRows()];
+  }
+
+  @Override
+  public long progress() {
+    return firstRank.layersRun();
   }
 
   @Override

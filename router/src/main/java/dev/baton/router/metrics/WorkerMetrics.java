@@ -115,7 +115,7 @@ public final class WorkerMetrics {
               for (Role pool : List.of(Role.PREFILL, Role.DECODE, Role.BOTH)) {
                 gauge.call(
                     workers.stream()
-                        .filter(w -> w.registration().getRole() == pool && w.open())
+                        .filter(w -> w.role() == pool && w.open())
                         .count(),
                     pool.name().toLowerCase(Locale.ROOT));
               }
@@ -271,6 +271,6 @@ public final class WorkerMetrics {
   }
 
   private static String role(Worker worker) {
-    return worker.registration().getRole().name().toLowerCase(Locale.ROOT);
+    return worker.role().name().toLowerCase(Locale.ROOT);
   }
 }

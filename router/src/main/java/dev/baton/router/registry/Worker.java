@@ -12,7 +12,8 @@ import java.util.concurrent.atomic.AtomicBoolean;
  * to it. Thread-safe.
  *
  * <p>The worker owns its channel. A worker that left in order lets its calls end; one that was lost
- * has them cut at once, which its sessions see as UNAVAILABLE.
+ * has them cut at once, which its sessions see as UNAVAILABLE. So has one that is fenced, which gets
+ * a new channel for the time after.
  */
 public final class Worker {
 
@@ -24,9 +25,10 @@ public final class Worker {
 
   private final Registration registration;
   private final ServedModel model;
-  private final ManagedChannel channel;
   private final Runnable onReleased;
   private final WorkerLoad load = new WorkerLoad();
+  private final ProgressWatch progress;
+  private volatile ManagedChannel channel;
   private long heardNanos;
   private boolean silent;
   private long timesCharged;
@@ -41,6 +43,7 @@ public final class Worker {
     this.model = model;
     this.channel = channel;
     this.heardNanos = nowNanos;
+    this.progress = new ProgressWatch(nowNanos);
     this.onReleased = onReleased;
   }
 
@@ -60,8 +63,23 @@ public final class Worker {
     return channel;
   }
 
+  /** What it is to be given now; it may have changed since the registration. */
+  public synchronized Role role() {
+    WorkerStatus status = load.status();
+    return status == null
+            || status.getRole() == Role.ROLE_UNSPECIFIED
+            || status.getRole() == Role.UNRECOGNIZED
+        ? registration.getRole()
+        : status.getRole();
+  }
+
   public boolean decodes() {
-    return registration.getRole() == Role.DECODE || registration.getRole() == Role.BOTH;
+    return role() == Role.DECODE || role() == Role.BOTH;
+  }
+
+  /** Can take a session's KV over, and hand it off. */
+  public boolean handsOff() {
+    return registration.getHandOff() || registration.getRole() != Role.BOTH;
   }
 
   /** The latest status; empty until the first has come. */
@@ -69,10 +87,10 @@ public final class Worker {
     return Optional.ofNullable(load.status());
   }
 
-  /** May be given new sessions: heard of lately and not draining. */
+  /** May be given new sessions: heard of lately, making progress and not draining. */
   public synchronized boolean open() {
     WorkerStatus status = load.status();
-    return !silent && (status == null || !status.getDraining());
+    return !silent && !progress.fenced() && (status == null || !status.getDraining());
   }
 
   /** Has said that it drains. */
@@ -125,10 +143,47 @@ public final class Worker {
     };
   }
 
-  synchronized void report(WorkerStatus status, long nowNanos) {
+  /**
+   * Takes the next status.
+   *
+   * @return whether it ends a fence
+   */
+  synchronized boolean report(WorkerStatus status, long nowNanos) {
     load.report(status);
     heardNanos = nowNanos;
     silent = false;
+    boolean busy =
+        load.openSessions() > 0
+            || status.getRunningSessions() > 0
+            || status.getWaitingSessions() > 0;
+    return progress.report(status, busy, nowNanos);
+  }
+
+  /** It is the same process as this one, which has registered before. */
+  void inherit(Worker before) {
+    synchronized (before) {
+      synchronized (this) {
+        progress.inherit(before.progress);
+      }
+    }
+  }
+
+  /** How long its sessions have waited for any progress when that is too long; 0 = well. */
+  synchronized long stuckNanos(long nowNanos) {
+    return load.openSessions() > 0 && progress.stuck(nowNanos)
+        ? progress.standsNanos(nowNanos)
+        : 0;
+  }
+
+  /** Gives it nothing new until it makes progress, and cuts all calls to it. */
+  void fence(ManagedChannel next) {
+    ManagedChannel cut;
+    synchronized (this) {
+      progress.fence();
+      cut = channel;
+      channel = next;
+    }
+    cut.shutdownNow();
   }
 
   /** When the worker was last heard of, as {@link System#nanoTime}. */
@@ -139,6 +194,7 @@ public final class Worker {
   /** This router was not listening for so long; that silence is not the worker's. */
   synchronized void excuse(long nanos, long nowNanos) {
     heardNanos = Math.min(nowNanos, heardNanos + nanos);
+    progress.excuse(nanos, nowNanos);
   }
 
   /** Notes the silence up to now and returns how long it lasts. */

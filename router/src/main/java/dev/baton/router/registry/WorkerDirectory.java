@@ -22,6 +22,7 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Consumer;
 import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -33,8 +34,11 @@ import org.slf4j.LoggerFactory;
  *
  * <p>Silence has two steps. After {@link #SUSPECT_INTERVALS} status intervals a worker is in no
  * pool any more, so it gets no new session. After {@link #LOST_INTERVALS} it is forgotten and its
- * sessions fail: a pause of a busy machine shall not cost running sessions, yet a client hears of a
- * hung worker within two seconds.
+ * sessions go on elsewhere: a pause of a busy machine shall not move sessions about, yet the client
+ * of a hung worker waits little longer than a second.
+ *
+ * <p>A worker that reports and yet makes no progress ({@link ProgressWatch}) is fenced: in no pool,
+ * and its sessions go on elsewhere, until it makes progress again.
  *
  * <p>A router that was stopped itself, by a busy machine or a debugger, finds everybody silent when
  * it goes on. So time in which nobody looked for silence does not count as such.
@@ -48,7 +52,7 @@ public final class WorkerDirectory implements AutoCloseable {
   public static final Duration STATUS_INTERVAL = Duration.ofMillis(250);
 
   static final int SUSPECT_INTERVALS = 3;
-  static final int LOST_INTERVALS = 6;
+  static final int LOST_INTERVALS = 4;
 
   private static final Logger LOG = LoggerFactory.getLogger(WorkerDirectory.class);
 
@@ -70,6 +74,7 @@ public final class WorkerDirectory implements AutoCloseable {
   private final LongSupplier nanoTime;
   private final ReentrantLock registering = new ReentrantLock();
   private final List<Runnable> capacityListeners = new CopyOnWriteArrayList<>();
+  private final List<Consumer<Worker>> drainListeners = new CopyOnWriteArrayList<>();
 
   // Guarded by this.
   private final Map<String, Worker> workers = new TreeMap<>();
@@ -89,6 +94,16 @@ public final class WorkerDirectory implements AutoCloseable {
   /** Has the listener run, on any thread, whenever a refused session may fit now. */
   public void onCapacity(Runnable listener) {
     capacityListeners.add(listener);
+  }
+
+  /** Has the listener run, on any thread, at every status of a worker that drains. */
+  public void onDraining(Consumer<Worker> listener) {
+    drainListeners.add(listener);
+  }
+
+  /** The worker of that id, if it is known now. */
+  public synchronized Optional<Worker> worker(String id) {
+    return Optional.ofNullable(workers.get(id));
   }
 
   /**
@@ -116,6 +131,7 @@ public final class WorkerDirectory implements AutoCloseable {
         replaced = workers.put(worker.id(), worker);
       }
       if (replaced != null) {
+        worker.inherit(replaced);
         LOG.info("worker {} registers again", worker.id());
         replaced.channel().shutdown();
       }
@@ -147,8 +163,13 @@ public final class WorkerDirectory implements AutoCloseable {
         return false;
       }
     }
-    worker.report(status, nanoTime.getAsLong());
+    if (worker.report(status, nanoTime.getAsLong())) {
+      LOG.info("worker {} makes progress again and is taken back", worker);
+    }
     capacityChanged();
+    if (status.getDraining()) {
+      drainListeners.forEach(listener -> listener.accept(worker));
+    }
     return true;
   }
 
@@ -161,7 +182,7 @@ public final class WorkerDirectory implements AutoCloseable {
     }
   }
 
-  /** Looks for silent workers; to be called a few times in a status interval. */
+  /** Looks for silent and stuck workers; to be called a few times in a status interval. */
   public void checkSilence() {
     long now = nanoTime.getAsLong();
     long interval = STATUS_INTERVAL.toNanos();
@@ -174,6 +195,13 @@ public final class WorkerDirectory implements AutoCloseable {
       if (silence > LOST_INTERVALS * interval && remove(worker)) {
         LOG.warn("worker {} is lost: silent for {} ms", worker, silence / 1_000_000);
         worker.channel().shutdownNow();
+        capacityChanged();
+      } else if (worker.stuckNanos(now) > 0) {
+        LOG.warn(
+            "worker {} is fenced: no progress for {} ms",
+            worker,
+            worker.stuckNanos(now) / 1_000_000);
+        worker.fence(surroundings.connect(worker.registration().getGrpcAddress()));
         capacityChanged();
       }
     }

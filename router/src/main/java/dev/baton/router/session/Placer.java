@@ -49,6 +49,23 @@ final class Placer {
     this.splitAbove = splitAbove;
   }
 
+  /** Chooses for a session that brings its KV along: a decode worker that can take it over. */
+  Placement placeMove(Pools pools, int contextTokens, Set<String> avoided) {
+    List<Worker> takers =
+        pools.decode().stream()
+            .filter(
+                worker ->
+                    worker.handsOff()
+                        && takes(worker, avoided)
+                        && contextTokens < capacityTokens(worker))
+            .toList();
+    return takers.isEmpty()
+        ? unplaceable(
+            ErrorCode.NO_WORKER,
+            "model " + pools.model().name() + ": no decode worker to move a session to")
+        : new Placement.Placed(cheapestDecode(takers, 0), null);
+  }
+
   Placement place(Pools pools, int promptTokens, Set<String> avoided) {
     String model = pools.model().name();
     if (pools.decode().isEmpty()) {
@@ -76,7 +93,8 @@ final class Placer {
     }
     List<Worker> prefills =
         pools.prefill().stream().filter(worker -> !avoided.contains(worker.id())).toList();
-    if (promptTokens <= splitAbove || prefills.isEmpty()) {
+    List<Worker> takers = decode.stream().filter(Worker::handsOff).toList();
+    if (promptTokens <= splitAbove || prefills.isEmpty() || takers.isEmpty()) {
       return new Placement.Placed(cheapestDecode(decode, promptTokens), null);
     }
     return prefills.stream()
@@ -86,7 +104,7 @@ final class Placer {
                 .thenComparingLong(Worker::sessions)
                 .thenComparingLong(Worker::timesCharged))
         .<Placement>map(
-            prefill -> new Placement.Placed(cheapestDecode(decode, promptTokens), prefill))
+            prefill -> new Placement.Placed(cheapestDecode(takers, promptTokens), prefill))
         .orElseGet(
             () ->
                 unplaceable(

@@ -7,19 +7,26 @@ import dev.baton.proto.router.v1.SessionView;
 import dev.baton.proto.worker.v1.DecodeEvent;
 import dev.baton.proto.worker.v1.DecodeRequest;
 import dev.baton.proto.worker.v1.DecodeWorkerGrpc;
+import dev.baton.proto.worker.v1.HandOverReply;
+import dev.baton.proto.worker.v1.HandOverRequest;
+import dev.baton.proto.worker.v1.HandedOff;
 import dev.baton.proto.worker.v1.HandoffTicket;
 import dev.baton.proto.worker.v1.PrefillEvent;
 import dev.baton.proto.worker.v1.PrefillRequest;
 import dev.baton.proto.worker.v1.PrefillWorkerGrpc;
 import dev.baton.proto.worker.v1.SampledToken;
 import dev.baton.proto.worker.v1.SessionSpec;
+import dev.baton.proto.worker.v1.SuspendReply;
+import dev.baton.proto.worker.v1.SuspendRequest;
 import dev.baton.router.failure.FailureException;
 import dev.baton.router.failure.Failures;
 import dev.baton.router.registry.Worker;
 import io.grpc.SynchronizationContext;
 import java.util.List;
 import java.util.Objects;
+import java.util.Set;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -53,6 +60,9 @@ public final class Session implements AdmissionQueue.Waiter {
   /** Until a session looks again whether the retry budget has room. */
   private static final long BUDGET_MILLIS = 50;
 
+  /** For a worker to say that it suspends a session; more means that it hangs. */
+  private static final long SUSPEND_MILLIS = 1000;
+
   /** Time for the calls of a finished session to end by themselves. */
   private static final long CALL_END_MILLIS = 2000;
 
@@ -68,6 +78,10 @@ public final class Session implements AdmissionQueue.Waiter {
   private volatile @Nullable Attempt attempt;
   private volatile int delivered;
 
+  /** The attempt that hands its KV over to the current one. */
+  private @Nullable Attempt source;
+
+  private long suspendedNanos;
   private @Nullable Future<?> deadline;
   private @Nullable Future<?> queueTimeout;
   private @Nullable Failure loss;
@@ -197,6 +211,26 @@ public final class Session implements AdmissionQueue.Waiter {
           place(place);
         }
       }
+      case SessionEffect.PlaceMove(int epoch, var avoided) -> {
+        source = attempt;
+        answer(
+            epoch,
+            sessions
+                .placer()
+                .placeMove(sessions.directory().pools(order.model()), contextTokens(), avoided),
+            null);
+      }
+      case SessionEffect.Suspend(int epoch) -> suspend(epoch);
+      case SessionEffect.HandOver(int epoch, HandoffTicket ticket) -> handOver(epoch, ticket);
+      case SessionEffect.CloseSource(boolean atOnce) -> {
+        Attempt left = Objects.requireNonNull(source);
+        source = null;
+        if (atOnce) {
+          left.cancel();
+        } else {
+          sessions.after(CALL_END_MILLIS, () -> context.execute(left::cancel));
+        }
+      }
       case SessionEffect.AwaitCapacity() -> await();
       case SessionEffect.Admitted() -> leaveQueue();
       case SessionEffect.OpenDecode(int epoch, boolean awaitHandoff) ->
@@ -247,17 +281,22 @@ public final class Session implements AdmissionQueue.Waiter {
           epoch,
           place.because().getMessage());
     }
-    Placer.Placement placement =
+    answer(
+        epoch,
         sessions
             .placer()
-            .place(sessions.directory().pools(order.model()), contextTokens(), place.avoided());
+            .place(sessions.directory().pools(order.model()), contextTokens(), place.avoided()),
+        place.because());
+  }
+
+  private void answer(int epoch, Placer.Placement placement, @Nullable Failure because) {
     switch (placement) {
       case Placer.Placement.Placed(Worker decode, var prefill) -> {
         attempt = new Attempt(epoch, decode, prefill, contextTokens());
         run(machine.placed(epoch, decode.id(), prefill == null ? null : prefill.id()));
       }
       case Placer.Placement.Unplaceable(Failure reason) ->
-          run(machine.unplaceable(epoch, reason, place.because()));
+          run(machine.unplaceable(epoch, reason, because));
     }
   }
 
@@ -352,6 +391,78 @@ public final class Session implements AdmissionQueue.Waiter {
                         })));
   }
 
+  /**
+   * The worker is to be left: moves the session, or has it go on elsewhere from its tokens, if there
+   * is another worker for it.
+   */
+  void leave(Worker worker) {
+    context.execute(
+        () -> {
+          Attempt current = attempt;
+          if (current != null
+              && current.decode == worker
+              && sessions
+                      .placer()
+                      .place(
+                          sessions.directory().pools(order.model()), contextTokens(), Set.of())
+                  instanceof Placer.Placement.Placed) {
+            run(machine.move());
+          }
+        });
+  }
+
+  private void suspend(int epoch) {
+    suspendedNanos = sessions.nanos();
+    DecodeWorkerGrpc.newStub(ofEpoch(epoch).decode.channel())
+        .withDeadlineAfter(SUSPEND_MILLIS, TimeUnit.MILLISECONDS)
+        .suspend(
+            SuspendRequest.newBuilder().setSessionId(order.sessionId()).setEpoch(epoch).build(),
+            new WorkerReply<SuspendReply>(
+                reply -> {
+                  if (reply == null || reply.hasRefused()) {
+                    context.execute(() -> run(machine.suspendRefused(epoch)));
+                  }
+                }));
+  }
+
+  private void handOver(int epoch, HandoffTicket ticket) {
+    Attempt from = Objects.requireNonNull(source);
+    DecodeWorkerGrpc.newStub(from.decode.channel())
+        .handOver(
+            HandOverRequest.newBuilder()
+                .setSessionId(order.sessionId())
+                .setEpoch(from.epoch)
+                .setTicket(ticket)
+                .setImporterEpoch(epoch)
+                .build(),
+            new WorkerReply<HandOverReply>(
+                reply -> {
+                  if (reply == null || !reply.hasHandedOff()) {
+                    Failure failure =
+                        reply == null || !reply.hasFailure()
+                            ? Failures.of(
+                                ErrorCode.WORKER_LOST,
+                                "worker " + from.decode.id() + ": lost while it handed over")
+                            : reply.getFailure();
+                    context.execute(() -> run(machine.handOverFailed(epoch, failure)));
+                  } else {
+                    context.execute(() -> moved(from, epoch, reply.getHandedOff()));
+                  }
+                }));
+  }
+
+  private void moved(Attempt from, int epoch, HandedOff handedOff) {
+    sessions.observer().handedOff(order.model().name(), handedOff);
+    LOG.info(
+        "session {} moved from {} after {} tokens as epoch {}: {} bytes, {} ms",
+        order.sessionId(),
+        from.decode.id(),
+        tokens.size(),
+        epoch,
+        handedOff.getBytes(),
+        (sessions.nanos() - suspendedNanos) / 1_000_000);
+  }
+
   private SessionSpec spec(int epoch) {
     long spent = (sessions.nanos() - startNanos) / 1_000_000;
     SessionSpec.Builder spec =
@@ -365,8 +476,11 @@ public final class Session implements AdmissionQueue.Waiter {
     for (int token : order.prompt()) {
       spec.addPrompt(token);
     }
-    for (int token : tokens.ids()) {
-      spec.addGenerated(token);
+    int[] generated = tokens.ids();
+    // The last token of a session that moves comes with its KV.
+    int given = source == null ? generated.length : generated.length - 1;
+    for (int i = 0; i < given; i++) {
+      spec.addGenerated(generated[i]);
     }
     return spec.build();
   }

@@ -24,6 +24,29 @@ sealed interface SessionEffect {
     }
   }
 
+  /**
+   * Choose another decode worker for a suspended session; answered as Place. The call of the epoch
+   * before stays open, as the source of the KV, until CloseSource.
+   */
+  record PlaceMove(int epoch, Set<String> avoided) implements SessionEffect {
+    public PlaceMove {
+      avoided = Set.copyOf(avoided);
+    }
+  }
+
+  /** Ask the decode worker to suspend the session; answered by its stream or suspendRefused. */
+  record Suspend(int epoch) implements SessionEffect {}
+
+  /** Have the source hand its KV over to the epoch; answered by handOverFailed if it fails. */
+  record HandOver(int epoch, HandoffTicket ticket) implements SessionEffect {}
+
+  /**
+   * The source is needed no more.
+   *
+   * @param atOnce cancel its call; else that ends by itself, or is cancelled after a while
+   */
+  record CloseSource(boolean atOnce) implements SessionEffect {}
+
   /** No decode worker takes the session now; answered by {@code capacity} when one may. */
   record AwaitCapacity() implements SessionEffect {}
 

@@ -11,14 +11,18 @@ import dev.baton.router.failure.Failures;
 import dev.baton.router.session.SessionEffect.Admitted;
 import dev.baton.router.session.SessionEffect.AwaitCapacity;
 import dev.baton.router.session.SessionEffect.CloseCalls;
+import dev.baton.router.session.SessionEffect.CloseSource;
 import dev.baton.router.session.SessionEffect.Deliver;
 import dev.baton.router.session.SessionEffect.Fail;
 import dev.baton.router.session.SessionEffect.Finish;
+import dev.baton.router.session.SessionEffect.HandOver;
 import dev.baton.router.session.SessionEffect.LetCallsEnd;
 import dev.baton.router.session.SessionEffect.OpenDecode;
 import dev.baton.router.session.SessionEffect.OpenPrefill;
 import dev.baton.router.session.SessionEffect.Place;
+import dev.baton.router.session.SessionEffect.PlaceMove;
 import dev.baton.router.session.SessionEffect.StartGrace;
+import dev.baton.router.session.SessionEffect.Suspend;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -36,6 +40,11 @@ import org.jspecify.annotations.Nullable;
  * aggregated session takes all from the decode stream). The base is the number of tokens delivered
  * before the attempt: 0 in the first. A later attempt gets them as what is generated already, so
  * that it goes on where the one before was lost.
+ *
+ * <p>A move takes the KV along: Suspend; the decode stream ends in Suspended, after which every token
+ * is delivered; PlaceMove, OpenDecode under the next epoch with the last token still to come from
+ * the source; Reserved brings HandOver; KvSettled brings CloseSource, and the tokens go on. If
+ * anything fails on the way, the session goes on from its tokens instead.
  *
  * <p>Invariants:
  *
@@ -101,6 +110,12 @@ final class SessionMachine {
   /** The decode worker goes on without the prefill worker. */
   private boolean settled;
 
+  /** The decode worker was asked to suspend the session. */
+  private boolean suspending;
+
+  /** The KV comes from the decode worker of the epoch before, whose call is still open. */
+  private boolean moving;
+
   /** Why the prefill stream ended early after token 0; the decode worker may be fine without. */
   private @Nullable Failure prefillEnd;
 
@@ -132,8 +147,8 @@ final class SessionMachine {
       decodeWorker = decode;
       prefillWorker = prefill;
       nextDecoded = SILENT;
-      effects.add(new OpenDecode(epoch, prefill != null));
-      if (prefill == null) {
+      effects.add(new OpenDecode(epoch, prefill != null || moving));
+      if (prefill == null && !moving) {
         // No reservation is going to come, and the first token may take long.
         effects.add(new Admitted());
       }
@@ -144,6 +159,7 @@ final class SessionMachine {
   /** Answers Place: no worker left that could be asked. */
   List<SessionEffect> unplaceable(int ofEpoch, Failure reason, @Nullable Failure because) {
     if (state == State.PLACING && ofEpoch == epoch) {
+      closeSource(true);
       // What was begun, or lost by no fault of its own, waits for a worker; who comes to an empty
       // pool is told so.
       boolean tooLong = reason.getCode() == ErrorCode.CONTEXT_LENGTH_EXCEEDED;
@@ -176,12 +192,15 @@ final class SessionMachine {
     }
     switch (event.getEventCase()) {
       case RESERVED -> {
-        if (state != State.RESERVING || prefillWorker == null) {
+        if (state != State.RESERVING || (prefillWorker == null && !moving)) {
           broken("reserved: out of turn (expected: once, first, and only before a hand-off)");
         } else {
           state = State.RUNNING;
           effects.add(new Admitted());
-          effects.add(new OpenPrefill(epoch, event.getReserved()));
+          effects.add(
+              moving
+                  ? new HandOver(epoch, event.getReserved())
+                  : new OpenPrefill(epoch, event.getReserved()));
         }
       }
       case TOKEN -> decoded(event.getToken());
@@ -189,7 +208,11 @@ final class SessionMachine {
         heldFinish = event.getFinished();
         deliverHeld();
       }
-      case KV_SETTLED -> settled = true;
+      case KV_SETTLED -> {
+        settled = true;
+        closeSource(false);
+      }
+      case SUSPENDED -> suspended(event.getSuspended().getGeneratedTokens());
       case FAILURE ->
           lostOn(blamed(event.getFailure(), decodeWorker, prefillWorker), event.getFailure());
       case EVENT_NOT_SET -> broken("event: unset (expected: one that this router knows)");
@@ -254,6 +277,38 @@ final class SessionMachine {
     return drain();
   }
 
+  /**
+   * The decode worker is to be left: the session moves with its KV when it decodes, else it goes on
+   * elsewhere from its tokens. No effect when it is on its way already.
+   */
+  List<SessionEffect> move() {
+    if (state == State.RUNNING && !moving && progressed() && !awaitsDecode()) {
+      if (!suspending) {
+        suspending = true;
+        effects.add(new Suspend(epoch));
+      }
+    } else if (state == State.RESERVING || state == State.RUNNING) {
+      replay();
+    }
+    return drain();
+  }
+
+  /** The decode worker cannot suspend the session, or says nothing. */
+  List<SessionEffect> suspendRefused(int ofEpoch) {
+    if (current(ofEpoch) && suspending) {
+      replay();
+    }
+    return drain();
+  }
+
+  /** The source has not handed its KV over. */
+  List<SessionEffect> handOverFailed(int ofEpoch, Failure failure) {
+    if (current(ofEpoch) && moving) {
+      lostOn(null, failure);
+    }
+    return drain();
+  }
+
   /** Ends the session with a failure from outside: deadline, cancellation, shutdown. */
   List<SessionEffect> end(Failure failure) {
     fail(failure);
@@ -286,8 +341,34 @@ final class SessionMachine {
     return ofEpoch == epoch && (state == State.RESERVING || state == State.RUNNING);
   }
 
+  private void suspended(int generated) {
+    if (!suspending) {
+      broken("suspended: unasked (expected: after Suspend)");
+    } else if (generated != delivered || !held.isEmpty()) {
+      // The prefill worker owes the first token yet.
+      replay();
+    } else {
+      beginAttempt();
+      moving = true;
+      effects.add(new PlaceMove(epoch, avoided()));
+    }
+  }
+
+  /** Leaves the attempt and goes on elsewhere, at nobody's cost. */
+  private void replay() {
+    effects.add(new CloseCalls(epoch));
+    place(Failures.of(ErrorCode.DRAINING, "worker " + decodeWorker + ": draining"), false);
+  }
+
+  private void closeSource(boolean atOnce) {
+    if (moving) {
+      moving = false;
+      effects.add(new CloseSource(atOnce));
+    }
+  }
+
   private void decoded(SampledToken token) {
-    if (state == State.RESERVING && prefillWorker != null) {
+    if (state == State.RESERVING && (prefillWorker != null || moving)) {
       broken("token: before the reservation (expected: Reserved first)");
       return;
     }
@@ -306,6 +387,7 @@ final class SessionMachine {
       return;
     }
     state = State.RUNNING;
+    closeSource(false);
     nextDecoded = index + 1;
     held.add(token);
     deliverHeld();
@@ -452,6 +534,18 @@ final class SessionMachine {
   }
 
   private void place(@Nullable Failure because, boolean wasted) {
+    closeSource(true);
+    beginAttempt();
+    effects.add(new Place(epoch, avoided(), because, wasted));
+  }
+
+  private Set<String> avoided() {
+    Set<String> avoided = new HashSet<>(failedWorkers);
+    avoided.addAll(refusedWorkers);
+    return avoided;
+  }
+
+  private void beginAttempt() {
     state = State.PLACING;
     epoch++;
     base = delivered;
@@ -461,9 +555,7 @@ final class SessionMachine {
     settled = false;
     prefillDone = false;
     prefillSpoke = false;
-    Set<String> avoided = new HashSet<>(failedWorkers);
-    avoided.addAll(refusedWorkers);
-    effects.add(new Place(epoch, avoided, because, wasted));
+    suspending = false;
   }
 
   private void await() {
@@ -492,6 +584,7 @@ final class SessionMachine {
     if (state == State.RESERVING || state == State.RUNNING) {
       effects.add(new CloseCalls(epoch));
     }
+    closeSource(true);
     state = State.ENDED;
     held.clear();
   }

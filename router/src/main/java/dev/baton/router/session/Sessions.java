@@ -68,6 +68,7 @@ public final class Sessions {
     this.budget = new RetryBudget(nanoTime);
     this.observer = observer;
     directory.onCapacity(queue::signal);
+    directory.onDraining(worker -> active.forEach(session -> session.leave(worker)));
   }
 
   /**

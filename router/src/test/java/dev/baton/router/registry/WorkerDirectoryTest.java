@@ -69,7 +69,7 @@ final class WorkerDirectoryTest {
     assertThat(worker.channel().isShutdown()).isFalse();
     assertThat(directory.report(worker, WorkerStatus.getDefaultInstance())).isTrue();
     assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
-    pass(1501);
+    pass(1001);
     assertThat(directory.workers()).isEmpty();
     assertThat(worker.channel().isShutdown()).isTrue();
     assertThat(directory.report(worker, WorkerStatus.getDefaultInstance())).isFalse();
@@ -82,7 +82,7 @@ final class WorkerDirectoryTest {
     nanos.addAndGet(10_000 * MILLI);
     directory.checkSilence();
     assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
-    pass(1400);
+    pass(950);
     assertThat(directory.workers()).isEmpty();
   }
 
@@ -117,6 +117,54 @@ final class WorkerDirectoryTest {
     assertThat(worker.channel().isShutdown()).isFalse();
     pass(800);
     assertThat(directory.register(other).registration()).isEqualTo(other);
+  }
+
+  @Test
+  void workerThatReportsWithoutProgressIsFencedUntilItMakesSome() {
+    Worker worker = directory.register(registration("d", Role.DECODE).build());
+    WorkerStatus stuck = WorkerStatus.newBuilder().setRunningSessions(1).setProgress(7).build();
+    directory.report(worker, stuck);
+    ManagedChannel channel = worker.channel();
+    try (Worker.Charge _ = worker.charge(1)) {
+      report(worker, stuck, 2000);
+      assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
+      report(worker, stuck.toBuilder().setBeats(1).build(), 500);
+      assertThat(directory.pools(worker.model()).decode()).isEmpty();
+      assertThat(channel.isShutdown()).isTrue();
+      assertThat(worker.channel().isShutdown()).isFalse();
+    }
+    Worker again = directory.register(registration("d", Role.DECODE).build());
+    assertThat(directory.pools(worker.model()).decode()).as("not by registering").isEmpty();
+    directory.report(again, stuck.toBuilder().setProgress(8).build());
+    assertThat(directory.pools(worker.model()).decode()).containsExactly(again);
+  }
+
+  @Test
+  void workerWhoseSessionsOnlyWaitShowsProgressByItsCanary() {
+    Worker worker = directory.register(registration("d", Role.DECODE).build());
+    try (Worker.Charge _ = worker.charge(1)) {
+      for (int i = 0; i < 20; i++) {
+        report(worker, WorkerStatus.newBuilder().setBeats(i).build(), 250);
+      }
+      assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
+      report(worker, WorkerStatus.newBuilder().setBeats(19).build(), 2500);
+      assertThat(directory.pools(worker.model()).decode()).isEmpty();
+      report(worker, WorkerStatus.newBuilder().setBeats(20).build(), 1);
+      assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
+    }
+  }
+
+  @Test
+  void workerOfLongStepsIsGivenTimeForThem() {
+    Worker worker = directory.register(registration("d", Role.DECODE).build());
+    WorkerStatus.Builder status = WorkerStatus.newBuilder().setRunningSessions(1);
+    try (Worker.Charge _ = worker.charge(1)) {
+      report(worker, status.setProgress(1).build(), 1500);
+      report(worker, status.setProgress(2).build(), 5000);
+      assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
+      report(worker, status.build(), 2000);
+      assertThat(directory.pools(worker.model()).decode()).isEmpty();
+    }
   }
 
   @Test
@@ -196,6 +244,15 @@ final class WorkerDirectoryTest {
     second.close();
     assertThat(worker.queuedPromptTokens()).isEqualTo(50);
     assertThat(worker.sessions()).isEqualTo(1);
+  }
+
+  /** Has the same status come every 100 ms for so long. */
+  private void report(Worker worker, WorkerStatus status, int millis) {
+    for (int passed = 0; passed < millis; passed += 100) {
+      directory.report(worker, status);
+      pass(Math.min(100, millis - passed));
+    }
+    directory.report(worker, status);
   }
 
   /** Lets time pass while the directory looks for silence, as it does in a running router. */

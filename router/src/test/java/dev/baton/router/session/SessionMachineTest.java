@@ -12,18 +12,23 @@ import dev.baton.proto.worker.v1.KvSettled;
 import dev.baton.proto.worker.v1.PrefillEvent;
 import dev.baton.proto.worker.v1.SampledToken;
 import dev.baton.proto.worker.v1.SessionFinished;
+import dev.baton.proto.worker.v1.Suspended;
 import dev.baton.router.failure.Failures;
 import dev.baton.router.session.SessionEffect.Admitted;
 import dev.baton.router.session.SessionEffect.AwaitCapacity;
 import dev.baton.router.session.SessionEffect.CloseCalls;
+import dev.baton.router.session.SessionEffect.CloseSource;
 import dev.baton.router.session.SessionEffect.Deliver;
 import dev.baton.router.session.SessionEffect.Fail;
 import dev.baton.router.session.SessionEffect.Finish;
+import dev.baton.router.session.SessionEffect.HandOver;
 import dev.baton.router.session.SessionEffect.LetCallsEnd;
 import dev.baton.router.session.SessionEffect.OpenDecode;
 import dev.baton.router.session.SessionEffect.OpenPrefill;
 import dev.baton.router.session.SessionEffect.Place;
+import dev.baton.router.session.SessionEffect.PlaceMove;
 import dev.baton.router.session.SessionEffect.StartGrace;
+import dev.baton.router.session.SessionEffect.Suspend;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
@@ -223,6 +228,84 @@ final class SessionMachineTest {
   }
 
   @Test
+  void decodingSessionMovesWithItsKv() {
+    runAggregated();
+    assertThat(machine.move()).containsExactly(new Suspend(1));
+    assertThat(machine.move()).isEmpty();
+    assertThat(machine.decode(1, decoded(1, 8))).containsExactly(new Deliver(token(1, 8)));
+    assertThat(machine.decode(1, suspended(2))).containsExactly(new PlaceMove(2, Set.of()));
+    assertThat(machine.placed(2, "d2", null)).containsExactly(new OpenDecode(2, true));
+    assertThat(machine.decode(2, reserved()))
+        .containsExactly(new Admitted(), new HandOver(2, TICKET));
+    assertThat(machine.decodeClosed(1, null)).isEmpty();
+    assertThat(machine.decode(2, settled(false))).containsExactly(new CloseSource(false));
+    assertThat(machine.decode(2, decoded(2, 9))).containsExactly(new Deliver(token(2, 9)));
+    assertThat(machine.decode(2, finished(FinishReason.LENGTH, 3)))
+        .containsExactly(new LetCallsEnd(2), new Finish(FinishReason.LENGTH));
+  }
+
+  @Test
+  void moveThatFailsGoesOnFromTheTokens() {
+    runAggregated();
+    machine.move();
+    machine.decode(1, suspended(1));
+    machine.placed(2, "d2", null);
+    machine.decode(2, reserved());
+    assertThat(machine.handOverFailed(2, LOST))
+        .containsExactly(
+            new CloseCalls(2), new CloseSource(true), new Place(3, Set.of(), LOST, true));
+    machine.placed(3, "d3", null);
+    assertThat(machine.decode(2, decoded(1, 8))).isEmpty();
+    assertThat(machine.decode(3, decoded(1, 8))).containsExactly(new Deliver(token(1, 8)));
+  }
+
+  @Test
+  void moveForWhichNobodyHasRoomWaitsWithoutItsKv() {
+    runAggregated();
+    machine.move();
+    machine.decode(1, suspended(1));
+    assertThat(machine.unplaceable(2, FULL, null))
+        .containsExactly(new CloseSource(true), new AwaitCapacity());
+    assertThat(machine.capacity()).containsExactly(new Place(3, Set.of(), null, false));
+  }
+
+  @Test
+  void sessionThatCannotBeSuspendedGoesOnFromItsTokens() {
+    runAggregated();
+    machine.move();
+    List<SessionEffect> effects = machine.suspendRefused(1);
+    assertThat(effects.getFirst()).isEqualTo(new CloseCalls(1));
+    assertThat(effects.getLast()).isInstanceOf(Place.class);
+    assertThat(machine.suspendRefused(1)).isEmpty();
+  }
+
+  @Test
+  void sessionThatDoesNotDecodeYetIsTriedElsewhereWhenItIsToMove() {
+    runSplit();
+    List<SessionEffect> effects = machine.move();
+    assertThat(effects.getFirst()).isEqualTo(new CloseCalls(1));
+    assertThat(((Place) effects.getLast()).wasted()).isFalse();
+  }
+
+  @Test
+  void clientThatGoesAwayDuringAMoveFreesBothSides() {
+    runAggregated();
+    machine.move();
+    machine.decode(1, suspended(1));
+    machine.placed(2, "d2", null);
+    machine.decode(2, reserved());
+    Failure gone = Failures.of(ErrorCode.CANCELLED, "gone");
+    assertThat(machine.end(gone))
+        .containsExactly(new CloseCalls(2), new CloseSource(true), new Fail(gone));
+  }
+
+  @Test
+  void suspensionThatNobodyAskedForFailsTheSession() {
+    runAggregated();
+    assertFailure(machine.decode(1, suspended(1)), ErrorCode.INTERNAL, "suspended: unasked");
+  }
+
+  @Test
   void tokensThatWaitForTheFirstAreComputedAnewAfterALoss() {
     runSplit();
     machine.decode(1, decoded(1, 8));
@@ -393,6 +476,19 @@ final class SessionMachineTest {
       assertThat(seen).as("seed %d, round %d", seed, round).isEqualTo(expected);
       assertThat(finishes).as("seed %d, round %d", seed, round).isEqualTo(1);
     }
+  }
+
+  /** One token is delivered. */
+  private void runAggregated() {
+    machine.start();
+    machine.placed(1, "d", null);
+    machine.decode(1, decoded(0, 7));
+  }
+
+  private static DecodeEvent suspended(int tokens) {
+    return DecodeEvent.newBuilder()
+        .setSuspended(Suspended.newBuilder().setGeneratedTokens(tokens))
+        .build();
   }
 
   private void runSplit() {

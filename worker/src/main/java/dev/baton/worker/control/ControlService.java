@@ -5,16 +5,20 @@ import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.DrainProgress;
 import dev.baton.proto.worker.v1.DrainRequest;
 import dev.baton.proto.worker.v1.GetStatusRequest;
+import dev.baton.proto.worker.v1.Role;
+import dev.baton.proto.worker.v1.SetRoleRequest;
 import dev.baton.proto.worker.v1.WorkerControlGrpc;
 import dev.baton.proto.worker.v1.WorkerStatus;
 import dev.baton.worker.session.Alarms;
 import dev.baton.worker.session.Sessions;
 import dev.baton.worker.wire.Failures;
+import dev.baton.worker.wire.RefusedException;
 import io.grpc.Status;
 import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
 import java.time.Duration;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Consumer;
 import java.util.function.Supplier;
 
 /**
@@ -29,23 +33,43 @@ public final class ControlService extends WorkerControlGrpc.WorkerControlImplBas
   private final Sessions sessions;
   private final Alarms alarms;
   private final Supplier<WorkerStatus> status;
-  private final Runnable onDraining;
+  private final Consumer<Role> onRole;
+  private final Runnable onChange;
 
   /**
-   * @param onDraining told that the status has changed
+   * @param onRole takes a new role; throws RefusedException
+   * @param onChange told that the status has changed
    */
   public ControlService(
-      Sessions sessions, Alarms alarms, Supplier<WorkerStatus> status, Runnable onDraining) {
+      Sessions sessions,
+      Alarms alarms,
+      Supplier<WorkerStatus> status,
+      Consumer<Role> onRole,
+      Runnable onChange) {
     this.sessions = sessions;
     this.alarms = alarms;
     this.status = status;
-    this.onDraining = onDraining;
+    this.onRole = onRole;
+    this.onChange = onChange;
   }
 
   @Override
   public void getStatus(GetStatusRequest request, StreamObserver<WorkerStatus> observer) {
     observer.onNext(status.get());
     observer.onCompleted();
+  }
+
+  @Override
+  public void setRole(SetRoleRequest request, StreamObserver<WorkerStatus> observer) {
+    try {
+      onRole.accept(request.getRole());
+    } catch (RefusedException e) {
+      observer.onError(
+          Status.INVALID_ARGUMENT.withDescription(e.failure().getMessage()).asRuntimeException());
+      return;
+    }
+    onChange.run();
+    getStatus(GetStatusRequest.getDefaultInstance(), observer);
   }
 
   @Override
@@ -63,7 +87,7 @@ public final class ControlService extends WorkerControlGrpc.WorkerControlImplBas
     ((ServerCallStreamObserver<DrainProgress>) observer).setOnCancelHandler(unwatch);
     progress.left(sessions.count());
     var empty = sessions.drain(DRAINING);
-    onDraining.run();
+    onChange.run();
     Alarms.Alarm deadline =
         request.getDeadlineMillis() == 0
             ? () -> {}

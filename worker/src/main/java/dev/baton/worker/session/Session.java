@@ -8,6 +8,7 @@ import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.worker.wire.Failures;
 import dev.baton.worker.wire.RefusedException;
+import java.util.Optional;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -97,6 +98,10 @@ public final class Session<E> {
   void prepare(Attempt value, Alarms.@Nullable Alarm alarm) {
     attempt = value;
     deadline = alarm;
+  }
+
+  Optional<Attempt> attempt() {
+    return Optional.ofNullable(attempt);
   }
 
   void begin() {

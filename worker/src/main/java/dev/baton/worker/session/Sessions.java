@@ -18,10 +18,12 @@ import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.IntConsumer;
 import org.jspecify.annotations.Nullable;
@@ -164,6 +166,21 @@ public final class Sessions {
     epochs.remove(id);
     epochs.put(id, epoch);
     session.begin();
+  }
+
+  /**
+   * Has the attempt of a session looked at on the step thread; empty when it is not here under that
+   * epoch. Any thread.
+   */
+  public void visit(String id, int epoch, Consumer<Optional<Attempt>> action) {
+    loop.post(
+        () -> {
+          Session<?> session = newest.get(id);
+          action.accept(
+              session == null || session.id().epoch() != epoch
+                  ? Optional.empty()
+                  : session.attempt());
+        });
   }
 
   boolean holds(Session<?> session) {

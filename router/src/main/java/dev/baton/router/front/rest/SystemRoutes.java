@@ -116,7 +116,7 @@ final class SystemRoutes {
   private long count(Role role) {
     return generator.directory().workers().stream()
         .filter(Worker::open)
-        .filter(worker -> worker.registration().getRole() == role)
+        .filter(worker -> worker.role() == role)
         .count();
   }
 
