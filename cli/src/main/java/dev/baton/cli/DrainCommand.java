@@ -7,6 +7,7 @@ import java.time.Duration;
 import java.util.Iterator;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
@@ -17,7 +18,8 @@ import picocli.CommandLine.Parameters;
     description = "Moves a worker's sessions to others and gives it nothing new.",
     footer = {
       "",
-      "Ends when the worker is empty; it can be stopped then. SIGTERM to a worker does the same and stops",
+      "Ends when the worker is empty; it can be stopped then. SIGTERM to a worker does the same and"
+          + " stops",
       "it. Names of workers are in /metrics and in the router's log."
     })
 final class DrainCommand implements Callable<Integer> {
@@ -40,10 +42,13 @@ final class DrainCommand implements Callable<Integer> {
       description = "The router's gRPC address. Default: 127.0.0.1:9090.")
   HostPort router = new HostPort("127.0.0.1", 9090);
 
+  @Mixin PeerFlags peers = new PeerFlags();
+
   @Override
   public Integer call() {
     RouterCalls.call(
         router,
+        peers,
         stub -> {
           Iterator<DrainProgress> progress =
               stub.drainWorker(

@@ -6,6 +6,7 @@ import dev.baton.worker.wire.HostPort;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
@@ -35,10 +36,13 @@ final class RoleCommand implements Callable<Integer> {
       description = "The router's gRPC address. Default: 127.0.0.1:9090.")
   HostPort router = new HostPort("127.0.0.1", 9090);
 
+  @Mixin PeerFlags peers = new PeerFlags();
+
   @Override
   public Integer call() {
     RouterCalls.call(
         router,
+        peers,
         stub -> {
           Role now =
               stub.setWorkerRole(

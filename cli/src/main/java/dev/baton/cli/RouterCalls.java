@@ -1,5 +1,6 @@
 package dev.baton.cli;
 
+import dev.baton.peer.PeerAuthentication;
 import dev.baton.proto.worker.v1.RouterControlGrpc;
 import dev.baton.worker.wire.HostPort;
 import io.grpc.Grpc;
@@ -15,11 +16,16 @@ final class RouterCalls {
   private RouterCalls() {}
 
   /** Throws {@link CommandFailure} with the router's own words. */
-  static void call(HostPort router, Consumer<RouterControlGrpc.RouterControlBlockingStub> action) {
+  static void call(
+      HostPort router,
+      PeerFlags peers,
+      Consumer<RouterControlGrpc.RouterControlBlockingStub> action) {
     ManagedChannel channel =
         Grpc.newChannelBuilder(router.toString(), InsecureChannelCredentials.create()).build();
     try {
-      action.accept(RouterControlGrpc.newBlockingStub(channel));
+      action.accept(
+          RouterControlGrpc.newBlockingStub(channel)
+              .withInterceptors(new PeerAuthentication(peers.secret()).client()));
     } catch (StatusRuntimeException e) {
       String words = e.getStatus().getDescription();
       throw CommandFailure.failed(

@@ -9,6 +9,7 @@ import dev.baton.kvtransfer.HandoffStats;
 import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.Manifest;
 import dev.baton.kvtransfer.Ticket;
+import dev.baton.kvtransfer.wire.HandoffReason;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.DecodeEvent;
@@ -65,7 +66,8 @@ final class Suspension {
             .orElseThrow(
                 () ->
                     new RefusedException(
-                        Failures.invalid("", "suspend: asked (expected: of a worker with hand-off)")));
+                        Failures.invalid(
+                            "", "suspend: asked (expected: of a worker with hand-off)")));
     this.session = session;
     this.release = release;
     this.kv = new EngineKv(worker.model());
@@ -106,6 +108,7 @@ final class Suspension {
             ticket,
             session.id().id(),
             request.getImporterEpoch(),
+            HandoffReason.MIGRATION,
             kv.geometry(),
             kv,
             new Handoff(reply));

@@ -158,16 +158,20 @@ class MoveTest {
   private void move(EngineOptions from, EngineOptions to) throws Exception {
     TestWorker source = worker(from);
     TestWorker target = worker(to);
+    // The first call loads classes for longer than a session lasts.
+    assertThat(suspend(source, "nobody").hasRefused()).isTrue();
     for (int round = 0; round < 4; round++) {
-      SessionSpec spec = session("m" + round, 1 + random.nextInt(200), 200);
+      SessionSpec spec = session("m" + round, 1 + random.nextInt(100), 400);
       spec =
           spec.toBuilder()
-              .setSampling(
-                  spec.getSampling().toBuilder().setIgnoreEos(true).clearStopTokenIds())
+              .setSampling(spec.getSampling().toBuilder().setIgnoreEos(true).clearStopTokenIds())
               .build();
       List<SampledToken> expected =
           tokens(
-              decode(target, spec.toBuilder().setSessionId("plain").setCacheSalt("x").build(), false)
+              decode(
+                      target,
+                      spec.toBuilder().setSessionId("plain").setCacheSalt("x").build(),
+                      false)
                   .await());
 
       Events<DecodeRequest, DecodeEvent> begun = decode(source, spec, false);
@@ -175,13 +179,7 @@ class MoveTest {
       for (int i = 0; i <= round * 7; i++) {
         seen.add(begun.next().getToken());
       }
-      SuspendReply suspended =
-          DecodeWorkerGrpc.newBlockingStub(source.channel())
-              .suspend(
-                  SuspendRequest.newBuilder()
-                      .setSessionId(spec.getSessionId())
-                      .setEpoch(1)
-                      .build());
+      SuspendReply suspended = suspend(source, spec.getSessionId());
       assertThat(suspended.hasRefused()).as("%s", suspended).isFalse();
       DecodeEvent event = begun.next();
       for (; event.hasToken(); event = begun.next()) {
@@ -204,7 +202,8 @@ class MoveTest {
       assertThat(over.hasHandedOff()).as("%s", over).isTrue();
       source.awaitClosedLedger();
 
-      seen.addAll(rest.await().stream().filter(DecodeEvent::hasToken).map(DecodeEvent::getToken).toList());
+      seen.addAll(
+          rest.await().stream().filter(DecodeEvent::hasToken).map(DecodeEvent::getToken).toList());
       assertThat(seen.stream().map(t -> t.toBuilder().clearCachedTokens().build()).toList())
           .as("round %d of -Dseed=%d", round, SEED)
           .isEqualTo(expected);
@@ -212,28 +211,27 @@ class MoveTest {
     }
   }
 
+  private static SuspendReply suspend(TestWorker worker, String session) {
+    return DecodeWorkerGrpc.newBlockingStub(worker.channel())
+        .suspend(SuspendRequest.newBuilder().setSessionId(session).setEpoch(1).build());
+  }
+
   @Test
   void suspendedSessionThatNobodyTakesIsFreedWithItsCall() throws Exception {
     TestWorker source = worker(ENGINE);
-    SessionSpec spec = session("a", 20, 200);
+    SessionSpec spec = session("a", 20, 400);
     spec =
         spec.toBuilder()
             .setSampling(spec.getSampling().toBuilder().setIgnoreEos(true).clearStopTokenIds())
             .build();
+    assertThat(suspend(source, "nobody").hasRefused()).isTrue();
     Events<DecodeRequest, DecodeEvent> begun = decode(source, spec, false);
     begun.next();
-    SuspendRequest request = SuspendRequest.newBuilder().setSessionId("a").setEpoch(1).build();
-    assertThat(
-            DecodeWorkerGrpc.newBlockingStub(source.channel()).suspend(request).hasRefused())
-        .isFalse();
+    assertThat(suspend(source, "a").hasRefused()).isFalse();
     assertThat(source.ledger().owned()).isPositive();
     begun.cancel();
     source.awaitClosedLedger();
-    assertThat(
-            DecodeWorkerGrpc.newBlockingStub(source.channel())
-                .suspend(request)
-                .getRefused()
-                .getMessage())
+    assertThat(suspend(source, "a").getRefused().getMessage())
         .contains("not here under that epoch");
   }
 }

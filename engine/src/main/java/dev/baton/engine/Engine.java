@@ -9,9 +9,9 @@ import java.util.function.LongSupplier;
  * One model replica: receives sessions, runs steps, tells listeners.
  *
  * <p><b>Threads.</b> One thread, the step thread, calls everything except {@link #model}, {@link
- * #status}, {@link #progress} and the methods of {@link KvView}, which are for any thread. The engine starts one
- * thread per rank and no other; it has no socket. A clock measures steps, to choose the lengths of
- * prefill chunks; no token depends on it.
+ * #status}, {@link #progress} and the methods of {@link KvView}, which are for any thread. The
+ * engine starts one thread per rank and no other; it has no socket. A clock measures steps, to
+ * choose the lengths of prefill chunks; no token depends on it.
  *
  * <p><b>Shapes of a session.</b>
  *

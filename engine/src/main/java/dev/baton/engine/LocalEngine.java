@@ -200,7 +200,8 @@ final class LocalEngine implements Engine {
     if (session.kind() == Session.Kind.PREFILL
         || session.state() != State.RUNNING
         || session.computed() != session.length() - 1) {
-      throw new EngineException(Kind.INVALID, "suspend: %s (expected: decoding)".formatted(session));
+      throw new EngineException(
+          Kind.INVALID, "suspend: %s (expected: decoding)".formatted(session));
     }
     scheduler.hold(session);
     publishStatus();

@@ -152,7 +152,7 @@ public final class WorkerCore {
     sendCanary();
     return Statuses.write(statuses.incrementAndGet(), sessions.draining(), engine.status(), totals)
         .toBuilder()
-        .setProgress(engine.progress())
+        .setProgress(1 + engine.progress())
         .setBeats(beats.get())
         .setRole(role)
         .build();

@@ -114,9 +114,7 @@ public final class WorkerMetrics {
               List<Worker> workers = directory.workers();
               for (Role pool : List.of(Role.PREFILL, Role.DECODE, Role.BOTH)) {
                 gauge.call(
-                    workers.stream()
-                        .filter(w -> w.role() == pool && w.open())
-                        .count(),
+                    workers.stream().filter(w -> w.role() == pool && w.open()).count(),
                     pool.name().toLowerCase(Locale.ROOT));
               }
             })

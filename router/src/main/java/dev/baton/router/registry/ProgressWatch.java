@@ -4,12 +4,12 @@ import dev.baton.proto.worker.v1.WorkerStatus;
 
 /**
  * Whether a worker gets anything done. A process may answer, report and accept sessions while its
- * steps stand still; so its health is what it shows for the sessions it has: steps and layers
- * while sessions run, else the step thread's answers to the canary that every status sends.
+ * steps stand still; so its health is what it shows for the sessions it has: steps and layers while
+ * sessions run, else the step thread's answers to the canary that every status sends.
  *
- * <p>How long it may stand still: {@link #LEAST_NANOS}, or {@link #FACTOR} times the longest time it
- * was ever seen to take, if that is more. What it took while it was fenced does not count. Not
- * thread-safe; {@link Worker} guards it.
+ * <p>How long it may stand still: {@link #LEAST_NANOS}, or {@link #FACTOR} times the longest time
+ * it was ever seen to take, if that is more. One that tells nothing of its progress is trusted.
+ * What it took while it was fenced does not count. Not thread-safe; {@link Worker} guards it.
  */
 final class ProgressWatch {
 
@@ -41,7 +41,7 @@ final class ProgressWatch {
    * @return whether it ends a fence
    */
   boolean report(WorkerStatus status, boolean busy, long nowNanos) {
-    boolean stepped = status.getProgress() != progress;
+    boolean stepped = status.getProgress() != progress || status.getProgress() == 0;
     boolean answered = status.getBeats() != beats && status.getRunningSessions() <= 0;
     boolean freed = fenced && (stepped || answered);
     if (stepped || answered || !busy) {

@@ -12,8 +12,8 @@ import java.util.concurrent.atomic.AtomicBoolean;
  * to it. Thread-safe.
  *
  * <p>The worker owns its channel. A worker that left in order lets its calls end; one that was lost
- * has them cut at once, which its sessions see as UNAVAILABLE. So has one that is fenced, which gets
- * a new channel for the time after.
+ * has them cut at once, which its sessions see as UNAVAILABLE. So has one that is fenced, which
+ * gets a new channel for the time after.
  */
 public final class Worker {
 
@@ -170,9 +170,7 @@ public final class Worker {
 
   /** How long its sessions have waited for any progress when that is too long; 0 = well. */
   synchronized long stuckNanos(long nowNanos) {
-    return load.openSessions() > 0 && progress.stuck(nowNanos)
-        ? progress.standsNanos(nowNanos)
-        : 0;
+    return load.openSessions() > 0 && progress.stuck(nowNanos) ? progress.standsNanos(nowNanos) : 0;
   }
 
   /** Gives it nothing new until it makes progress, and cuts all calls to it. */

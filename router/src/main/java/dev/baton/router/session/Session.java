@@ -392,8 +392,8 @@ public final class Session implements AdmissionQueue.Waiter {
   }
 
   /**
-   * The worker is to be left: moves the session, or has it go on elsewhere from its tokens, if there
-   * is another worker for it.
+   * The worker is to be left: moves the session, or has it go on elsewhere from its tokens, if
+   * there is another worker for it.
    */
   void leave(Worker worker) {
     context.execute(
@@ -403,8 +403,7 @@ public final class Session implements AdmissionQueue.Waiter {
               && current.decode == worker
               && sessions
                       .placer()
-                      .place(
-                          sessions.directory().pools(order.model()), contextTokens(), Set.of())
+                      .place(sessions.directory().pools(order.model()), contextTokens(), Set.of())
                   instanceof Placer.Placement.Placed) {
             run(machine.move());
           }

@@ -41,9 +41,9 @@ import org.jspecify.annotations.Nullable;
  * before the attempt: 0 in the first. A later attempt gets them as what is generated already, so
  * that it goes on where the one before was lost.
  *
- * <p>A move takes the KV along: Suspend; the decode stream ends in Suspended, after which every token
- * is delivered; PlaceMove, OpenDecode under the next epoch with the last token still to come from
- * the source; Reserved brings HandOver; KvSettled brings CloseSource, and the tokens go on. If
+ * <p>A move takes the KV along: Suspend; the decode stream ends in Suspended, after which every
+ * token is delivered; PlaceMove, OpenDecode under the next epoch with the last token still to come
+ * from the source; Reserved brings HandOver; KvSettled brings CloseSource, and the tokens go on. If
  * anything fails on the way, the session goes on from its tokens instead.
  *
  * <p>Invariants:

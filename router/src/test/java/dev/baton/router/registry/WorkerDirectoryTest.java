@@ -144,12 +144,12 @@ final class WorkerDirectoryTest {
     Worker worker = directory.register(registration("d", Role.DECODE).build());
     try (Worker.Charge _ = worker.charge(1)) {
       for (int i = 0; i < 20; i++) {
-        report(worker, WorkerStatus.newBuilder().setBeats(i).build(), 250);
+        report(worker, WorkerStatus.newBuilder().setProgress(1).setBeats(i).build(), 250);
       }
       assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
-      report(worker, WorkerStatus.newBuilder().setBeats(19).build(), 2500);
+      report(worker, WorkerStatus.newBuilder().setProgress(1).setBeats(19).build(), 2500);
       assertThat(directory.pools(worker.model()).decode()).isEmpty();
-      report(worker, WorkerStatus.newBuilder().setBeats(20).build(), 1);
+      report(worker, WorkerStatus.newBuilder().setProgress(1).setBeats(20).build(), 1);
       assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
     }
   }
