@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.TreeMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -16,6 +17,7 @@ import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Supplier;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import tools.jackson.databind.JsonNode;
@@ -30,14 +32,25 @@ class ChaosTest {
   private static final int STREAMS = 16;
   private static final int REQUESTS = 24;
   private static final int VOCABULARY = 512;
+  private static final long NOTICED_NANOS = Duration.ofMillis(20).toNanos();
   private static final long BETWEEN_NANOS = Duration.ofSeconds(2).toNanos();
 
   private final long seed = Long.getLong("seed", System.nanoTime());
   private final Duration duration = Duration.ofSeconds(Long.getLong("chaos.seconds", 30));
   private final Random random = new Random(seed);
-  private final ConcurrentLinkedQueue<Long> pauses = new ConcurrentLinkedQueue<>();
+  private final ConcurrentLinkedQueue<Pause> pauses = new ConcurrentLinkedQueue<>();
+  private final List<Disturbance> disturbances = new ArrayList<>();
   private final AtomicInteger streams = new AtomicInteger();
   private volatile boolean over;
+
+  /** Time between two events of one stream. */
+  private record Pause(long fromNanos, long toNanos) {
+    long millis() {
+      return (toNanos - fromNanos) / 1_000_000;
+    }
+  }
+
+  private record Disturbance(String what, long atNanos) {}
 
   @Test
   void everyStreamHasTheTokensOfAnUndisturbedOne() throws Exception {
@@ -63,9 +76,7 @@ class ChaosTest {
       for (Future<?> client : load) {
         client.get();
       }
-      System.out.printf(
-          "ChaosTest: %d streams, longest pause %d ms%n",
-          streams.get(), pauses.stream().mapToLong(Long::longValue).max().orElse(0));
+      report();
       for (String state : List.of("owned", "reserved", "quarantined")) {
         Deadline.await(
             "no block " + state,
@@ -100,7 +111,9 @@ class ChaosTest {
       long last = System.nanoTime();
       for (JsonNode event = events.next(); event != null; event = events.next()) {
         long now = System.nanoTime();
-        pauses.add((now - last) / 1_000_000);
+        if (now - last > NOTICED_NANOS) {
+          pauses.add(new Pause(last, now));
+        }
         last = now;
         assertThat(event.path("error").isMissingNode())
             .as("after %d tokens: %s (-Dseed=%d)", tokens.size(), event, seed)
@@ -126,6 +139,10 @@ class ChaosTest {
           Duration.ofSeconds(60),
           () -> workers.get()[0] == 2 && workers.get()[1] == 3);
       ProcessHandle worker = system.child((prefill ? "prefill-" : "decode-") + which);
+      disturbances.add(
+          new Disturbance(
+              (kill ? "killed " : "frozen ") + (prefill ? "prefill" : "decode"),
+              System.nanoTime()));
       if (kill) {
         worker.destroyForcibly();
         LockSupport.parkNanos(BETWEEN_NANOS);
@@ -136,6 +153,35 @@ class ChaosTest {
         LockSupport.parkNanos(BETWEEN_NANOS / 2);
       }
     }
+  }
+
+  /** What readers saw: by disturbance, the longest pause that it fell into. */
+  private void report() {
+    System.out.printf(
+        "ChaosTest: %d streams, %d disturbances%n", streams.get(), disturbances.size());
+    disturbances.stream()
+        .collect(Collectors.groupingBy(Disturbance::what, TreeMap::new, Collectors.toList()))
+        .forEach(
+            (what, all) -> {
+              long[] longest = all.stream().mapToLong(this::longestPause).sorted().toArray();
+              System.out.printf(
+                  "ChaosTest: %s %d times, longest pause each: median %d ms, most %d ms%n",
+                  what,
+                  longest.length,
+                  longest[longest.length / 2],
+                  longest[longest.length - 1]);
+            });
+  }
+
+  private long longestPause(Disturbance disturbance) {
+    return pauses.stream()
+        .filter(
+            pause ->
+                pause.fromNanos() < disturbance.atNanos() + NOTICED_NANOS
+                    && pause.toNanos() > disturbance.atNanos())
+        .mapToLong(Pause::millis)
+        .max()
+        .orElse(0);
   }
 
   private static void signal(String name, ProcessHandle process) {
