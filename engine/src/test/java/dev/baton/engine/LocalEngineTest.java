@@ -67,6 +67,28 @@ class LocalEngineTest {
   }
 
   @Test
+  void suspendedSessionStandsStillWithItsBlocksUntilItIsReleased() {
+    Generation generation = generation("a", prompt(20), ignoringEos(10));
+    engine.generate(generation, heard);
+    assertThatThrownBy(() -> engine.suspend(generation.session()))
+        .hasMessageContaining("expected: decoding");
+    engine.step();
+    engine.step();
+    int before = heard.tokens.size();
+
+    SuspendedSession suspended = engine.suspend(generation.session());
+
+    assertThat(suspended.tokens()).hasSize(20 + before).startsWith(generation.prompt());
+    assertThat(suspended.tokens()[19 + before]).isEqualTo(heard.tokens.getLast().id());
+    assertThat(engine.step()).isFalse();
+    assertThat(heard.tokens).hasSize(before);
+    assertThat(engine.status().ledger().owned()).isPositive();
+    engine.checkIntegrity();
+    engine.release(generation.session());
+    assertThat(engine.status().ledger().owned()).isZero();
+  }
+
+  @Test
   void endsAtAStopTokenEvenWhenEndOfSequenceIsIgnored() {
     List<Integer> plain =
         FakeModelRunner.plainRun(generation("a", prompt(9), ignoringEos(10)), CONTEXT);

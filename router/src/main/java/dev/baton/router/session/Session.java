@@ -26,7 +26,6 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.Future;
-import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -60,7 +59,7 @@ public final class Session implements AdmissionQueue.Waiter {
   /** Until a session looks again whether the retry budget has room. */
   private static final long BUDGET_MILLIS = 50;
 
-  /** For a worker to say that it suspends a session; more means that it hangs. */
+  /** For a worker's stream to say that a session stands still; more means that it hangs. */
   private static final long SUSPEND_MILLIS = 1000;
 
   /** Time for the calls of a finished session to end by themselves. */
@@ -412,8 +411,9 @@ public final class Session implements AdmissionQueue.Waiter {
 
   private void suspend(int epoch) {
     suspendedNanos = sessions.nanos();
+    sessions.after(
+        SUSPEND_MILLIS, () -> context.execute(() -> run(machine.suspendRefused(epoch))));
     DecodeWorkerGrpc.newStub(ofEpoch(epoch).decode.channel())
-        .withDeadlineAfter(SUSPEND_MILLIS, TimeUnit.MILLISECONDS)
         .suspend(
             SuspendRequest.newBuilder().setSessionId(order.sessionId()).setEpoch(epoch).build(),
             new WorkerReply<SuspendReply>(
