@@ -77,6 +77,10 @@ class DrainTest {
           .filter(line -> line.contains(" moved from "))
           .forEach(line -> System.out.println("DrainTest: " + line));
       assertThat(ownedBlocks(system, workers.getFirst())).isZero();
+      Deadline.await(
+          "sessions went with their KV",
+          Duration.ofSeconds(2),
+          () -> handOffsOut(system, workers.getFirst()) > 0);
     }
   }
 
@@ -120,6 +124,13 @@ class DrainTest {
   private static List<String> decodeWorkers(BatonSystem system) {
     Set<String> all = new HashSet<>(system.metrics().labels("baton_kv_blocks", "worker"));
     return all.stream().filter(id -> id.startsWith("decode-")).sorted().toList();
+  }
+
+  /** A decode worker hands off only what moves. */
+  private static double handOffsOut(BatonSystem system, String worker) {
+    return system
+        .metrics()
+        .sum("baton_handoffs_total", "worker=\"" + worker + "\"", "direction=\"out\"");
   }
 
   private static double ownedBlocks(BatonSystem system, String worker) {
