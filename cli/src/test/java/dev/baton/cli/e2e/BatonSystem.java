@@ -117,14 +117,18 @@ final class BatonSystem implements AutoCloseable {
     // The name is not on the command line; the order of the log files' openers is: role and index.
     String role = name.replaceAll("-\\d+$", "");
     int index = name.equals(role) ? 0 : Integer.parseInt(name.substring(role.length() + 1));
-    List<ProcessHandle> ofRole =
-        up.handle()
-            .children()
-            .filter(c -> List.of(c.info().arguments().orElse(new String[0])).contains(role))
-            .sorted((a, b) -> Long.compare(a.pid(), b.pid()))
-            .toList();
+    List<ProcessHandle> ofRole = children(role);
     assertThat(ofRole).as("processes of role %s", role).hasSizeGreaterThan(index);
     return ofRole.get(index);
+  }
+
+  /** The living processes of a role, in the order of their start. */
+  List<ProcessHandle> children(String role) {
+    return up.handle()
+        .children()
+        .filter(c -> List.of(c.info().arguments().orElse(new String[0])).contains(role))
+        .sorted((a, b) -> Long.compare(a.pid(), b.pid()))
+        .toList();
   }
 
   Metrics metrics() {
