@@ -40,6 +40,9 @@ static constexpr int SPAN = 64;
 static constexpr int STEP = 16;
 static constexpr int FEW_ROW_TILES = 2;
 
+// Groups that blocks side by side go through in turn.
+static constexpr int ROUND = 4;
+
 // Units that are enough for all threads to be busy to the end.
 static constexpr int MANY_UNITS = 16;
 
@@ -170,21 +173,25 @@ static inline void join(const Staged& in, int range, int slot, int at) {
 }
 
 // The finished sums of a block. Row by row: rows of results are apart by powers of two, so that to go down a column means
-// a page and a line of the same few sets of both caches for each of them.
+// a page and a line of the same few sets of both caches for each of them. Where rows are many, results that nothing is added to
+// are written past the caches.
+template <bool FAR>
 static void finish_all(const Product& p, const Staged& in, int row_tile, int row_end, int pair, int pair_end) {
   const int level = in.ranges == 1 ? 0 : LEVELS;
   const int width = p.kind == GATED ? LANES : PAIR;
   const int from = row_tile * ROWS;
   const int to = smaller(in.rows, row_end * ROWS);
   for (int row = from; row < to; row++) {
-    const float* soon = p.out + (row + ROWS_AHEAD) * p.out_stride + pair * width;
-    for (int column = 0; column < (pair_end - pair) * width; column += LANES) {
-      __builtin_prefetch(soon + column, 1);
+    if (p.kind == ADDED) {
+      const float* soon = p.out + (row + ROWS_AHEAD) * p.out_stride + pair * width;
+      for (int column = 0; column < (pair_end - pair) * width; column += LANES) {
+        __builtin_prefetch(soon + column, 1);
+      }
     }
     const int at = (row - from) / ROWS;
     for (int j = pair; j < pair_end; j++) {
       const Block& sums = waiting[level][j - pair][at];
-      finish(p, j, row, load(sums.sums[0][row % ROWS]), load(sums.sums[1][row % ROWS]));
+      finish<!FAR>(p, j, row, load(sums.sums[0][row % ROWS]), load(sums.sums[1][row % ROWS]));
     }
   }
 }
@@ -233,8 +240,34 @@ static void block(const Product& p, const Staged& in, int row_tile, int row_end,
     }
     first += tiles;
   }
-  finish_all(p, in, row_tile, row_end, pair, pair_end);
+  finish_all<FAR>(p, in, row_tile, row_end, pair, pair_end);
 }
+
+struct Unit {
+  int block;
+  int group;
+};
+
+// In which order threads, which take units by turns, go through blocks of rows and groups of pairs. Blocks `beside` each
+// other go by turns, so that a thread stays with its block, whose staged inputs stay in its cache, while the weight comes
+// from memory once for all of them: half a round of groups apart, so that each finds half of it in the last-level cache. Of deep
+// inputs nothing stays, and all blocks follow each other with the same group.
+struct Order {
+  int blocks;
+  int groups;
+  int beside;
+  int round;  // groups
+
+  Unit unit(int unit) const {
+    const int first = unit / (groups * beside) * beside;
+    const int width = smaller(beside, blocks - first);
+    const int at = unit - first * groups;
+    const int block = at % width;
+    const int start = at / width / round * round;
+    const int length = smaller(round, groups - start);
+    return {first + block, start + (at / width - start + block * length / width) % length};
+  }
+};
 
 void linear_tiles(Share share, const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,
                   const int32_t* borders, int32_t ranges) noexcept {
@@ -256,30 +289,27 @@ void linear_tiles(Share share, const int64_t* products, int32_t count, const uin
       }
     });
   } else {
-    // Rows by rows, each block by all pairs of outputs, so that its staged inputs stay in the cache from one share to the
-    // next. Deep inputs do not fit it whole; the pairs of a unit then go through each part of the depth together. A unit is
-    // several pairs in any case: whoever takes it knows which part of the weight comes next.
+    // A unit is one block of rows by a group of several pairs: whoever takes it knows which part of the weight comes next.
+    const bool deep = ranges > 1 || in.depth > SPAN;
     const int blocks = (row_tiles + ROW_TILES - 1) / ROW_TILES;
+    const int tall = ((row_tiles + blocks - 1) / blocks + 1) / 2 * 2;
     int group = PAIRS;
     while (group > 1 && blocks * ((pairs + group - 1) / group) < MANY_UNITS) {
       group /= 2;
     }
-    const int groups = (pairs + group - 1) / group;
-    const int units = blocks * groups;
+    const Order order = {blocks, (pairs + group - 1) / group, deep ? blocks : share.parts > 1 ? 2 : 1, deep ? 1 : ROUND};
+    const int units = blocks * order.groups;
     const int to = end_of(share, units);
-    for (int unit = first_of(share, units); unit < to;) {
-      const int i = unit / groups * ROW_TILES;
-      const int last = smaller(to, (unit / groups + 1) * groups);
-      const int from_pair = unit % groups * group;
-      const int to_pair = smaller(pairs, from_pair + (last - unit) * group);
-      each_product(list, count, from_pair, to_pair, [&](const Product& p, int pair, int end) {
-        for (; pair < end; pair += group) {
-          block<false>(p, in, i, smaller(row_tiles, i + ROW_TILES), pair, smaller(end, pair + group));
-        }
-      });
-      unit = last;
+    for (int unit = first_of(share, units); unit < to; unit++) {
+      const Unit u = order.unit(unit);
+      const int i = u.block * tall;
+      each_product(list, count, u.group * group, smaller(pairs, (u.group + 1) * group),
+                   [&](const Product& p, int pair, int end) {
+                     block<false>(p, in, i, smaller(row_tiles, i + tall), pair, end);
+                   });
     }
   }
+  _mm_sfence();  // what has been written past the caches, before the team is told
   _tile_release();
 }
 
