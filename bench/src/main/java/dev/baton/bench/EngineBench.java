@@ -8,11 +8,13 @@ import dev.baton.engine.model.ModelLoader;
 import dev.baton.engine.model.ModelRunner;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
@@ -207,7 +209,19 @@ public final class EngineBench {
     @Nullable String command = plan.peer();
     if (command != null) {
       progress.accept(prefix + "peer");
-      rounds.addPeer(new PeerCommand(command, PEER_LIMIT).run());
+      Map<String, Double> rates = new PeerCommand(command, PEER_LIMIT).run();
+      requireComparable(rates.keySet());
+      rounds.addPeer(rates);
+    }
+  }
+
+  /** A peer whose tests are all others than ours would leave empty columns behind. */
+  private void requireComparable(Set<String> measured) {
+    List<String> wanted = plan.workloads().stream().map(PeerOutput::key).toList();
+    if (Collections.disjoint(wanted, measured)) {
+      throw new IllegalStateException(
+          "peer: %s: it measured %s (expected: some of %s, with the same prompts, depths and batch sizes)"
+              .formatted(plan.peer(), new TreeSet<>(measured), wanted));
     }
   }
 

@@ -157,6 +157,28 @@ class EngineBenchTest {
   }
 
   @Test
+  void aPeerThatMeasuresNothingOfTheSameIsAnErrorThatSaysWhatWasExpected() {
+    BenchPlan plan =
+        new BenchPlan(
+            "stories260k",
+            List.of(FormatChoice.AUTO),
+            List.of(1),
+            List.of(40),
+            2,
+            List.of(0),
+            List.of(1),
+            1,
+            0,
+            0,
+            0,
+            "echo '[{\"n_prompt\":512,\"n_gen\":0,\"avg_ts\":2.0}]'");
+    assertThatThrownBy(() -> run(plan, new ArrayList<>()))
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessageContaining("it measured [prefill 512]")
+        .hasMessageContaining("expected: some of [prefill 40, decode x1 at 0]");
+  }
+
+  @Test
   void refusesAPlanOfNothing() {
     List<FormatChoice> auto = List.of(FormatChoice.AUTO);
     List<Integer> one = List.of(1);

@@ -62,7 +62,7 @@ final class EngineFlags {
   @Option(
       names = "--block-tokens",
       paramLabel = "N",
-      description = "Token positions of a KV block, a multiple of 32. Default: the engine's.")
+      description = "Token positions of a KV block, a multiple of 32. Default: 32.")
   @Nullable Integer blockTokens;
 
   @Option(
@@ -74,7 +74,7 @@ final class EngineFlags {
   @Option(
       names = "--step-tokens",
       paramLabel = "N",
-      description = "Tokens of one step at most. Default: the engine's.")
+      description = "Tokens of one step at most. Default: from processors and memory.")
   @Nullable Integer stepTokens;
 
   @Option(
@@ -95,7 +95,7 @@ final class EngineFlags {
   @Option(
       names = "--max-sessions",
       paramLabel = "N",
-      description = "Sessions of a worker that run at a time. Default: the engine's.")
+      description = "Sessions of a worker that run at a time. Default: from processors and memory.")
   @Nullable Integer maxSessions;
 
   @Option(

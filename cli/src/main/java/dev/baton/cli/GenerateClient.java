@@ -5,7 +5,6 @@ import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.inference.v1.GenerateRequest;
 import dev.baton.proto.inference.v1.GenerateResponse;
 import dev.baton.proto.inference.v1.InferenceGrpc;
-import dev.baton.proto.inference.v1.SamplingParameters;
 import dev.baton.proto.inference.v1.TokenIds;
 import dev.baton.worker.wire.HostPort;
 import io.grpc.Grpc;
@@ -58,25 +57,10 @@ final class GenerateClient {
   }
 
   private static GenerateRequest request(GenerateCommand command) {
-    SamplingParameters.Builder sampling =
-        SamplingParameters.newBuilder().setIgnoreEos(command.ignoreEos);
-    if (command.maxTokens != null) {
-      sampling.setMaxTokens(command.maxTokens);
-    }
-    if (command.temperature != null) {
-      sampling.setTemperature(command.temperature);
-    }
-    if (command.topK != null) {
-      sampling.setTopK(command.topK);
-    }
-    if (command.topP != null) {
-      sampling.setTopP(command.topP);
-    }
-    if (command.seed != null) {
-      sampling.setSeed(command.seed);
-    }
     GenerateRequest.Builder request =
-        GenerateRequest.newBuilder().setModel(command.model).setSampling(sampling);
+        GenerateRequest.newBuilder()
+            .setModel(command.model)
+            .setSampling(command.sampling.parameters());
     if (command.tokens != null) {
       request.setTokenIds(TokenIds.newBuilder().addAllIds(command.tokens));
     } else {

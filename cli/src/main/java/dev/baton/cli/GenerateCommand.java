@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
@@ -31,23 +32,7 @@ final class GenerateCommand implements Callable<Integer> {
   @Option(names = "--model", paramLabel = "NAME", description = "Default: the only one served.")
   String model = "";
 
-  @Option(names = "--max-tokens", paramLabel = "N", description = "Default: to the context's end.")
-  @Nullable Integer maxTokens;
-
-  @Option(names = "--temperature", paramLabel = "T", description = "0 = greedy.")
-  @Nullable Float temperature;
-
-  @Option(names = "--top-k", paramLabel = "K", description = "0 = all tokens.")
-  @Nullable Integer topK;
-
-  @Option(names = "--top-p", paramLabel = "P", description = "Above 0, at most 1.")
-  @Nullable Float topP;
-
-  @Option(names = "--seed", paramLabel = "N", description = "Same seed, same tokens.")
-  @Nullable Long seed;
-
-  @Option(names = "--ignore-eos", description = "Go on after the end of the text.")
-  boolean ignoreEos;
+  @Mixin SamplingFlags sampling = new SamplingFlags();
 
   @Option(names = "--show-tokens", description = "Print token ids instead of text.")
   boolean showTokens;

@@ -88,7 +88,7 @@ final class TrainingRun {
   private static void generate(int port) {
     GenerateCommand command = new GenerateCommand();
     command.server = new HostPort(HOST, port);
-    command.maxTokens = 16;
+    command.sampling.maxTokens = 16;
     GenerateClient.run(command, new PrintStream(OutputStream.nullOutputStream(), false));
   }
 }

@@ -5,8 +5,8 @@ import java.nio.file.Path;
 import java.util.function.Consumer;
 
 /**
- * How to load and run one model replica. {@link #of} gives the defaults; the {@code with} methods
- * change one value.
+ * How to load and run one model replica. {@link #of} gives the defaults, some of them from the
+ * machine ({@link MachineSizes}); the {@code with} methods change one value.
  *
  * @param modelDirectory a Hugging Face model directory
  * @param servedName the model's public name
@@ -153,12 +153,12 @@ public record EngineOptions(
     Quantization quantization = Quantization.NONE;
     KvPrecision kvPrecision = KvPrecision.AUTO;
     int tensorParallel = 1;
-    int blockTokens = 32;
+    int blockTokens = MachineSizes.HERE.blockTokens();
     long kvCacheBytes = 0;
-    int stepTokens = 512;
+    int stepTokens = MachineSizes.HERE.stepTokens();
     int prefillChunk = 0;
     int maxStepMillis = 200;
-    int maxSessions = 64;
+    int maxSessions = MachineSizes.HERE.maxSessions();
     int contextLength = 0;
     long swapBytes = AUTO;
 

@@ -79,6 +79,8 @@ final class LocalEngine implements Engine {
     }
     this.rules = new SessionRules(model, contextLength);
     int stepTokens = Math.min(options.stepTokens(), batch.maxTokens());
+    int maxSessions = Math.min(options.maxSessions(), batch.maxSequences());
+    MachineSizes machine = MachineSizes.HERE;
     Window window = new Window(runner.window(), runner.blockTokens(), stepTokens);
     this.pool = new BlockPool(runner.blocks(), model.fingerprint(), window);
     this.pace = new Pace(options.maxStepMillis());
@@ -90,36 +92,33 @@ final class LocalEngine implements Engine {
             new KvCopies(runner, pace, nanoTime));
     this.scheduler =
         new Scheduler(
-            pool,
-            swap,
-            pace,
-            stepTokens,
-            options.prefillChunk(),
-            Math.min(options.maxSessions(), batch.maxSequences()),
-            runner.logitRows());
+            pool, swap, pace, stepTokens, options.prefillChunk(), maxSessions, runner.logitRows());
     this.board = new StatusBoard(scheduler, pool, swap);
     this.sampler = new Sampler(runner.logitScan(), model.vocabularySize(), runner.logitRows());
     this.views = new KvViews(runner, window);
     LOG.info(
         """
         engine: {} of context {}
-          KV        {} blocks of {} tokens = {} tokens{}; swap space of up to {} more, taken when needed
-          step      up to {} tokens; a prompt's chunk: {}; beside decodes {}
-          sessions  up to {} at a time, each up to {} blocks\
+          KV        {} blocks of {} tokens ({}) = {} tokens{}; swap space of up to {} more, taken when needed
+          step      up to {} tokens ({}); a prompt's chunk: {}; beside decodes {}
+          sessions  up to {} at a time ({}), each up to {} blocks\
         """,
         model.name(),
         contextLength,
         pool.capacity(),
         pool.blockTokens(),
+        machine.reasonForBlocks(pool.blockTokens()),
         (long) pool.capacity() * pool.blockTokens(),
         window.size() == 0 ? "" : ", window of " + window.size(),
         swap.capacity(),
         stepTokens,
+        machine.reasonForTokens(stepTokens),
         options.prefillChunk() == 0 ? "all of that, shared" : "up to " + options.prefillChunk(),
         options.maxStepMillis() == 0
             ? "the same"
             : "what keeps a step under %d ms".formatted(options.maxStepMillis()),
-        Math.min(options.maxSessions(), batch.maxSequences()),
+        maxSessions,
+        machine.reasonForSessions(maxSessions),
         pool.blocksFor(contextLength));
     publishStatus();
   }
