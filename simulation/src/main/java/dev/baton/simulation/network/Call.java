@@ -145,6 +145,7 @@ final class Call<Q, R> extends ClientCall<Q, R> {
       return;
     }
     serverCancelled = true;
+    forgetIfOver();
     noteAtServer("cancelled");
     lane.execute(
         () -> {
@@ -202,16 +203,17 @@ final class Call<Q, R> extends ClientCall<Q, R> {
     if (channel.traced()) {
       channel.note(topic + " ends: " + status.getCode() + " " + status.getDescription());
     }
-    if (connection != null) {
-      // The server's end may still be running; a broken connection reaches it by the call's own
-      // message, so that the connection need not know the call any more, unless it is not closed.
-      if (serverClosed || serverCancelled) {
-        connection.remove(this);
-      }
-    }
+    forgetIfOver();
     Listener<R> receiver = listener;
     if (receiver != null) {
       channel.later(() -> receiver.onClose(status, new Metadata()));
+    }
+  }
+
+  /** A call concerns its connection until both ends are over. */
+  private void forgetIfOver() {
+    if (connection != null && closed && (serverClosed || serverCancelled)) {
+      connection.remove(this);
     }
   }
 
@@ -246,7 +248,7 @@ final class Call<Q, R> extends ClientCall<Q, R> {
         return;
       }
       serverClosed = true;
-      open.remove(Call.this);
+      forgetIfOver();
       open.toClient(() -> arriveEnd(status));
       Lane lane = serverLane;
       if (lane != null) {
