@@ -30,6 +30,8 @@ public record Fault(Kind kind, long from, long nanos, int worker, int other) {
     PART_FROM_WORKER,
     /** The worker's connections with the router are reset. */
     CUT,
+    /** As CUT, but the worker does not hear of it before its keep-alive fails. */
+    HALF_CUT,
     /** The wires between the two workers break. */
     CUT_WIRES,
     /** The worker runs no step, and is fine otherwise. */

@@ -53,6 +53,7 @@ final class FaultInjector {
         end(fault, () -> join(worker.name(), other));
       }
       case CUT -> cluster.network().cut(worker.name(), Cluster.ROUTER);
+      case HALF_CUT -> cluster.network().halfCut(worker.name(), Cluster.ROUTER);
       case CUT_WIRES -> cluster.network().cutWires(worker.name(), other);
       case WEDGE -> {
         WorkerLife life = worker.life();

@@ -82,7 +82,7 @@ public record Scenario(
             1 + (random.nextDouble() - 0.5) / 50);
     List<Fault> faults = new ArrayList<>();
     if (!calm) {
-      int count = random.nextInt(4);
+      int count = random.nextInt(5);
       for (int i = 0; i < count; i++) {
         faults.add(Fault.draw(random, workers.size()));
       }
@@ -115,13 +115,13 @@ public record Scenario(
   }
 
   private static Request request(SplittableRandom random, String id, int[] shared) {
-    int length = 1 + random.nextInt(150);
+    int length = 1 + random.nextInt(random.nextInt(4) == 0 ? 150 : 100);
     int[] prompt = tokens(random, length);
     if (random.nextBoolean()) {
       int common = random.nextInt(length + 1);
       System.arraycopy(shared, 0, prompt, 0, common);
     }
-    int most = random.nextInt(4) == 0 ? 100 : 24;
+    int most = random.nextInt(4) == 0 ? 200 : 24;
     SamplingParameters.Builder sampling =
         SamplingParameters.newBuilder()
             .setMaxTokens(1 + random.nextInt(most))
@@ -141,7 +141,7 @@ public record Scenario(
         random.nextInt(12) == 0 ? 50 + random.nextLong(1500) : GENEROUS_DEADLINE_MILLIS,
         random.nextInt(5) == 0 ? "salt" : "",
         random.nextInt(4) == 0 ? random.nextInt(3) : 0,
-        random.nextInt(8) == 0 ? random.nextLong(SECOND) : Long.MAX_VALUE,
+        random.nextInt(6) == 0 ? random.nextLong(SECOND / 4) : Long.MAX_VALUE,
         random.nextInt(10) == 0 ? 1 + random.nextInt(10) : 0);
   }
 

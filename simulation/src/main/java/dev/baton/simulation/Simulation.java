@@ -30,7 +30,7 @@ public final class Simulation {
   private static final long WATCH_NANOS = SECOND / 20;
 
   /** A client that goes away costs nothing after that. */
-  private static final long FREED_NANOS = SECOND / 2;
+  private static final long FREED_NANOS = SECOND / 4;
 
   /** Far more events than a cluster of this size can have open at a time. */
   private static final int MOST_PENDING = 20_000;

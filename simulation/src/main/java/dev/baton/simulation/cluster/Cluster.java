@@ -107,13 +107,13 @@ public final class Cluster {
     }
   }
 
-  /** A worker has broken down by itself, which nothing that is simulated justifies. */
+  /** A worker has broken down or a rule, which nothing that is simulated justifies. */
   void faulted(String what) {
     note("cluster", what);
     breakdowns.add(what);
   }
 
-  /** Workers that broke down by themselves. */
+  /** What workers did that nothing justifies. */
   public List<String> breakdowns() {
     return List.copyOf(breakdowns);
   }

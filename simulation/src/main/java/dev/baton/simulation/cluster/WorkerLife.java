@@ -49,7 +49,7 @@ public final class WorkerLife {
   private final SlabTransport wires;
   private final StepTurns turns;
   private final WorkerCore core;
-  private final ServedSessions served = new ServedSessions();
+  private final ServedSessions served;
   private final Failures fatal = new Failures();
   private double slowness = 1;
 
@@ -70,6 +70,7 @@ public final class WorkerLife {
       int life,
       SplittableRandom random) {
     this.process = process;
+    this.served = new ServedSessions(what -> cluster.faulted(process.name() + ": " + what));
     Seams seams = cluster.seams();
     EngineOptions engineOptions =
         EngineOptions.of(Path.of("/hash"))

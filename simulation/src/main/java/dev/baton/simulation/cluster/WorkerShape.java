@@ -35,7 +35,7 @@ public record WorkerShape(
         2 + random.nextInt(6),
         1 + random.nextInt(4),
         random.nextBoolean() ? 0 : 1 << 18,
-        1_000_000 + random.nextLong(6_000_000),
+        1_000_000 + random.nextLong(12_000_000),
         1 + (random.nextDouble() - 0.5) / 50);
   }
 }

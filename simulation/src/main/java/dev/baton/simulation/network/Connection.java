@@ -52,6 +52,10 @@ final class Connection {
     return (here.equals(one) && there.equals(other)) || (here.equals(other) && there.equals(one));
   }
 
+  boolean leads(String from, String to) {
+    return client.name().equals(from) && server.process().name().equals(to);
+  }
+
   void add(Call<?, ?> call) {
     calls.add(call);
   }
@@ -125,15 +129,31 @@ final class Connection {
     server.process().run(this::breakAtServer);
   }
 
+  /** Something on the way drops the connection and tells the client alone. */
+  void halfCut() {
+    client.run(
+        () -> {
+          if (clientOpen) {
+            clientOpen = false;
+            loseCalls("connection reset");
+          }
+        });
+    server.process().at(network.time().now() + server.keepAliveNanos(), this::breakAtServer);
+  }
+
+  private void loseCalls(String why) {
+    for (Call<?, ?> call : List.copyOf(calls)) {
+      call.lost(Status.UNAVAILABLE.withDescription(why));
+    }
+  }
+
   /** The client gives the connection up, with all its calls. */
   void breakAtClient(String why) {
     if (!clientOpen) {
       return;
     }
     clientOpen = false;
-    for (Call<?, ?> call : List.copyOf(calls)) {
-      call.lost(Status.UNAVAILABLE.withDescription(why));
-    }
+    loseCalls(why);
     if (serverOpen) {
       toServer.send(this::breakAtServer);
     } else {

@@ -171,6 +171,15 @@ public final class Network {
     }
   }
 
+  /** Breaks all connections that the client opened to the server, as only the client notices. */
+  public void halfCut(String server, String client) {
+    for (Connection connection : List.copyOf(connections)) {
+      if (connection.leads(client, server)) {
+        connection.halfCut();
+      }
+    }
+  }
+
   /** Breaks the wires of hand-offs between two hosts. */
   public void cutWires(String one, String other) {
     for (SlabTransport transport : List.copyOf(transports.values())) {

@@ -1,0 +1,74 @@
+package dev.baton.simulation.sabotage;
+
+import dev.baton.engine.Engine;
+import dev.baton.engine.EngineStatus;
+import dev.baton.engine.Generation;
+import dev.baton.engine.KvView;
+import dev.baton.engine.ModelInfo;
+import dev.baton.engine.SessionId;
+import dev.baton.engine.SessionListener;
+
+/** Passes everything on. */
+class ForwardingEngine implements Engine {
+
+  private final Engine inner;
+
+  ForwardingEngine(Engine inner) {
+    this.inner = inner;
+  }
+
+  @Override
+  public ModelInfo model() {
+    return inner.model();
+  }
+
+  @Override
+  public EngineStatus status() {
+    return inner.status();
+  }
+
+  @Override
+  public void generate(Generation generation, SessionListener listener) {
+    inner.generate(generation, listener);
+  }
+
+  @Override
+  public void prefill(Generation generation, SessionListener listener) {
+    inner.prefill(generation, listener);
+  }
+
+  @Override
+  public KvView kv(SessionId session) {
+    return inner.kv(session);
+  }
+
+  @Override
+  public int reserve(Generation generation, SessionListener listener) {
+    return inner.reserve(generation, listener);
+  }
+
+  @Override
+  public void start(SessionId session, int firstToken) {
+    inner.start(session, firstToken);
+  }
+
+  @Override
+  public void release(SessionId session) {
+    inner.release(session);
+  }
+
+  @Override
+  public boolean step() {
+    return inner.step();
+  }
+
+  @Override
+  public void checkIntegrity() {
+    inner.checkIntegrity();
+  }
+
+  @Override
+  public void close() {
+    inner.close();
+  }
+}
