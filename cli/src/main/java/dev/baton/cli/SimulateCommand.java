@@ -134,12 +134,13 @@ final class SimulateCommand implements Callable<Integer> {
     double seconds = (System.nanoTime() - begun) / 1e9;
     System.out.printf(
         Locale.ROOT,
-        "%d seeds, %d failed, %d events in %.1f s: %.0f seeds a second%n",
+        "%d seeds, %d failed, %d events in %.1f s: %.0f seeds a second%nreached: %s%n",
         end.done(),
         end.failed(),
         end.events(),
         seconds,
-        end.done() / seconds);
+        end.done() / seconds,
+        end.reached());
     return end.failed() == 0 ? 0 : 1;
   }
 

@@ -1,10 +1,12 @@
 package dev.baton.simulation;
 
+import dev.baton.simulation.cluster.Reached;
 import dev.baton.simulation.cluster.Seams;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 
@@ -17,8 +19,9 @@ public final class Campaign {
    * @param done seeds so far
    * @param failed of them
    * @param events of virtual time so far
+   * @param reached by all of them
    */
-  public record Progress(long done, int failed, long events) {}
+  public record Progress(long done, int failed, long events, Reached reached) {}
 
   private Campaign() {}
 
@@ -43,6 +46,7 @@ public final class Campaign {
     AtomicLong done = new AtomicLong();
     AtomicLong events = new AtomicLong();
     AtomicInteger failed = new AtomicInteger();
+    AtomicReference<Reached> reached = new AtomicReference<>(Reached.NOTHING);
     Object telling = new Object();
     List<Thread> running = new ArrayList<>();
     for (int i = 0; i < threads; i++) {
@@ -58,13 +62,15 @@ public final class Campaign {
                       }
                       Verdict verdict = Simulation.run(seed, seams.get(), Trace.OFF);
                       events.addAndGet(verdict.events());
+                      reached.accumulateAndGet(verdict.reached(), Reached::plus);
                       synchronized (telling) {
                         if (!verdict.holds()) {
                           failed.incrementAndGet();
                           onFailure.accept(verdict);
                         }
                         onProgress.accept(
-                            new Progress(done.incrementAndGet(), failed.get(), events.get()));
+                            new Progress(
+                                done.incrementAndGet(), failed.get(), events.get(), reached.get()));
                       }
                     }
                   }));
@@ -72,6 +78,6 @@ public final class Campaign {
     for (Thread thread : running) {
       thread.join();
     }
-    return new Progress(done.get(), failed.get(), events.get());
+    return new Progress(done.get(), failed.get(), events.get(), reached.get());
   }
 }

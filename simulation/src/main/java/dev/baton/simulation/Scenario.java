@@ -107,14 +107,15 @@ public record Scenario(
   private static List<Request> requests(SplittableRandom random) {
     int[] shared = tokens(random, 160);
     List<Request> requests = new ArrayList<>();
-    int count = 2 + random.nextInt(7);
+    int count = 2 + random.nextInt(8);
+    long within = random.nextInt(3) == 0 ? SECOND / 10 : 2 * SECOND;
     for (int i = 0; i < count; i++) {
-      requests.add(request(random, "s" + (i + 1), shared));
+      requests.add(request(random, "s" + (i + 1), shared, within));
     }
     return requests;
   }
 
-  private static Request request(SplittableRandom random, String id, int[] shared) {
+  private static Request request(SplittableRandom random, String id, int[] shared, long within) {
     int length = 1 + random.nextInt(random.nextInt(4) == 0 ? 150 : 100);
     int[] prompt = tokens(random, length);
     if (random.nextBoolean()) {
@@ -135,7 +136,7 @@ public record Scenario(
     }
     return new Request(
         id,
-        SECOND / 2 + random.nextLong(2 * SECOND),
+        SECOND / 2 + random.nextLong(within),
         prompt,
         sampling.build(),
         random.nextInt(12) == 0 ? 50 + random.nextLong(1500) : GENEROUS_DEADLINE_MILLIS,

@@ -98,7 +98,12 @@ public final class Simulation {
       e.printStackTrace(new PrintWriter(text));
       judge.violated("escaped: " + text);
     }
-    return new Verdict(seed, cluster.time().eventsRun(), cluster.time().now(), judge.violation());
+    return new Verdict(
+        seed,
+        cluster.time().eventsRun(),
+        cluster.time().now(),
+        cluster.reached(),
+        judge.violation());
   }
 
   /** Looks at the whole, every now and then. */

@@ -1,5 +1,6 @@
 package dev.baton.simulation;
 
+import dev.baton.simulation.cluster.Reached;
 import java.util.Optional;
 
 /**
@@ -8,7 +9,8 @@ import java.util.Optional;
  * @param nanos of virtual time that it took
  * @param violation the first promise that was broken
  */
-public record Verdict(long seed, long events, long nanos, Optional<String> violation) {
+public record Verdict(
+    long seed, long events, long nanos, Reached reached, Optional<String> violation) {
 
   public boolean holds() {
     return violation.isEmpty();

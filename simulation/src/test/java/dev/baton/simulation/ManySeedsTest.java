@@ -2,6 +2,7 @@ package dev.baton.simulation;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.baton.simulation.cluster.Reached;
 import dev.baton.simulation.cluster.Seams;
 import java.util.ArrayList;
 import java.util.List;
@@ -32,5 +33,14 @@ class ManySeedsTest {
             _ -> {});
     assertThat(failures).isEmpty();
     assertThat(progress.done()).isEqualTo(COUNT);
+    Reached reached = progress.reached();
+    assertThat(reached.handoffs()).as("hand-offs").isGreaterThan(COUNT);
+    assertThat(reached.aborted()).as("aborted hand-offs").isGreaterThan(COUNT / 100);
+    assertThat(reached.corruptSlabs()).as("corrupt slabs").isGreaterThan(COUNT / 100);
+    assertThat(reached.preemptions()).as("preemptions").isGreaterThan(COUNT / 100);
+    assertThat(reached.swaps()).as("swaps").isPositive();
+    assertThat(reached.cachedTokens()).as("cached tokens").isGreaterThan(COUNT);
+    assertThat(reached.laterAttempts()).as("later attempts").isGreaterThan(COUNT / 100);
+    assertThat(reached.resumed()).as("resumed sessions").isGreaterThan(COUNT / 100);
   }
 }

@@ -118,6 +118,11 @@ public final class Cluster {
     return List.copyOf(breakdowns);
   }
 
+  /** What all workers have come to do. */
+  public Reached reached() {
+    return workers.stream().map(WorkerHost::reached).reduce(Reached.NOTHING, Reached::plus);
+  }
+
   /** Gives all memory back. */
   public void close() {
     for (WorkerHost worker : workers) {

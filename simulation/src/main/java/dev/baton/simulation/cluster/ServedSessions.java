@@ -25,9 +25,21 @@ final class ServedSessions implements ServerInterceptor {
   private final Map<String, Integer> open = new HashMap<>();
   private final Map<String, Integer> newest = new HashMap<>();
   private final Consumer<String> onViolation;
+  private long laterAttempts;
+  private long resumed;
 
   ServedSessions(Consumer<String> onViolation) {
     this.onViolation = onViolation;
+  }
+
+  /** Calls of an epoch above 1. */
+  long laterAttempts() {
+    return laterAttempts;
+  }
+
+  /** Those of them that went on after tokens. */
+  long resumed() {
+    return resumed;
   }
 
   boolean has(String session) {
@@ -91,6 +103,8 @@ final class ServedSessions implements ServerInterceptor {
         name[0] = mark < 0 ? id : id.substring(0, mark);
         session[0] = name[0];
         epoch[0] = spec.getEpoch();
+        laterAttempts += spec.getEpoch() > 1 ? 1 : 0;
+        resumed += spec.getGeneratedCount() > 0 ? 1 : 0;
         open.merge(name[0], 1, Integer::sum);
       }
 

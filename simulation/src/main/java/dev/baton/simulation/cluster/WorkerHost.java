@@ -23,6 +23,7 @@ public final class WorkerHost {
   private @Nullable WorkerLife life;
   private int lives;
   private int port = 5000;
+  private Reached reached = Reached.NOTHING;
 
   WorkerHost(Cluster cluster, String name, WorkerShape shape, SplittableRandom random) {
     this.cluster = cluster;
@@ -42,6 +43,11 @@ public final class WorkerHost {
   /** What runs here now; null while nothing does. */
   public @Nullable WorkerLife life() {
     return life;
+  }
+
+  /** What all workers here have come to do. */
+  Reached reached() {
+    return life == null ? reached : reached.plus(life.reached());
   }
 
   /** Starts a worker where none runs. */
@@ -78,6 +84,7 @@ public final class WorkerHost {
       cluster.note(name, "dies");
       dying.process().die();
       cluster.network().died(dying.process());
+      reached = reached.plus(dying.reached());
       dying.free();
     }
   }

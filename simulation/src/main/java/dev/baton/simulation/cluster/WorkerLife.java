@@ -228,6 +228,11 @@ public final class WorkerLife {
         : Optional.empty();
   }
 
+  /** What it has come to do so far. */
+  Reached reached() {
+    return Reached.of(engine.status(), transfer.totals(), served.laterAttempts(), served.resumed());
+  }
+
   /** Gives the memory of a dead process back. */
   void free() {
     transfer.close();

@@ -30,7 +30,7 @@ public record WorkerShape(
     return new WorkerShape(
         role,
         blockTokens,
-        HashModel.CONTEXT_LENGTH / blockTokens + 1 + random.nextInt(20),
+        HashModel.CONTEXT_LENGTH / blockTokens + 1 + random.nextInt(random.nextBoolean() ? 3 : 20),
         8 << random.nextInt(4),
         2 + random.nextInt(6),
         1 + random.nextInt(4),
