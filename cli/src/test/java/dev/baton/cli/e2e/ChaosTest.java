@@ -168,10 +168,7 @@ class ChaosTest {
               long[] longest = all.stream().mapToLong(this::longestPause).sorted().toArray();
               System.out.printf(
                   "ChaosTest: %s %d times, longest pause each: median %d ms, most %d ms%n",
-                  what,
-                  longest.length,
-                  longest[longest.length / 2],
-                  longest[longest.length - 1]);
+                  what, longest.length, longest[longest.length / 2], longest[longest.length - 1]);
             });
   }
 

@@ -147,7 +147,7 @@ public final class HashModel implements ModelRunner {
     long before = TokenHash.EMPTY;
     if (position > 0) {
       int last = slot(table, position - 1);
-      before = (long) (kv[last + 2] ^ TAGS[2]) << 32 | (kv[last + 3] ^ TAGS[3]) & 0xFFFFFFFFL;
+      before = (long) (kv[last + 2] ^ TAGS[2]) << 32 | ((kv[last + 3] ^ TAGS[3]) & 0xFFFFFFFFL);
     }
     long hash = TokenHash.mix(before, token);
     int slot = slot(table, position);
