@@ -106,7 +106,7 @@ record Costs(
         layers,
         experts,
         chosen(config),
-        Matrices.NONE.and(config.vocabularySize(), config.hiddenSize(), formats.weights()),
+        Matrices.NONE.and(config.vocabularySize(), config.hiddenSize(), formats.head()),
         (long) config.heads() * config.headDim(),
         kvBytes(config, formats.kv()),
         config.windows(),

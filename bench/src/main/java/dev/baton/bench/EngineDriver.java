@@ -1,6 +1,10 @@
 package dev.baton.bench;
 
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
+
 import com.sun.management.ThreadMXBean;
+import dev.baton.device.DType;
 import dev.baton.device.SlabRegion;
 import dev.baton.engine.Engine;
 import dev.baton.engine.EngineException;
@@ -140,10 +144,26 @@ final class EngineDriver implements AutoCloseable {
     MemorySegment made = slab;
     if (made == null) {
       made = arena.allocate(region(0, SLAB_TOKENS).bytes(), Long.BYTES);
-      RandomTensors.fill(made, engine.model().kvDtype(), 1, random.nextLong());
+      fill(made);
       slab = made;
     }
     return made;
+  }
+
+  /** Random KV; of INT8 with one scale for all rows, which makes elements of at most 2. */
+  private void fill(MemorySegment rows) {
+    ModelInfo model = engine.model();
+    if (model.kvDtype() != DType.INT8) {
+      RandomTensors.fill(rows, model.kvDtype(), 1, random.nextLong());
+      return;
+    }
+    byte[] bytes = new byte[Math.toIntExact(rows.byteSize())];
+    random.nextBytes(bytes);
+    MemorySegment.copy(bytes, 0, rows, JAVA_BYTE, 0, bytes.length);
+    long row = SlabRegion.rowBytes(model.headDim(), DType.INT8);
+    for (long at = row - Float.BYTES; at < rows.byteSize(); at += row) {
+      rows.set(JAVA_FLOAT_UNALIGNED, at, 1f / 64);
+    }
   }
 
   private Generation generation(int prompt, int maxTokens) {

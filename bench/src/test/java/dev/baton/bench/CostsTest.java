@@ -116,7 +116,7 @@ class CostsTest {
     double int8 = costs(quantized(WeightFormat.INT8)).of(decode, 1).bytes();
     assertThat(int8).isCloseTo(16 * LAYER + HEAD + 4.0 * outputs + kv, EXACT);
     double int4 = costs(quantized(WeightFormat.INT4)).of(decode, 1).bytes();
-    assertThat(int4).isCloseTo((16 * LAYER + HEAD) * 4.25 / 8 + 4.0 * outputs + kv, EXACT);
+    assertThat(int4).isCloseTo(16 * LAYER * 4.25 / 8 + HEAD + 4.0 * outputs + kv, EXACT);
   }
 
   private static Formats quantized(WeightFormat weights) {

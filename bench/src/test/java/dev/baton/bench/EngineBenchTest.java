@@ -68,6 +68,21 @@ class EngineBenchTest {
   }
 
   @Test
+  void makesContextsOfEveryKindOfKv() {
+    List<FormatChoice> formats =
+        FormatChoice.combinations(
+            List.of(Precision.BFLOAT16),
+            List.of(Quantization.NONE),
+            List.of(KvPrecision.FLOAT32, KvPrecision.BFLOAT16, KvPrecision.INT8));
+    BenchReport report = run(plan("stories260k", formats, List.of(1)), new ArrayList<>());
+    assertThat(report.configurations()).hasSize(3);
+    for (BenchReport.Configuration each : report.configurations()) {
+      assertThat(each.results().getLast().workload().name()).isEqualTo("decode x5 at 33");
+      assertThat(each.results().getLast().median()).isPositive();
+    }
+  }
+
+  @Test
   void countsTokensAndStepsOfTheEngine() {
     BenchReport report =
         run(plan("stories260k", List.of(FormatChoice.AUTO), List.of(1)), new ArrayList<>());

@@ -30,7 +30,7 @@ import org.jspecify.annotations.Nullable;
 public final class Fingerprint {
 
   /** Changes whenever the arithmetic of the forward pass changes bits. */
-  private static final String NUMERICS = "baton-numerics-1";
+  private static final String NUMERICS = "baton-numerics-2";
 
   private static final int PAGE = 4096;
   private static final int PAGES = 16;

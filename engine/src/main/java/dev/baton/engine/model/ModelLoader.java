@@ -171,8 +171,8 @@ public final class ModelLoader {
     ModelInfo model = describe(config, fingerprint, plan.contextLength(), formats.kv());
     LOG.info("device: {}", device.description());
     LOG.info(
-        "model: {} ({}), {} layers, {} heads and {} KV heads of {}, context {}, weights {}, KV {},"
-            + " TP {}, fingerprint {}",
+        "model: {} ({}), {} layers, {} heads and {} KV heads of {}, context {}, weights {}, output"
+            + " layer {}, KV {}, TP {}, fingerprint {}",
         model.name(),
         model.architecture(),
         config.layers(),
@@ -181,6 +181,7 @@ public final class ModelLoader {
         config.headDim(),
         plan.contextLength(),
         formats.weights(),
+        formats.head(),
         formats.kv(),
         options.tensorParallel(),
         model.fingerprint());

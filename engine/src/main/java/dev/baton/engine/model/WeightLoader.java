@@ -84,7 +84,9 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
     // The largest first: what is unpacked beside it counts least while little is packed.
     String head = config.tiedEmbeddings() ? TensorNames.EMBEDDING : TensorNames.LM_HEAD;
     List<Future<LinearWeight>> heads =
-        shards.stream().map(shard -> pool.submit(() -> rows(head, shard.vocabulary()))).toList();
+        shards.stream()
+            .map(shard -> pool.submit(() -> rows(head, shard.vocabulary(), formats.head())))
+            .toList();
     List<List<Future<LayerWeights>>> layers = new ArrayList<>();
     for (int layer = 0; layer < config.layers(); layer++) {
       int number = layer;
@@ -178,7 +180,7 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
   static long bytes(ModelConfig config, int ranks, Formats formats) {
     long hidden = config.hiddenSize();
     long table = config.vocabularySize() * hidden;
-    long quantizable = table;
+    long quantizable = 0;
     long routers = 0;
     for (int rank = 0; rank < ranks; rank++) {
       Shard shard = new Shard(config, rank, ranks);
@@ -197,7 +199,8 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
     long norms = (2L * config.layers() + 1) * hidden;
     return (config.tiedEmbeddings() ? 0 : table * formats.dtype().bytes())
         + routers * Float.BYTES
-        + quantizable * bitsOfSixteen(formats.weights()) / (16 * Byte.SIZE)
+        + (table * bitsOfSixteen(formats.head()) + quantizable * bitsOfSixteen(formats.weights()))
+            / (16 * Byte.SIZE)
         + norms * Float.BYTES;
   }
 
