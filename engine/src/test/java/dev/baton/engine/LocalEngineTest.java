@@ -17,7 +17,10 @@ import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
-/** The contract of {@link Engine}, sentence by sentence, on the fake model. */
+/**
+ * The contract of {@link Engine}, sentence by sentence, on the fake model. Long because the
+ * contract is: a test for each sentence.
+ */
 class LocalEngineTest {
 
   private static final int CONTEXT = 128;

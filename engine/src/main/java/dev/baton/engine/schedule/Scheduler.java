@@ -11,6 +11,8 @@ import java.util.TreeSet;
 
 /**
  * Decides what runs in each step, who gets blocks, and who must give them back. Step thread only.
+ * Long because filling a step, admission and preemption go by one order and one account, and are
+ * only right together.
  */
 public final class Scheduler {
 

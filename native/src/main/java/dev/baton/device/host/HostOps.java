@@ -21,7 +21,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * The ops of one rank of a host device: checks every argument, so that no value can make a kernel
  * touch memory outside its tensors, then calls the kernel; and does the collectives. Subclasses
- * bring the kernels and may trust what they are given.
+ * bring the kernels and may trust what they are given. Long because it is one flat list, the checks
+ * of each operation of {@link Ops} and the kernel that it comes to.
  *
  * @param <W> the device's own kind of packed weight
  * @param <G> the device's own kind of gate and weight packed together
