@@ -49,6 +49,9 @@ final class UcxLoop implements Runnable {
   /** Our one active message id. */
   static final int MESSAGE = 1;
 
+  /** Entries of UCX's table of message ids; a power of two, as it grows. */
+  private static final int MESSAGE_IDS = 64;
+
   /** Progress calls in a row before queued work gets its turn. */
   private static final int PROGRESS_BURST = 64;
 
@@ -142,7 +145,13 @@ final class UcxLoop implements Runnable {
     config.forEach(parameters::setConfig);
     context = new UcpContext(parameters);
     UcpWorker opened = context.newWorker(new UcpWorkerParams().requestWakeupRX().requestWakeupTX());
-    opened.setAmRecvHandler(MESSAGE, this::arrived);
+    // UCX 1.13 calls whatever lies in its table's entries for ids that nobody has set: set them
+    // all.
+    // Beyond the table it refuses by itself.
+    for (int id = 0; id < MESSAGE_IDS; id++) {
+      opened.setAmRecvHandler(
+          id, id == MESSAGE ? this::arrived : (_, _, _, _) -> UcsConstants.STATUS.UCS_OK);
+    }
     acceptor =
         opened.newListener(
             new UcpListenerParams().setSockAddr(listen).setConnectionHandler(this::accept));

@@ -19,6 +19,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 
 /**
  * The other side of a hand-off in a process of its own: {@code export TICKET-FIELDS} sends {@link
@@ -40,6 +41,11 @@ final class PeerProcess {
   }
 
   static Process start(List<String> arguments) throws IOException {
+    return start(PeerProcess.class, arguments, UcxEnvironment.defaults(HOST));
+  }
+
+  static Process start(Class<?> main, List<String> arguments, Map<String, String> environment)
+      throws IOException {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.addAll(
@@ -51,10 +57,10 @@ final class PeerProcess {
             "-Dbaton.log=WARN",
             "-cp",
             System.getProperty("java.class.path"),
-            PeerProcess.class.getName()));
+            main.getName()));
     command.addAll(arguments);
     ProcessBuilder builder = new ProcessBuilder(command).redirectError(Redirect.INHERIT);
-    builder.environment().putAll(UcxEnvironment.defaults(HOST));
+    builder.environment().putAll(environment);
     return builder.start();
   }
 

@@ -12,6 +12,7 @@ import dev.baton.kvtransfer.KvSink;
 import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.KvTransferFactory;
 import dev.baton.kvtransfer.Manifest;
+import dev.baton.kvtransfer.SlabRange;
 import dev.baton.kvtransfer.Ticket;
 import dev.baton.kvtransfer.TransferOptions;
 import dev.baton.kvtransfer.testing.FaultyTransport;
@@ -19,6 +20,8 @@ import dev.baton.kvtransfer.testing.FaultyTransport.Faults;
 import dev.baton.kvtransfer.testing.KvStore;
 import dev.baton.kvtransfer.testing.Outcome;
 import dev.baton.kvtransfer.testing.UcxPresent;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -26,6 +29,7 @@ import java.util.Locale;
 import java.util.Random;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -105,6 +109,62 @@ class UcxHandoffTest {
     session.check();
     assertThat(faulty.corrupted()).isPositive();
     assertThat(importer.totals().corruptSlabs()).isEqualTo(faulty.corrupted());
+  }
+
+  @Test
+  void theOneCorruptSlabOfAThousandIsFoundEveryTime() throws Exception {
+    long seed = Long.getLong("seed", System.nanoTime());
+    System.out.println("UcxHandoffTest: -Dseed=" + seed);
+    FaultyTransport faulty =
+        new FaultyTransport(
+            UcxTransport.open(HOST, 0), Faults.corruptPayload(0.001), new Random(seed));
+    KvTransfer exporter = open(KvTransferFactory.open(options(64 << 10, 16, 16, 20), faulty));
+    KvTransfer importer = open(options(64 << 10, 16, 16, 20));
+    KvGeometry geometry = new KvGeometry(1, 8, 128, 4);
+    int tokens = 8 * 20_000; // eight to a slab
+    AtomicInteger wrong = new AtomicInteger();
+    Outcome exported = new Outcome(new KvStore(geometry, 1));
+    Outcome imported = new Outcome(new KvStore(geometry, 1));
+    Ticket ticket =
+        importer.expect(
+            new ImportSpec("s", 0, geometry, 0, tokens, 7),
+            (range, slab) -> wrong.addAndGet(Pattern.of(range).isIn(slab) ? 0 : 1),
+            imported);
+    exporter
+        .export(ticket, "s", 0, geometry, (range, slab) -> Pattern.of(range).fill(slab), exported)
+        .finish(new Manifest(tokens, 7, 1, 0));
+    HandoffStats stats = imported.success(50);
+    exported.success(5);
+    assertThat(stats.slabs()).isEqualTo(20_000);
+    assertThat(faulty.corrupted()).as("of %d slabs", stats.slabs()).isPositive();
+    assertThat(importer.totals().corruptSlabs()).isEqualTo(faulty.corrupted());
+    assertThat(stats.resent()).isEqualTo(faulty.corrupted());
+    assertThat(wrong.get()).as("wrong slabs that were unpacked").isZero();
+    System.out.printf(
+        Locale.ROOT, "%d of %d slabs corrupted, all found%n", faulty.corrupted(), stats.slabs());
+  }
+
+  /** Content of a slab that tells its tokens: the n-th long is n-th of a sequence of its own. */
+  private record Pattern(long first) {
+
+    static Pattern of(SlabRange range) {
+      return new Pattern(range.tokenFrom() * 0x9E3779B97F4A7C15L);
+    }
+
+    void fill(MemorySegment slab) {
+      for (long at = 0; at < slab.byteSize(); at += Long.BYTES) {
+        slab.set(ValueLayout.JAVA_LONG, at, first + at);
+      }
+    }
+
+    boolean isIn(MemorySegment slab) {
+      for (long at = 0; at < slab.byteSize(); at += Long.BYTES) {
+        if (slab.get(ValueLayout.JAVA_LONG, at) != first + at) {
+          return false;
+        }
+      }
+      return true;
+    }
   }
 
   @Test

@@ -27,7 +27,9 @@ import dev.baton.kvtransfer.wire.Route;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Semaphore;
@@ -89,6 +91,95 @@ class UcxStrangerTest {
       assertThat(to.sameFrom(0, from)).isTrue();
       assertThat(importer.totals().corruptSlabs()).isZero();
       assertThat(importer.totals().slabBytesInUse()).isZero();
+    }
+  }
+
+  @Test
+  void aProcessThatSpeaksPlainUcxReadsAndWritesNothingAndAHandoffBesideItCompletes()
+      throws Exception {
+    try (HandoffService importer =
+            (HandoffService) KvTransferFactory.open(TransferOptions.on(HOST));
+        KvTransfer exporter = KvTransferFactory.open(TransferOptions.on(HOST));
+        Arena arena = Arena.ofShared()) {
+      MemorySegment marked = arena.allocate(HostileProcess.BYTES, 4096).fill((byte) 0x5A);
+      KvStore from = KvStore.random(GEOMETRY, TOKENS, 3);
+      KvStore to = new KvStore(GEOMETRY, TOKENS);
+      Outcome exported = new Outcome(from);
+      Outcome imported = new Outcome(to);
+      Ticket ticket = importer.expect(new ImportSpec("s", 3, GEOMETRY, 0, TOKENS, 7), to, imported);
+      Export export = exporter.export(ticket, "s", 3, GEOMETRY, from, exported);
+      export.computed(TOKENS / 2);
+
+      Map<String, String> environment = new HashMap<>(UcxEnvironment.defaults(HOST));
+      environment.put("UCX_TLS", "tcp"); // where UCX emulates one-sided access in software
+      Process hostile =
+          PeerProcess.start(
+              HostileProcess.class,
+              List.of(Integer.toString(ticket.port()), Long.toString(marked.address())),
+              environment);
+      assertThat(PeerProcess.output(hostile).readLine()).as("what it read").isEqualTo("done 0");
+      assertThat(hostile.waitFor(10, TimeUnit.SECONDS)).isTrue();
+      assertThat(marked.mismatch(arena.allocate(HostileProcess.BYTES).fill((byte) 0x5A)))
+          .as("what it wrote")
+          .isEqualTo(-1);
+
+      export.finish(new Manifest(TOKENS, 7, 1, 0));
+      imported.success(10);
+      exported.success(10);
+      assertThat(to.sameFrom(0, from)).isTrue();
+      assertThat(importer.totals().slabBytesInUse()).isZero();
+    }
+  }
+
+  @Test
+  void aTicketThatWasOverheardOpensNothingWhileItIsUsedNorAfter() throws Exception {
+    try (HandoffService importer =
+            (HandoffService) KvTransferFactory.open(TransferOptions.on(HOST));
+        KvTransfer exporter = KvTransferFactory.open(TransferOptions.on(HOST))) {
+      KvStore from = KvStore.random(GEOMETRY, TOKENS, 3);
+      KvStore to = new KvStore(GEOMETRY, TOKENS);
+      Outcome exported = new Outcome(from);
+      Outcome imported = new Outcome(to);
+      CountDownLatch half = new CountDownLatch(1);
+      Ticket ticket =
+          importer.expect(
+              new ImportSpec("s", 3, GEOMETRY, 0, TOKENS, 7),
+              (range, slab) -> {
+                to.unpack(range, slab);
+                half.countDown();
+              },
+              imported);
+      Export export = exporter.export(ticket, "s", 3, GEOMETRY, from, exported);
+      export.computed(TOKENS / 2);
+      assertThat(half.await(10, TimeUnit.SECONDS)).isTrue();
+      Route right = new Route(ticket.transfer(), "s", 3);
+      SlabRange rest = new SlabRange(0, 5, TOKENS / 2, TOKENS);
+      List<Message> replay =
+          List.of(
+              new Message.Hello(
+                  right,
+                  ticket.secret(),
+                  HandoffReason.PREFILL_TO_DECODE,
+                  GEOMETRY,
+                  0,
+                  1 << 20,
+                  1000),
+              new Message.Slab(right, 1, 0, rest, 4, GEOMETRY.bytes(rest), 0),
+              new Message.Finish(right, 2, 1, new Manifest(TOKENS, 7, 66, 0)),
+              new Message.Abort(right, Kind.CANCELLED, "go away"));
+      try (Stranger stranger = new Stranger(ticket.port())) {
+        for (Message message : replay) {
+          stranger.say(MessageCodec.encode(message), null);
+        }
+        export.finish(new Manifest(TOKENS, 7, 1, 0));
+        imported.success(10);
+        exported.success(10);
+        for (Message message : replay) {
+          stranger.say(MessageCodec.encode(message), null);
+        }
+      }
+      assertThat(to.sameFrom(0, from)).isTrue();
+      assertThat(to.touchedAfterSeal()).isZero();
     }
   }
 
