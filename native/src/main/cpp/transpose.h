@@ -148,5 +148,19 @@ static inline void move_transposed(uint16_t* to, const uint16_t* from, int64_t s
   }
 }
 
+// The reverse of move_transposed: elements 2i and 2i + 1 of row j of `to` are from[i][j].
+static inline void move_back(uint16_t* to, int64_t stride, const uint16_t* from) {
+  Lanes block[LANES];
+#pragma GCC unroll 16
+  for (int i = 0; i < LANES; i++) {
+    block[i] = load(reinterpret_cast<const float*>(from) + i * LANES);
+  }
+  transpose(block);
+#pragma GCC unroll 16
+  for (int j = 0; j < LANES; j++) {
+    store(reinterpret_cast<float*>(to + j * stride), block[j]);
+  }
+}
+
 }  // namespace BATON_TIER
 }  // namespace baton
