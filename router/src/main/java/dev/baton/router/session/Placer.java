@@ -66,7 +66,12 @@ final class Placer {
         : new Placement.Placed(cheapestDecode(takers, 0), null);
   }
 
-  Placement place(Pools pools, int promptTokens, Set<String> avoided) {
+  /**
+   * Chooses for a session that has to be computed.
+   *
+   * @param whole without a prefill worker
+   */
+  Placement place(Pools pools, int promptTokens, Set<String> avoided, boolean whole) {
     String model = pools.model().name();
     if (pools.decode().isEmpty()) {
       return unplaceable(ErrorCode.NO_WORKER, "model " + model + ": its decode pool is empty");
@@ -94,7 +99,7 @@ final class Placer {
     List<Worker> prefills =
         pools.prefill().stream().filter(worker -> !avoided.contains(worker.id())).toList();
     List<Worker> takers = decode.stream().filter(Worker::handsOff).toList();
-    if (promptTokens <= splitAbove || prefills.isEmpty() || takers.isEmpty()) {
+    if (whole || promptTokens <= splitAbove || prefills.isEmpty() || takers.isEmpty()) {
       return new Placement.Placed(cheapestDecode(decode, promptTokens), null);
     }
     return prefills.stream()

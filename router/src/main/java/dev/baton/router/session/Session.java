@@ -284,7 +284,11 @@ public final class Session implements AdmissionQueue.Waiter {
         epoch,
         sessions
             .placer()
-            .place(sessions.directory().pools(order.model()), contextTokens(), place.avoided()),
+            .place(
+                sessions.directory().pools(order.model()),
+                contextTokens(),
+                place.avoided(),
+                place.whole()),
         place.because());
   }
 
@@ -402,7 +406,11 @@ public final class Session implements AdmissionQueue.Waiter {
               && current.decode == worker
               && sessions
                       .placer()
-                      .place(sessions.directory().pools(order.model()), contextTokens(), Set.of())
+                      .place(
+                          sessions.directory().pools(order.model()),
+                          contextTokens(),
+                          Set.of(),
+                          false)
                   instanceof Placer.Placement.Placed) {
             run(machine.move());
           }
@@ -411,8 +419,7 @@ public final class Session implements AdmissionQueue.Waiter {
 
   private void suspend(int epoch) {
     suspendedNanos = sessions.nanos();
-    sessions.after(
-        SUSPEND_MILLIS, () -> context.execute(() -> run(machine.suspendRefused(epoch))));
+    sessions.after(SUSPEND_MILLIS, () -> context.execute(() -> run(machine.suspendRefused(epoch))));
     DecodeWorkerGrpc.newStub(ofEpoch(epoch).decode.channel())
         .suspend(
             SuspendRequest.newBuilder().setSessionId(order.sessionId()).setEpoch(epoch).build(),

@@ -16,8 +16,10 @@ sealed interface SessionEffect {
    * @param avoided ids of workers that must not be chosen
    * @param because why the attempt before ended; null in the first
    * @param wasted the attempt before brought no token, so that this one is on the retry budget
+   * @param whole without a prefill worker, because a hand-off did not come about
    */
-  record Place(int epoch, Set<String> avoided, @Nullable Failure because, boolean wasted)
+  record Place(
+      int epoch, Set<String> avoided, @Nullable Failure because, boolean wasted, boolean whole)
       implements SessionEffect {
     public Place {
       avoided = Set.copyOf(avoided);

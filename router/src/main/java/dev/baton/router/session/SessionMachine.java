@@ -110,6 +110,9 @@ final class SessionMachine {
   /** The decode worker goes on without the prefill worker. */
   private boolean settled;
 
+  /** No hand-off came about before a token: the next attempt does without. */
+  private boolean handOffLost;
+
   /** The decode worker was asked to suspend the session. */
   private boolean suspending;
 
@@ -213,8 +216,10 @@ final class SessionMachine {
         closeSource(false);
       }
       case SUSPENDED -> suspended(event.getSuspended().getGeneratedTokens());
-      case FAILURE ->
-          lostOn(blamed(event.getFailure(), decodeWorker, prefillWorker), event.getFailure());
+      case FAILURE -> {
+        noteHandOff(event.getFailure());
+        lostOn(blamed(event.getFailure(), decodeWorker, prefillWorker), event.getFailure());
+      }
       case EVENT_NOT_SET -> broken("event: unset (expected: one that this router knows)");
     }
     return drain();
@@ -247,6 +252,7 @@ final class SessionMachine {
           // The decode worker knows better: it may compute the prompt itself.
           prefillDone = true;
         } else {
+          noteHandOff(event.getFailure());
           prefillLost(blamed(event.getFailure(), prefillWorker, decodeWorker), event.getFailure());
         }
       }
@@ -459,6 +465,7 @@ final class SessionMachine {
       baseTokenId = token.getTokenId();
     }
     delivered++;
+    handOffLost = false;
     effects.add(new Deliver(token));
     switch (token.getFinishReason()) {
       case FINISH_REASON_UNSPECIFIED -> {}
@@ -471,6 +478,15 @@ final class SessionMachine {
   private static @Nullable String blamed(
       Failure failure, @Nullable String by, @Nullable String peer) {
     return failure.getCode() == ErrorCode.WORKER_LOST && peer != null ? peer : by;
+  }
+
+  /** A worker speaks of its peer: the two may not reach each other, though the router does both. */
+  private void noteHandOff(Failure failure) {
+    handOffLost |=
+        prefillWorker != null
+            && !progressed()
+            && (failure.getCode() == ErrorCode.WORKER_LOST
+                || failure.getCode() == ErrorCode.HANDOFF_FAILED);
   }
 
   private void prefillLost(@Nullable String worker, Failure failure) {
@@ -536,7 +552,7 @@ final class SessionMachine {
   private void place(@Nullable Failure because, boolean wasted) {
     closeSource(true);
     beginAttempt();
-    effects.add(new Place(epoch, avoided(), because, wasted));
+    effects.add(new Place(epoch, avoided(), because, wasted, handOffLost));
   }
 
   private Set<String> avoided() {

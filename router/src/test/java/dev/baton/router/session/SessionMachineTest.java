@@ -46,7 +46,7 @@ final class SessionMachineTest {
 
   @Test
   void splitSessionIsReservedThenPrefilledThenDecoded() {
-    assertThat(machine.start()).containsExactly(new Place(1, Set.of(), null, false));
+    assertThat(machine.start()).containsExactly(new Place(1, Set.of(), null, false, false));
     assertThat(machine.placed(1, "d", "p")).containsExactly(new OpenDecode(1, true));
     assertThat(machine.decode(1, reserved()))
         .containsExactly(new Admitted(), new OpenPrefill(1, TICKET));
@@ -158,7 +158,7 @@ final class SessionMachineTest {
   void prefillWorkerLostBeforeAnyTokenIsReplacedUnderANewEpoch() {
     runSplit();
     assertThat(machine.prefillClosed(1, LOST))
-        .containsExactly(new CloseCalls(1), new Place(2, Set.of("p"), LOST, true));
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("p"), LOST, true, false));
     machine.placed(2, "d", "p2");
     assertThat(machine.decode(1, decoded(1, 9))).isEmpty();
     assertThat(machine.prefill(1, first(9))).isEmpty();
@@ -188,7 +188,8 @@ final class SessionMachineTest {
       assertThat(machine.decode(epoch, decoded(epoch - 1, 40 + epoch)))
           .containsExactly(new Deliver(token(epoch - 1, 40 + epoch)));
       assertThat(machine.decodeClosed(epoch, LOST))
-          .containsExactly(new CloseCalls(epoch), new Place(epoch + 1, Set.of("d"), LOST, false));
+          .containsExactly(
+              new CloseCalls(epoch), new Place(epoch + 1, Set.of("d"), LOST, false, false));
     }
   }
 
@@ -198,7 +199,7 @@ final class SessionMachineTest {
     machine.prefillClosed(1, LOST);
     assertThat(machine.unplaceable(2, Failures.of(ErrorCode.OVERLOADED, "none left"), LOST))
         .containsExactly(new AwaitCapacity());
-    assertThat(machine.capacity()).containsExactly(new Place(3, Set.of(), null, false));
+    assertThat(machine.capacity()).containsExactly(new Place(3, Set.of(), null, false, false));
   }
 
   @Test
@@ -214,7 +215,7 @@ final class SessionMachineTest {
     machine.prefill(1, first(7));
     machine.decode(1, decoded(1, 8));
     assertThat(machine.decodeClosed(1, LOST))
-        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST, false));
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST, false, false));
     machine.placed(2, "d2", "p");
     // The dead attempt speaks on.
     assertThat(machine.decode(1, decoded(2, 9))).isEmpty();
@@ -253,7 +254,7 @@ final class SessionMachineTest {
     machine.decode(2, reserved());
     assertThat(machine.handOverFailed(2, LOST))
         .containsExactly(
-            new CloseCalls(2), new CloseSource(true), new Place(3, Set.of(), LOST, true));
+            new CloseCalls(2), new CloseSource(true), new Place(3, Set.of(), LOST, true, false));
     machine.placed(3, "d3", null);
     assertThat(machine.decode(2, decoded(1, 8))).isEmpty();
     assertThat(machine.decode(3, decoded(1, 8))).containsExactly(new Deliver(token(1, 8)));
@@ -266,7 +267,7 @@ final class SessionMachineTest {
     machine.decode(1, suspended(1));
     assertThat(machine.unplaceable(2, FULL, null))
         .containsExactly(new CloseSource(true), new AwaitCapacity());
-    assertThat(machine.capacity()).containsExactly(new Place(3, Set.of(), null, false));
+    assertThat(machine.capacity()).containsExactly(new Place(3, Set.of(), null, false, false));
   }
 
   @Test
@@ -310,7 +311,7 @@ final class SessionMachineTest {
     runSplit();
     machine.decode(1, decoded(1, 8));
     assertThat(machine.decodeClosed(1, LOST))
-        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST, true));
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST, true, false));
     machine.placed(2, "d2", null);
     assertThat(machine.decode(2, decoded(0, 7))).containsExactly(new Deliver(token(0, 7)));
     assertThat(machine.decode(2, decoded(1, 8))).containsExactly(new Deliver(token(1, 8)));
@@ -332,7 +333,7 @@ final class SessionMachineTest {
     machine.prefill(1, first(7));
     assertThat(machine.prefillClosed(1, LOST)).containsExactly(new StartGrace(1));
     assertThat(machine.graceOver(1))
-        .containsExactly(new CloseCalls(1), new Place(2, Set.of("p"), LOST, false));
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("p"), LOST, false, false));
   }
 
   @Test
@@ -369,25 +370,25 @@ final class SessionMachineTest {
     runSplit();
     machine.decode(1, settled(true));
     assertThat(machine.prefillClosed(1, LOST))
-        .containsExactly(new CloseCalls(1), new Place(2, Set.of("p"), LOST, true));
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("p"), LOST, true, false));
   }
 
   @Test
   void workerThatTellsOfALostPeerIsNotTheOneToAvoid() {
     runSplit();
     assertThat(machine.prefill(1, PrefillEvent.newBuilder().setFailure(LOST).build()))
-        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST, true));
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST, true, true));
     machine.placed(2, "d2", "p");
     machine.decode(2, reserved());
     assertThat(machine.decode(2, failure(LOST)))
-        .containsExactly(new CloseCalls(2), new Place(3, Set.of("d", "p"), LOST, true));
+        .containsExactly(new CloseCalls(2), new Place(3, Set.of("d", "p"), LOST, true, true));
   }
 
   @Test
   void decodeWorkerLostBeforeAnyTokenIsReplacedUnderANewEpoch() {
     runSplit();
     assertThat(machine.decodeClosed(1, LOST))
-        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST, true));
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST, true, false));
     machine.placed(2, "d2", "p");
     assertThat(machine.decode(1, decoded(1, 9))).isEmpty();
     assertThat(machine.decode(2, reserved()))
@@ -409,12 +410,12 @@ final class SessionMachineTest {
     machine.start();
     machine.placed(1, "d1", "p");
     assertThat(machine.decode(1, failure(FULL)))
-        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d1"), FULL, false));
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d1"), FULL, false, false));
     machine.placed(2, "d2", "p");
     assertThat(machine.decode(2, failure(FULL)))
-        .containsExactly(new CloseCalls(2), new Place(3, Set.of("d1", "d2"), FULL, false));
+        .containsExactly(new CloseCalls(2), new Place(3, Set.of("d1", "d2"), FULL, false, false));
     assertThat(machine.unplaceable(3, FULL, FULL)).containsExactly(new AwaitCapacity());
-    assertThat(machine.capacity()).containsExactly(new Place(4, Set.of(), null, false));
+    assertThat(machine.capacity()).containsExactly(new Place(4, Set.of(), null, false, false));
   }
 
   @Test
