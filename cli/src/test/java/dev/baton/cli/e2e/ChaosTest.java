@@ -141,15 +141,13 @@ class ChaosTest {
         continue;
       }
       ProcessHandle worker = living.get(which % living.size());
-      disturbances.add(
-          new Disturbance(
-              (kill ? "killed " : "frozen ") + (prefill ? "prefill" : "decode"),
-              System.nanoTime()));
       if (kill) {
         worker.destroyForcibly();
+        disturbances.add(disturbance("killed", prefill));
         LockSupport.parkNanos(BETWEEN_NANOS);
       } else {
         signal("STOP", worker);
+        disturbances.add(disturbance("frozen", prefill));
         LockSupport.parkNanos(Duration.ofMillis(frozenMillis).toNanos());
         signal("CONT", worker);
         LockSupport.parkNanos(BETWEEN_NANOS / 2);
@@ -181,6 +179,11 @@ class ChaosTest {
         .mapToLong(Pause::millis)
         .max()
         .orElse(0);
+  }
+
+  /** After the deed: a signal's own process takes its time to start. */
+  private static Disturbance disturbance(String what, boolean prefill) {
+    return new Disturbance(what + (prefill ? " prefill" : " decode"), System.nanoTime());
   }
 
   private static void signal(String name, ProcessHandle process) {
