@@ -60,6 +60,9 @@ public final class WorkerCore {
       Supplier<String> grpcAddress,
       Consumer<Failure> onFatal) {}
 
+  /** Statuses of an idle worker from one canary to the next: an idle worker should sleep. */
+  private static final int IDLE_STATUSES = 8;
+
   private final WorkerOptions options;
   private final Surroundings surroundings;
   private final String id;
@@ -179,9 +182,14 @@ public final class WorkerCore {
     role = next;
   }
 
-  /** The step thread is asked for a sign of life; one that has nothing to do is left alone. */
+  /**
+   * The step thread is asked for a sign of life; one that has nothing to do seldom, but it is: a
+   * router that fenced this worker while it could not reach it waits for such a sign, and gives it
+   * no session that could show progress.
+   */
   private void sendCanary() {
-    if (sessions.count() > 0 && canaryOut.compareAndSet(false, true)) {
+    boolean due = sessions.count() > 0 || statuses.get() % IDLE_STATUSES == 0;
+    if (due && canaryOut.compareAndSet(false, true)) {
       loop.post(
           () -> {
             canaryOut.set(false);

@@ -13,6 +13,7 @@ import dev.baton.proto.worker.v1.Role;
 import dev.baton.proto.worker.v1.WorkerControlGrpc;
 import dev.baton.proto.worker.v1.WorkerStatus;
 import dev.baton.worker.fakes.Events;
+import dev.baton.worker.fakes.Eventually;
 import dev.baton.worker.fakes.FakeEngine;
 import dev.baton.worker.fakes.FakeRouter;
 import dev.baton.worker.fakes.FakeTransfer;
@@ -27,6 +28,7 @@ import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
@@ -60,6 +62,14 @@ class WorkerTest {
   private static ManagedChannel channel(Worker worker) {
     HostPort address = HostPort.parse(worker.grpcAddress());
     return NettyChannelBuilder.forAddress(address.host(), address.port()).usePlaintext().build();
+  }
+
+  @Test
+  void anIdleWorkerShowsNowAndThenThatItsStepThreadAnswers() throws Exception {
+    try (Worker worker = start(options(router.address()))) {
+      Eventually.within(
+          Duration.ofSeconds(5), "a beat without a session", () -> worker.status().getBeats() > 0);
+    }
   }
 
   @Test
