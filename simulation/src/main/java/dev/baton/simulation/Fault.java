@@ -34,6 +34,8 @@ public record Fault(Kind kind, long from, long nanos, int worker, int other) {
     HALF_CUT,
     /** The wires between the two workers break. */
     CUT_WIRES,
+    /** No fault, but as unsettling: the worker changes its role, and back. */
+    CHANGE_ROLE,
     /** The worker runs no step, and is fine otherwise. */
     WEDGE,
     /** The worker's steps take ten times as long. */
@@ -45,7 +47,7 @@ public record Fault(Kind kind, long from, long nanos, int worker, int other) {
   /** Any fault within the first seconds. */
   static Fault draw(SplittableRandom random, int workers) {
     Kind kind = KINDS[random.nextInt(KINDS.length)];
-    long from = 500_000_000L + random.nextLong(2_500_000_000L);
+    long from = 500_000_000L + random.nextLong(1_500_000_000L);
     long nanos =
         random.nextInt(4) == 0 ? random.nextLong(14_000_000_000L) : random.nextLong(2_500_000_000L);
     int worker = random.nextInt(workers);

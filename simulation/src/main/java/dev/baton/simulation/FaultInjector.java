@@ -1,5 +1,6 @@
 package dev.baton.simulation;
 
+import dev.baton.proto.worker.v1.Role;
 import dev.baton.simulation.clock.Process;
 import dev.baton.simulation.cluster.Cluster;
 import dev.baton.simulation.cluster.WorkerHost;
@@ -11,6 +12,8 @@ final class FaultInjector {
 
   private static final double SLOWNESS = 10;
 
+  private static final long AGAIN_NANOS = 1_000_000_000L;
+
   private final Cluster cluster;
 
   FaultInjector(Cluster cluster) {
@@ -18,8 +21,14 @@ final class FaultInjector {
   }
 
   void schedule(List<Fault> faults) {
+    long calm = faults.stream().mapToLong(Fault::to).max().orElse(0);
     for (Fault fault : faults) {
       cluster.time().at(fault.from(), () -> begin(fault));
+      if (fault.kind() == Fault.Kind.CHANGE_ROLE) {
+        // The word to change back may have been lost; an operator would say it again.
+        WorkerHost worker = cluster.workers().get(fault.worker());
+        cluster.time().at(calm + AGAIN_NANOS, () -> worker.changeRole(worker.shape().role()));
+      }
     }
   }
 
@@ -55,6 +64,12 @@ final class FaultInjector {
       case CUT -> cluster.network().cut(worker.name(), Cluster.ROUTER);
       case HALF_CUT -> cluster.network().halfCut(worker.name(), Cluster.ROUTER);
       case CUT_WIRES -> cluster.network().cutWires(worker.name(), other);
+      case CHANGE_ROLE -> {
+        Role own = worker.shape().role();
+        worker.changeRole(
+            fault.other() % 2 == 0 ? Role.BOTH : own == Role.DECODE ? Role.PREFILL : Role.DECODE);
+        end(fault, () -> worker.changeRole(own));
+      }
       case WEDGE -> {
         WorkerLife life = worker.life();
         if (life != null) {

@@ -108,7 +108,7 @@ public record Scenario(
     int[] shared = tokens(random, 160);
     List<Request> requests = new ArrayList<>();
     int count = 2 + random.nextInt(8);
-    long within = random.nextInt(3) == 0 ? SECOND / 10 : 2 * SECOND;
+    long within = random.nextInt(3) == 0 ? SECOND / 10 : SECOND;
     for (int i = 0; i < count; i++) {
       requests.add(request(random, "s" + (i + 1), shared, within));
     }
@@ -122,7 +122,7 @@ public record Scenario(
       int common = random.nextInt(length + 1);
       System.arraycopy(shared, 0, prompt, 0, common);
     }
-    int most = random.nextInt(4) == 0 ? 200 : 24;
+    int most = random.nextInt(3) == 0 ? 200 : 40;
     SamplingParameters.Builder sampling =
         SamplingParameters.newBuilder()
             .setMaxTokens(1 + random.nextInt(most))

@@ -1,6 +1,7 @@
 package dev.baton.simulation.cluster;
 
 import dev.baton.proto.errors.v1.ErrorCode;
+import dev.baton.proto.worker.v1.Role;
 import dev.baton.simulation.clock.Process;
 import dev.baton.simulation.clock.VirtualTime;
 import dev.baton.worker.wire.Failures;
@@ -86,6 +87,15 @@ public final class WorkerHost {
       cluster.network().died(dying.process());
       reached = reached.plus(dying.reached());
       dying.free();
+    }
+  }
+
+  /** Tells the worker over its control service to change its role, as an operator does. */
+  public void changeRole(Role role) {
+    WorkerLife changing = life;
+    if (changing != null) {
+      cluster.note(name, "is to become " + role);
+      changing.changeRole(role);
     }
   }
 

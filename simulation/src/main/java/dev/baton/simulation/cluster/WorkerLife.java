@@ -9,6 +9,9 @@ import dev.baton.kvtransfer.handoff.HandoffService;
 import dev.baton.prefillservice.PrefillService;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.Role;
+import dev.baton.proto.worker.v1.SetRoleRequest;
+import dev.baton.proto.worker.v1.WorkerControlGrpc;
+import dev.baton.proto.worker.v1.WorkerStatus;
 import dev.baton.simulation.clock.LaneAlarms;
 import dev.baton.simulation.clock.LaneTimer;
 import dev.baton.simulation.clock.Process;
@@ -17,15 +20,14 @@ import dev.baton.simulation.model.HashModel;
 import dev.baton.simulation.network.GrpcChannel;
 import dev.baton.simulation.network.GrpcServer;
 import dev.baton.simulation.network.SlabTransport;
-import dev.baton.worker.WorkerContext;
 import dev.baton.worker.WorkerCore;
 import dev.baton.worker.WorkerOptions;
 import dev.baton.worker.registry.RegistryLink;
 import dev.baton.worker.step.Outbox;
 import dev.baton.worker.wire.HostPort;
-import io.grpc.BindableService;
 import io.grpc.ManagedChannel;
 import io.grpc.ServerInterceptor;
+import io.grpc.stub.StreamObserver;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -35,7 +37,6 @@ import java.util.Random;
 import java.util.SplittableRandom;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.function.Consumer;
-import java.util.function.Function;
 
 /** One process of a worker: the production parts, on this simulation's clock, network and model. */
 public final class WorkerLife {
@@ -50,6 +51,7 @@ public final class WorkerLife {
   private final StepTurns turns;
   private final WorkerCore core;
   private final ServedSessions served;
+  private final ManagedChannel control;
   private final Failures fatal = new Failures();
   private double slowness = 1;
 
@@ -127,12 +129,20 @@ public final class WorkerLife {
                 new Random(random.nextLong()),
                 () -> address,
                 fatal::hear));
+    this.control =
+        new GrpcChannel(
+            cluster.network(),
+            cluster.router().process(),
+            address,
+            15 * SECOND,
+            Runnable::run,
+            List.of());
     new GrpcServer(
         cluster.network(),
         process,
         address,
         10 * SECOND,
-        core.services(services(shape.role())),
+        core.services(List.of(PrefillService::create, DecodeService::create)),
         interceptors(seams.workerCalls(process)));
   }
 
@@ -145,15 +155,6 @@ public final class WorkerLife {
   /** A call of the session is open here, as the worker sees it. */
   public boolean serves(String session) {
     return served.has(session);
-  }
-
-  private static List<Function<WorkerContext, BindableService>> services(Role role) {
-    return switch (role) {
-      case PREFILL -> List.of(PrefillService::create);
-      case DECODE -> List.of(DecodeService::create);
-      case BOTH -> List.of(PrefillService::create, DecodeService::create);
-      case ROLE_UNSPECIFIED, UNRECOGNIZED -> throw new IllegalArgumentException("role: " + role);
-    };
   }
 
   /** The worker's way to the router. */
@@ -203,6 +204,29 @@ public final class WorkerLife {
 
   public WorkerCore core() {
     return core;
+  }
+
+  /** Over the control service; whether it is heard of depends on the network. */
+  void changeRole(Role role) {
+    WorkerControlGrpc.newStub(control)
+        .setRole(
+            SetRoleRequest.newBuilder().setRole(role).build(),
+            new StreamObserver<>() {
+              @Override
+              public void onNext(WorkerStatus status) {
+                // The router hears of it by the worker's own report.
+              }
+
+              @Override
+              public void onError(Throwable cause) {
+                // A worker that is not reached keeps its role.
+              }
+
+              @Override
+              public void onCompleted() {
+                // Nothing follows.
+              }
+            });
   }
 
   /** Steps take so many times as long from now on. */
