@@ -35,6 +35,8 @@ import org.slf4j.LoggerFactory;
  * SessionListener}. All of it happens in one serial context on whatever thread brings the event, so
  * nothing here may block. The public methods may be called from any thread, also by the listener.
  *
+ * <p>Long, because every effect of the machine is done here and shares the attempt and its calls.
+ *
  * <p>Back-pressure: a decode worker may be {@link #PREFETCH} messages ahead of the listener; while
  * paused no more are asked for.
  */

@@ -33,7 +33,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Decides the course of one session. Events go in, {@link SessionEffect}s come out; no thread, no
- * clock, no socket. Not thread-safe.
+ * clock, no socket. Not thread-safe. Long, because it is one state machine: each transition is
+ * here.
  *
  * <p>The course of an attempt: Place, OpenDecode; Reserved brings OpenPrefill; the prefill stream
  * brings the token of the attempt's base index, the decode stream the tokens after it (an
