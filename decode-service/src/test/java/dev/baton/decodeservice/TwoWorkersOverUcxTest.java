@@ -212,6 +212,21 @@ class TwoWorkersOverUcxTest {
       Events<DecodeRequest, DecodeEvent> decode = pair.decode(spec, true);
       PrefillEvent event = pair.prefill(spec, decode.next()).next();
       assertThat(event.getFailure().getCode()).isEqualTo(ErrorCode.FINGERPRINT_MISMATCH);
+      assertThat(event.getFailure().getMessage()).contains("the difference: dtype, ");
+      decode.cancel();
+      pair.awaitClosedLedgers();
+      assertThat(pair.decodeWorker().worker().status().getHandoffs().getImportedBytes()).isZero();
+    }
+  }
+
+  @Test
+  void anotherKvDtypeIsRefusedByName() throws Exception {
+    try (WorkerPair pair = pair(ENGINE.withKvPrecision(KvPrecision.INT8), ENGINE)) {
+      SessionSpec spec = endless("a", 20, 8);
+      Events<DecodeRequest, DecodeEvent> decode = pair.decode(spec, true);
+      PrefillEvent event = pair.prefill(spec, decode.next()).next();
+      assertThat(event.getFailure().getCode()).isEqualTo(ErrorCode.FINGERPRINT_MISMATCH);
+      assertThat(event.getFailure().getMessage()).endsWith("the difference: kv_dtype)");
       decode.cancel();
       pair.awaitClosedLedgers();
       assertThat(pair.decodeWorker().worker().status().getHandoffs().getImportedBytes()).isZero();

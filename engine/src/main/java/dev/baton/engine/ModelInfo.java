@@ -7,8 +7,9 @@ import java.util.List;
 /**
  * What the rest of the house may know of a loaded model.
  *
- * @param fingerprint hexadecimal SHA-256 over config, weights, tokenizer and numerics; equal on
- *     workers of any tensor-parallel degree and block size that may exchange KV
+ * @param fingerprint over config, weights, tokenizer and numerics (see {@link
+ *     dev.baton.engine.checkpoint.Fingerprint}); equal on workers of any tensor-parallel degree and
+ *     block size that may exchange KV
  * @param contextLength most tokens of a session
  * @param layers with KV
  * @param kvHeads of the whole model, not counting replicas

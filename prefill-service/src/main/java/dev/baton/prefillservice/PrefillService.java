@@ -1,6 +1,7 @@
 package dev.baton.prefillservice;
 
 import dev.baton.engine.ModelInfo;
+import dev.baton.engine.checkpoint.Fingerprint;
 import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.Ticket;
 import dev.baton.proto.errors.v1.ErrorCode;
@@ -62,8 +63,11 @@ public final class PrefillService extends PrefillWorkerGrpc.PrefillWorkerImplBas
       throw new RefusedException(
           Failures.of(
               ErrorCode.FINGERPRINT_MISMATCH,
-              "ticket.fingerprint: %s (expected: %s, this prefill worker's)"
-                  .formatted(importer, model.fingerprint())));
+              "ticket.fingerprint: %s (expected: %s, this prefill worker's; the difference: %s)"
+                  .formatted(
+                      importer,
+                      model.fingerprint(),
+                      String.join(", ", Fingerprint.differences(importer, model.fingerprint())))));
     }
   }
 

@@ -11,15 +11,20 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
 import java.util.HexFormat;
+import java.util.List;
 import java.util.TreeSet;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
  * SHA-256 over everything that decides which KV a token sequence gives: the numerics of this
  * release and of the device, the model's numbers, the dtypes it runs in, tokenizer.json and the
  * weights. Workers exchange KV only when theirs are equal; tensor-parallel degree, block size and
- * the way a checkpoint is cut into shards do not enter.
+ * the way a checkpoint is cut into shards do not enter. The text is the hash of the hashes of the
+ * {@linkplain #PARTS parts}, 64 hexadecimal digits, a dot, and the first 6 digits of each part's,
+ * so that two texts tell where they part.
  *
  * <p>Weights of many gigabytes are not hashed whole, which would take longer than loading them: of
  * each tensor enter its name, dtype and shape and, when it is larger than {@value #WHOLE} bytes,
@@ -36,11 +41,20 @@ public final class Fingerprint {
   private static final int PAGES = 16;
   private static final int WHOLE = PAGE * PAGES;
 
-  private final MessageDigest digest;
+  /** What enters, in the order of the text. */
+  private static final List<String> PARTS =
+      List.of("numerics", "dtype", "quantization", "kv_dtype", "config", "tokenizer", "weights");
 
-  private Fingerprint() {
+  private static final int WHOLE_DIGITS = 64;
+  private static final int PART_DIGITS = 6;
+
+  private final MessageDigest digest = sha256();
+
+  private Fingerprint() {}
+
+  private static MessageDigest sha256() {
     try {
-      digest = MessageDigest.getInstance("SHA-256");
+      return MessageDigest.getInstance("SHA-256");
     } catch (NoSuchAlgorithmException e) {
       throw new EngineException(
           EngineException.Kind.INTERNAL, "SHA-256: not in this Java runtime", e);
@@ -52,21 +66,60 @@ public final class Fingerprint {
    *
    * @param numerics the device's name of its arithmetic with these weights ({@code
    *     Device.numerics})
-   * @return 64 hexadecimal digits
+   * @return at most 128 characters, all of them hexadecimal digits but a dot
    */
   public static String of(
       ModelConfig config, Checkpoint checkpoint, String numerics, Formats formats) {
-    Fingerprint fingerprint = new Fingerprint();
-    fingerprint.text(NUMERICS);
-    fingerprint.text(
-        "device=%s dtype=%s weights=%s kv=%s"
-            .formatted(numerics, formats.dtype(), formats.weights(), formats.kv()));
-    fingerprint.text(canonical(config));
-    fingerprint.file(checkpoint.directory().resolve("tokenizer.json"));
-    for (String name : config.architecture().tensors(config).keySet()) {
-      fingerprint.tensor(checkpoint.get(name));
+    List<byte[]> parts =
+        List.of(
+            part(p -> p.text(NUMERICS + " " + numerics)),
+            part(p -> p.text(formats.dtype().toString())),
+            part(p -> p.text(formats.weights().toString())),
+            part(p -> p.text(formats.kv().toString())),
+            part(p -> p.text(canonical(config))),
+            part(p -> p.file(checkpoint.directory().resolve("tokenizer.json"))),
+            part(
+                p ->
+                    config
+                        .architecture()
+                        .tensors(config)
+                        .keySet()
+                        .forEach(name -> p.tensor(checkpoint.get(name)))));
+    MessageDigest whole = sha256();
+    StringBuilder ends = new StringBuilder();
+    for (byte[] part : parts) {
+      whole.update(part);
+      ends.append(HexFormat.of().formatHex(part), 0, PART_DIGITS);
     }
-    return HexFormat.of().formatHex(fingerprint.digest.digest());
+    return HexFormat.of().formatHex(whole.digest()) + "." + ends;
+  }
+
+  private static byte[] part(Consumer<Fingerprint> content) {
+    Fingerprint part = new Fingerprint();
+    content.accept(part);
+    return part.digest.digest();
+  }
+
+  /**
+   * The names of the parts in which two fingerprints differ: of {@code numerics}, {@code dtype},
+   * {@code quantization}, {@code kv_dtype}, {@code config}, {@code tokenizer} and {@code weights}.
+   * Empty when they are equal; {@code fingerprint} alone when one of them is no such text.
+   */
+  public static List<String> differences(String one, String other) {
+    if (one.equals(other)) {
+      return List.of();
+    }
+    int length = WHOLE_DIGITS + 1 + PARTS.size() * PART_DIGITS;
+    List<String> names = new ArrayList<>();
+    if (one.length() == length && other.length() == length) {
+      for (int i = 0; i < PARTS.size(); i++) {
+        int at = WHOLE_DIGITS + 1 + i * PART_DIGITS;
+        if (!one.regionMatches(at, other, at, PART_DIGITS)) {
+          names.add(PARTS.get(i));
+        }
+      }
+    }
+    return names.isEmpty() ? List.of("fingerprint") : names;
   }
 
   private static String canonical(ModelConfig config) {

@@ -17,7 +17,7 @@ class FingerprintTest {
   @Test
   void isTheSameForTheSameModelHoweverItIsCut() throws IOException {
     String single = of(new TinyModel(), "single");
-    assertThat(single).matches("[0-9a-f]{64}");
+    assertThat(single).matches("[0-9a-f]{64}\\.[0-9a-f]{42}");
     assertThat(of(new TinyModel().inShards(), "shards")).isEqualTo(single);
     assertThat(of(new TinyModel().with("torch_dtype", "\"float32\""), "declared"))
         .isEqualTo(single);
@@ -36,6 +36,26 @@ class FingerprintTest {
     assertThat(fingerprint(directory.resolve("first"), "other", DType.FLOAT32)).isNotEqualTo(first);
     Files.writeString(directory.resolve("first/tokenizer.json"), "{ }");
     assertThat(fingerprint(directory.resolve("first"), DType.FLOAT32)).isNotEqualTo(first);
+  }
+
+  @Test
+  void tellsWhichPartsDiffer() throws IOException {
+    String first = of(new TinyModel(), "first");
+    Path model = directory.resolve("first");
+    assertThat(first.length()).isLessThanOrEqualTo(128);
+    assertThat(Fingerprint.differences(first, first)).isEmpty();
+    assertThat(Fingerprint.differences(first, fingerprint(model, "other", DType.FLOAT32)))
+        .containsExactly("numerics");
+    assertThat(Fingerprint.differences(first, fingerprint(model, DType.BFLOAT16)))
+        .contains("dtype", "kv_dtype")
+        .doesNotContain("numerics", "config", "tokenizer", "weights");
+    assertThat(
+            Fingerprint.differences(first, of(new TinyModel().with("rope_theta", 20000), "theta")))
+        .containsExactly("config");
+    Files.writeString(model.resolve("tokenizer.json"), "{ }");
+    assertThat(Fingerprint.differences(first, fingerprint(model, DType.FLOAT32)))
+        .containsExactly("tokenizer");
+    assertThat(Fingerprint.differences(first, "f00d")).containsExactly("fingerprint");
   }
 
   @Test
