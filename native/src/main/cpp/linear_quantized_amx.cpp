@@ -28,11 +28,14 @@ static constexpr int LEVELS = 3;
 static constexpr int ROW_TILES = 16;
 static constexpr int PAIRS = 4;
 static constexpr int FEW_ROW_TILES = 2;
-static constexpr int AHEAD = 8 * 1024;  // bytes that a weight which comes from memory is asked for before its use
+
+// Bytes that a weight which comes from memory is asked for before its use; where it is widened first, in the second level.
+static constexpr int AHEAD_8 = 8 * 1024;
+static constexpr int AHEAD_4 = 16 * 1024;
 static constexpr int RING = 4;          // tiles of depth that are widened ahead, where few rows use them
 
 // Rows from which the matrix unit is faster than the vector units.
-static constexpr int LEAST_ROWS_8 = 5;
+static constexpr int LEAST_ROWS_8 = 3;
 static constexpr int LEAST_ROWS_4 = 5;
 
 // Inputs and sums have as many rows as the inputs have.
@@ -179,7 +182,11 @@ template <int BYTES>
 static inline void ask_ahead(const uint8_t* weight) {
 #pragma GCC unroll 32
   for (int line = 0; line < BYTES; line += 64) {
-    _mm_prefetch(weight + AHEAD + line, _MM_HINT_T0);
+    if (BYTES == PAIR_BYTES_4) {
+      _mm_prefetch(weight + AHEAD_4 + line, _MM_HINT_T1);
+    } else {
+      _mm_prefetch(weight + AHEAD_8 + line, _MM_HINT_T0);
+    }
   }
 }
 
