@@ -52,18 +52,11 @@ final class Judge {
       case DEADLINE_EXCEEDED ->
           !request.generous() && now - request.at() >= request.deadlineMillis() * 970_000;
       case OVERLOADED -> scenario.tightQueue();
-      case WORKER_LOST ->
-          (scenario.tightQueue() && failure.getMessage().contains("; waited ")) || handoffParted();
+      case WORKER_LOST -> scenario.tightQueue() && failure.getMessage().contains("; waited ");
       // Who comes to an empty pool is told so; who was taken in is not.
       case NO_WORKER -> troubled(request.at(), now) && now - request.at() < AT_ONCE_NANOS;
       default -> false;
     };
-  }
-
-  /** A prefill and a decode worker cannot reach each other, though the router reaches both. */
-  private boolean handoffParted() {
-    return scenario.faults().stream()
-        .anyMatch(fault -> fault.kind() == Fault.Kind.PART_FROM_WORKER);
   }
 
   /** A fault met this time. */
