@@ -10,7 +10,12 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true,
     synopsisSubcommandLabel = "COMMAND",
     description = "Measures.",
-    subcommands = {BenchEngineCommand.class, BenchQualityCommand.class, BenchLoadCommand.class})
+    subcommands = {
+      BenchEngineCommand.class,
+      BenchQualityCommand.class,
+      BenchLoadCommand.class,
+      BenchHandoffCommand.class
+    })
 final class BenchCommand implements Runnable {
 
   @Spec CommandSpec spec = CommandSpec.create();

@@ -1,0 +1,63 @@
+package dev.baton.cli;
+
+import dev.baton.bench.handoff.HandoffBench;
+import dev.baton.bench.handoff.HandoffPlan;
+import dev.baton.bench.handoff.HandoffReport;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/** {@code baton bench handoff}: the hand-off of KV beside plain UCX messages. */
+@Command(
+    name = "handoff",
+    mixinStandardHelpOptions = true,
+    description = {
+      "Hands KV of the shape of Llama 3 8B from one process to another by the production service,"
+          + " in turns with plain UCX active messages of the same bytes, and prints both rates.",
+      "docs/benchmarks.md tells what the columns mean."
+    })
+final class BenchHandoffCommand implements Callable<Integer> {
+
+  @Option(
+      names = "--tokens",
+      paramLabel = "N",
+      description = "Tokens of the hand-off, 128 KiB each. Default: 1024.")
+  int tokens = 1024;
+
+  @Option(
+      names = "--slab",
+      paramLabel = "SIZE",
+      description = "Bytes of a slab and of a plain message. Default: 2M, the workers' own.")
+  ByteSize slab = new ByteSize(2 << 20);
+
+  @Option(names = "--repeat", paramLabel = "N", description = "Rounds. Default: 15.")
+  int rounds = 15;
+
+  @Option(names = "--json", paramLabel = "FILE", description = "Writes all figures there too.")
+  @Nullable Path json;
+
+  @Override
+  public Integer call() {
+    BenchProgress.quietLog();
+    try {
+      BenchProgress progress = new BenchProgress(System.err);
+      HandoffReport report =
+          HandoffBench.run(
+              HandoffPlan.llama8b(tokens, Math.toIntExact(slab.bytes()), rounds), progress::show);
+      progress.clear();
+      System.out.print(report.text());
+      if (json != null) {
+        Files.writeString(json, report.json() + "\n");
+      }
+      return 0;
+    } catch (IllegalArgumentException | ArithmeticException e) {
+      throw CommandFailure.usage(String.valueOf(e.getMessage()));
+    } catch (IOException e) {
+      throw CommandFailure.failed(String.valueOf(e.getMessage()));
+    }
+  }
+}
