@@ -52,7 +52,8 @@ final class Judge {
       case DEADLINE_EXCEEDED ->
           !request.generous() && now - request.at() >= request.deadlineMillis() * 970_000;
       case OVERLOADED -> scenario.tightQueue();
-      case WORKER_LOST -> scenario.tightQueue() && failure.getMessage().contains("; waited ");
+      case WORKER_LOST, DRAINING ->
+          scenario.tightQueue() && failure.getMessage().contains("; waited ");
       // Who comes to an empty pool is told so; who was taken in is not.
       case NO_WORKER -> troubled(request.at(), now) && now - request.at() < AT_ONCE_NANOS;
       default -> false;
