@@ -8,6 +8,8 @@ import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** {@code -Dseed=N} begins elsewhere; {@code -Dseeds=N} runs more or fewer. */
 @DisplayName("Whatever goes wrong")
@@ -15,6 +17,14 @@ class ManySeedsTest {
 
   private static final long FIRST = Long.getLong("seed", 1);
   private static final long COUNT = Long.getLong("seeds", 10_000);
+
+  /** What longer campaigns have found. */
+  @ParameterizedTest
+  @ValueSource(longs = {15_533, 19_279, 40_261})
+  void whatOnceWentWrongDoesNotAgain(long seed) {
+    Verdict verdict = Simulation.run(seed, Seams.PLAIN, Trace.OFF);
+    assertThat(verdict.violation()).isEmpty();
+  }
 
   @Test
   void everyStreamIsRightEverySessionEndsAndNothingIsLeftBehind() throws Exception {

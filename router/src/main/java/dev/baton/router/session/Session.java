@@ -61,6 +61,12 @@ public final class Session implements AdmissionQueue.Waiter {
   /** Until a session looks again whether the retry budget has room. */
   private static final long BUDGET_MILLIS = 50;
 
+  /** Before the second attempt after wasted ones; twice as long before each later one. */
+  private static final long PAUSE_MILLIS = 100;
+
+  /** Share of a session's time after which a worker's faster clock may have come to its end. */
+  private static final double NEAR_DEADLINE = 0.95;
+
   /** For a worker's stream to say that a session stands still; more means that it hangs. */
   private static final long SUSPEND_MILLIS = 1000;
 
@@ -206,10 +212,11 @@ public final class Session implements AdmissionQueue.Waiter {
   private void perform(SessionEffect effect) {
     switch (effect) {
       case SessionEffect.Place place -> {
-        if (place.wasted() && !sessions.budget().withdraw()) {
-          sessions.after(BUDGET_MILLIS, () -> context.execute(() -> perform(place)));
+        long pause = pauseMillis(machine.wastedInARow());
+        if (pause > 0) {
+          sessions.after(pause, () -> context.execute(() -> placeWithinBudget(place)));
         } else {
-          place(place);
+          placeWithinBudget(place);
         }
       }
       case SessionEffect.PlaceMove(int epoch, var avoided) -> {
@@ -254,7 +261,8 @@ public final class Session implements AdmissionQueue.Waiter {
           listener.onFinished(reason);
         }
       }
-      case SessionEffect.Fail(Failure failure) -> {
+      case SessionEffect.Fail(Failure cause) -> {
+        Failure failure = ofDeadline(cause);
         ended(null, failure);
         if (!quiet) {
           listener.onFailure(failure);
@@ -266,6 +274,36 @@ public final class Session implements AdmissionQueue.Waiter {
   private long graceMillis(Worker prefill) {
     return Math.max(
         LEAST_GRACE_MILLIS, GRACE_MILLIS - sessions.directory().silence(prefill).toMillis());
+  }
+
+  /**
+   * The first attempt after a wasted one goes elsewhere at once. More of them in a row mean that
+   * nobody can be reached yet, although a worker may still look alive: together these pauses last
+   * longer than that takes to be noticed.
+   */
+  private static long pauseMillis(int wastedInARow) {
+    return wastedInARow < 2 ? 0 : PAUSE_MILLIS << (wastedInARow - 2);
+  }
+
+  private void placeWithinBudget(SessionEffect.Place place) {
+    if (place.wasted() && !sessions.budget().withdraw()) {
+      sessions.after(BUDGET_MILLIS, () -> context.execute(() -> placeWithinBudget(place)));
+    } else {
+      place(place);
+    }
+  }
+
+  /**
+   * A worker's clock may reach the deadline first, and what its peers say of it comes in any order.
+   */
+  private Failure ofDeadline(Failure failure) {
+    long spent = (sessions.nanos() - startNanos) / 1_000_000;
+    return failure.getCode() == ErrorCode.CANCELLED
+            && !quiet
+            && spent >= NEAR_DEADLINE * order.deadlineMillis()
+        ? Failures.of(
+            ErrorCode.DEADLINE_EXCEEDED, "deadline: passed after " + spent + " ms, on a worker")
+        : failure;
   }
 
   private void place(SessionEffect.Place place) {

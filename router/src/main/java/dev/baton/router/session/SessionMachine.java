@@ -344,6 +344,11 @@ final class SessionMachine {
     return epoch;
   }
 
+  /** Attempts that ended without a token, one after another, up to now. */
+  int wastedInARow() {
+    return retries;
+  }
+
   private boolean current(int ofEpoch) {
     return ofEpoch == epoch && (state == State.RESERVING || state == State.RUNNING);
   }

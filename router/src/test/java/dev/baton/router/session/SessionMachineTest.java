@@ -378,6 +378,7 @@ final class SessionMachineTest {
     runSplit();
     assertThat(machine.prefill(1, PrefillEvent.newBuilder().setFailure(LOST).build()))
         .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST, true, true));
+    assertThat(machine.wastedInARow()).isEqualTo(1);
     machine.placed(2, "d2", "p");
     machine.decode(2, reserved());
     assertThat(machine.decode(2, failure(LOST)))
