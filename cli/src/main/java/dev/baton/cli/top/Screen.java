@@ -5,6 +5,7 @@ import dev.baton.proto.router.v1.SessionView;
 import dev.baton.proto.router.v1.WorkerView;
 import dev.baton.proto.worker.v1.BlockLedger;
 import dev.baton.proto.worker.v1.HandoffTotals;
+import dev.baton.proto.worker.v1.Role;
 import dev.baton.proto.worker.v1.WorkerStatus;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -72,7 +73,7 @@ public final class Screen {
       WorkerStatus past = earlier.get(registration.getWorkerId());
       table.add(
           registration.getWorkerId(),
-          registration.getRole().name().toLowerCase(Locale.ROOT),
+          role(worker).name().toLowerCase(Locale.ROOT),
           state(worker),
           registration.getModel().getName(),
           Integer.toString(registration.getTensorParallel()),
@@ -89,6 +90,12 @@ public final class Screen {
           registration.getGrpcAddress());
     }
     return table.lines();
+  }
+
+  /** It may have changed since the registration. */
+  private static Role role(WorkerView worker) {
+    Role now = worker.getStatus().getRole();
+    return now == Role.ROLE_UNSPECIFIED ? worker.getRegistration().getRole() : now;
   }
 
   private static String state(WorkerView worker) {

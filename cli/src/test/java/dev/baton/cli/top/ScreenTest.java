@@ -80,6 +80,14 @@ class ScreenTest {
   }
 
   @Test
+  void showsTheRoleThatAWorkerHasNow() {
+    WorkerView.Builder changed = worker(0, 0).toBuilder();
+    changed.getStatusBuilder().setRole(Role.BOTH);
+    assertThat(new Screen().lines(snapshot(0, changed.build())))
+        .anyMatch(line -> line.matches("decode-1 +both +open .*"));
+  }
+
+  @Test
   void tellsASilentAndADrainingWorker() {
     WorkerView silent = worker(0, 0).toBuilder().setOpen(false).setSilentMillis(1300).build();
     assertThat(new Screen().lines(snapshot(0, silent))).anyMatch(l -> l.contains("silent 1.3 s"));
