@@ -1,6 +1,7 @@
 // Passes over rows of logits for the sampler, in blocks of 128 elements. A unit is one block of one row, so a single row
 // is shared by the threads too; blocks do not depend on each other. What follows from the blocks' results (the largest of
-// a row, a draw) has a row as its unit: it reads few of the elements.
+// a row, a draw) has a row as its unit: it reads few of the elements. Long, because the passes share the blocks' layout and
+// the rules by which a cut is proved exact.
 #include "lanes.h"
 
 namespace baton {

@@ -31,6 +31,9 @@ import org.slf4j.LoggerFactory;
  * The engine over a {@link ModelRunner} in this process. A step is four verbs: schedule, run,
  * sample, settle. Owns the runner. Listeners may call back into every method but {@link #step} and
  * {@link #close}.
+ *
+ * <p>Long, because it is the whole contract of {@link Engine}, method by method; what can stand
+ * alone (scheduler, pool, sampler, views, rules) does.
  */
 final class LocalEngine implements Engine {
 

@@ -2,11 +2,8 @@ package dev.baton.engine;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.baton.device.DType;
-import dev.baton.device.SlabRegion;
 import dev.baton.engine.model.ModelLoader;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -297,7 +294,7 @@ class EquivalenceTest {
         Engine importer = load(to);
         Arena arena = Arena.ofConfined()) {
       assertThat(exporter.model().fingerprint()).isEqualTo(importer.model().fingerprint());
-      Map<SessionId, List<Integer>> tokens = new TreeMap<>(byName());
+      Map<SessionId, List<SampledToken>> first = new TreeMap<>(byName());
       Map<SessionId, RecordingListener> decoded = new TreeMap<>(byName());
       List<Generation> left = new ArrayList<>(REQUESTED);
       while (!left.isEmpty()) {
@@ -306,74 +303,26 @@ class EquivalenceTest {
           RecordingListener listener = new RecordingListener();
           decoded.put(request.session(), listener);
           int present = importer.reserve(request, listener);
-          List<Integer> first = new ArrayList<>();
-          tokens.put(request.session(), first);
+          List<SampledToken> token = new ArrayList<>();
+          first.put(request.session(), token);
           exporter.prefill(
-              request, new HandOff(exporter, importer, arena, request, present, first));
+              request, new HandOff(exporter, importer, arena, request, present, token));
         }
         while (exporter.step() | importer.step()) {
           importer.checkIntegrity();
         }
         wave.clear();
       }
-      decoded.forEach(
-          (id, listener) -> tokens.getOrDefault(id, new ArrayList<>()).addAll(listener.ids()));
+      Map<SessionId, List<Integer>> tokens = new TreeMap<>(byName());
+      first.forEach(
+          (id, token) -> {
+            List<Integer> ids = new ArrayList<>(token.stream().map(SampledToken::id).toList());
+            ids.addAll(decoded.getOrDefault(id, new RecordingListener()).ids());
+            tokens.put(id, ids);
+          });
       assertClosed(exporter);
       assertClosed(importer);
       return tokens;
-    }
-  }
-
-  /** Carries KV over as it is computed, in slabs of two layers, and starts the importer. */
-  private static final class HandOff implements SessionListener {
-    private final Engine exporter;
-    private final Engine importer;
-    private final Arena arena;
-    private final Generation request;
-    private final List<Integer> tokens;
-    private int carried;
-
-    HandOff(
-        Engine exporter,
-        Engine importer,
-        Arena arena,
-        Generation request,
-        int present,
-        List<Integer> tokens) {
-      this.exporter = exporter;
-      this.importer = importer;
-      this.arena = arena;
-      this.request = request;
-      this.carried = present;
-      this.tokens = tokens;
-    }
-
-    @Override
-    public void onComputed(int computed) {
-      ModelInfo model = exporter.model();
-      DType dtype = model.kvDtype();
-      for (int layer = 0; carried < computed && layer < model.layers(); layer += 2) {
-        int layerTo = Math.min(layer + 2, model.layers());
-        SlabRegion region =
-            new SlabRegion(
-                layer, layerTo, 0, model.kvHeads(), carried, computed, model.headDim(), dtype);
-        MemorySegment slab = arena.allocate(region.bytes());
-        exporter.kv(request.session()).pack(region, slab);
-        importer.kv(request.session()).unpack(region, slab);
-      }
-      carried = Math.max(carried, computed);
-    }
-
-    @Override
-    public void onToken(SampledToken token) {
-      exporter.release(request.session());
-      tokens.add(token.id());
-      importer.start(request.session(), token.id());
-    }
-
-    @Override
-    public void onFailed(EngineException cause) {
-      throw cause;
     }
   }
 

@@ -47,7 +47,10 @@ import org.junit.jupiter.params.provider.CsvSource;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/** The router over real sockets, with workers that only pretend to have a model. */
+/**
+ * The router over real sockets, with workers that only pretend to have a model. Long, because all
+ * its cases need the same router, workers and clients.
+ */
 final class RouterServerTest {
 
   private static final JsonMapper JSON = JsonMapper.builder().build();

@@ -35,6 +35,7 @@ import java.util.Random;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
 
+/** Long, because the machine has one state that all its cases go through, step by step. */
 final class SessionMachineTest {
 
   private static final HandoffTicket TICKET =
