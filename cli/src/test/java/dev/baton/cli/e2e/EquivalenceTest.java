@@ -36,26 +36,21 @@ class EquivalenceTest {
 
   @ParameterizedTest(name = "{0}: {1}")
   @CsvSource({
-    // One against one, and each way of cutting the work.
+    // Each way of cutting the work, and any TP degree to any other.
     "float32,  --prefill-chunk 512",
-    "float32,  --prefill-chunk 16 --max-sessions 16",
-    "float32,  --prefill-chunk 64 --max-sessions 1",
-    // Any TP degree to any other.
-    "float32,  --prefill-tp 1 --decode-tp 2",
-    "float32,  --prefill-tp 2 --decode-tp 1 --prefill-chunk 64",
-    "float32,  --prefill-tp 2 --decode-tp 4 --max-sessions 16",
-    "float32,  --prefill-tp 4 --decode-tp 2 --prefill-chunk 16",
-    "float32,  --prefill-tp 4 --decode-tp 1 --max-sessions 1",
+    "float32,  --prefill-tp 1 --decode-tp 2 --prefill-chunk 16 --max-sessions 16",
+    "float32,  --prefill-tp 2 --decode-tp 1 --prefill-chunk 64 --max-sessions 1",
+    "float32,  --prefill-tp 2 --decode-tp 4 --prefill-chunk 512 --max-sessions 16",
+    "float32,  --prefill-tp 4 --decode-tp 2 --prefill-chunk 16 --max-sessions 1",
+    "float32,  --prefill-tp 4 --decode-tp 1 --prefill-chunk 64",
     // Several workers, and prompts that stay on the decode worker.
     "float32,  --prefill 2 --decode 2 --split-above 200 --block-tokens 64",
-    "bfloat16, --prefill-chunk 512",
-    "bfloat16, --prefill-chunk 16 --max-sessions 16",
-    "bfloat16, --prefill-chunk 64 --max-sessions 1",
-    "bfloat16, --prefill-tp 1 --decode-tp 2",
-    "bfloat16, --prefill-tp 2 --decode-tp 1",
-    "bfloat16, --prefill-tp 2 --decode-tp 4",
-    "bfloat16, --prefill-tp 4 --decode-tp 2",
-    "bfloat16, --prefill-tp 4 --decode-tp 1",
+    "bfloat16, --prefill-chunk 512 --max-sessions 1",
+    "bfloat16, --prefill-tp 1 --decode-tp 2 --prefill-chunk 64 --max-sessions 16",
+    "bfloat16, --prefill-tp 2 --decode-tp 1 --prefill-chunk 16",
+    "bfloat16, --prefill-tp 2 --decode-tp 4 --prefill-chunk 64 --max-sessions 1",
+    "bfloat16, --prefill-tp 4 --decode-tp 2 --prefill-chunk 512 --max-sessions 16",
+    "bfloat16, --prefill-tp 4 --decode-tp 1 --prefill-chunk 16",
     // Quantized weights and KV.
     "bfloat16 --quantize int8, --prefill-chunk 64",
     "bfloat16 --quantize int8, --prefill-tp 2 --decode-tp 4",
