@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Builds the CUDA kernels: with g++ the library that emulates them, with nvcc, where there is one, machine code for GPUs.
+# native/build-cuda.sh [OUTPUT_DIRECTORY]   results go to OUTPUT_DIRECTORY/META-INF/native/linux-<arch>/libbaton_cuda_emulated.so
+#                                           and OUTPUT_DIRECTORY/META-INF/native/cuda/
+# NVCC names another nvcc than that of PATH; NVCC=none builds without.
+set -euo pipefail
+cd "$(dirname "$0")"
+output=${1:-target/classes}
+sources=src/main/cuda
+arch=$(uname -m)
+objects=target/cuda/$arch
+library=$output/META-INF/native/linux-$arch/libbaton_cuda_emulated.so
+code=$output/META-INF/native/cuda
+nvcc=${NVCC:-$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null || echo none)}
+
+# A GPU's compiler is told -fmad=false and the host's -ffp-contract=off: only fma_float fuses.
+host_flags=(-std=c++17 -O2 -g1 -fPIC -fvisibility=hidden -fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno
+  -Wall -Wextra)
+[ "$arch" = x86_64 ] && host_flags+=(-mavx2 -mfma)
+device_flags=(-std=c++17 -O3 -fmad=false -Werror all-warnings -fatbin --compress-mode=size
+  -gencode "arch=compute_80,code=sm_80" -gencode "arch=compute_90,code=[sm_90,compute_90]" --threads 2)
+
+mkdir -p "$objects" "$code" "$(dirname "$library")"
+newest=$(ls -t "$sources"/*.h "$sources"/emulation/*.h build-cuda.sh | head -1)
+stale() { [ ! -f "$2" ] || [ "$1" -nt "$2" ] || [ "$newest" -nt "$2" ]; }
+
+jobs=()
+objects_wanted=()
+index=""
+for source in "$sources"/*.cu; do
+  name=$(basename "$source" .cu)
+  objects_wanted+=("$objects/$name.o")
+  if stale "$source" "$objects/$name.o"; then
+    jobs+=("g++ ${host_flags[*]} -x c++ -c $source -o $objects/$name.o.new && mv $objects/$name.o.new $objects/$name.o")
+  fi
+  index+="$name$(sed -n 's/^BATON_KERNEL(\(.*\))$/ \1/p' "$source" | tr -d '\n')"$'\n'
+  if [ "$nvcc" != none ] && stale "$source" "$objects/$name.fatbin"; then
+    jobs+=("$nvcc ${device_flags[*]} $source -o $objects/$name.fatbin.new && mv $objects/$name.fatbin.new $objects/$name.fatbin")
+  fi
+done
+objects_wanted+=("$objects/emulation.o")
+if stale "$sources/emulation/emulation.cpp" "$objects/emulation.o"; then
+  jobs+=("g++ ${host_flags[*]} -c $sources/emulation/emulation.cpp -o $objects/emulation.o.new && mv $objects/emulation.o.new $objects/emulation.o")
+fi
+
+if [ ${#jobs[@]} -gt 0 ]; then
+  printf '%s\0' "${jobs[@]}" | xargs -0 -P "$(nproc)" -I{} bash -c '{}' ||
+    { echo "baton: the CUDA kernels do not compile; see the errors above" >&2; exit 1; }
+fi
+if [ ${#jobs[@]} -gt 0 ] || [ ! -f "$library" ]; then
+  g++ -shared -Wl,--no-undefined -o "$library.new" "${objects_wanted[@]}" -lm -pthread
+  mv "$library.new" "$library"
+fi
+if [ "$nvcc" = none ]; then
+  rm -f "$code"/*
+  echo "baton: no nvcc (CUDA toolkit), so this build has no GPU kernels: --device cuda will say so" >&2
+else
+  for source in "$sources"/*.cu; do
+    name=$(basename "$source" .cu)
+    cmp -s "$objects/$name.fatbin" "$code/$name.fatbin" || cp "$objects/$name.fatbin" "$code/$name.fatbin"
+  done
+  printf '%s' "$index" > "$code/kernels.txt"
+fi
