@@ -106,10 +106,10 @@ final class BenchEngineCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    BenchProgress.quietLog();
+    ProgressLine.quietLog();
     BenchPlan plan = plan();
     try {
-      BenchProgress progress = new BenchProgress(System.err);
+      ProgressLine progress = new ProgressLine("bench", System.err);
       BenchReport report = EngineBench.run(plan, progress::show);
       progress.clear();
       System.out.print(report.text());

@@ -42,9 +42,9 @@ final class BenchHandoffCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    BenchProgress.quietLog();
+    ProgressLine.quietLog();
     try {
-      BenchProgress progress = new BenchProgress(System.err);
+      ProgressLine progress = new ProgressLine("bench", System.err);
       HandoffReport report =
           HandoffBench.run(
               HandoffPlan.llama8b(tokens, Math.toIntExact(slab.bytes()), rounds), progress::show);

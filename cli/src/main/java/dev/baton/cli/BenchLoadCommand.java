@@ -59,7 +59,7 @@ final class BenchLoadCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    BenchProgress.quietLog();
+    ProgressLine.quietLog();
     Options.checkTensorParallel("--tp", tensorParallel);
     List<FormatChoice> choices = formats.choices();
     if (choices.size() > 1) {
@@ -76,7 +76,7 @@ final class BenchLoadCommand implements Callable<Integer> {
               contextLength,
               kvCache == null ? 0 : kvCache.bytes(),
               repeats);
-      BenchProgress progress = new BenchProgress(System.err);
+      ProgressLine progress = new ProgressLine("bench", System.err);
       LoadReport report = LoadBench.run(plan, progress::show);
       progress.clear();
       System.out.print(report.text());

@@ -61,7 +61,7 @@ final class BenchQualityCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    BenchProgress.quietLog();
+    ProgressLine.quietLog();
     Options.checkTensorParallel("--tp", tensorParallel);
     if (prompts != null && tokens != null) {
       throw CommandFailure.usage("--prompts and --tokens: both given (expected: one of them)");
@@ -70,7 +70,7 @@ final class BenchQualityCommand implements Callable<Integer> {
       QualityPlan plan =
           new QualityPlan(
               Options.modelWithConfig(model), formats.choices(), source(), tensorParallel, longest);
-      BenchProgress progress = new BenchProgress(System.err);
+      ProgressLine progress = new ProgressLine("bench", System.err);
       QualityReport report = QualityBench.run(plan, progress::show);
       progress.clear();
       System.out.print(report.text());

@@ -108,7 +108,7 @@ final class SimulateCommand implements Callable<Integer> {
       throw CommandFailure.usage(
           "--threads %d, --most-failures %d (expected: >= 1)".formatted(threads, mostFailures));
     }
-    BenchProgress progress = new BenchProgress(System.err);
+    ProgressLine progress = new ProgressLine("simulate", System.err);
     long begun = System.nanoTime();
     long[] shown = {begun};
     Campaign.Progress end =

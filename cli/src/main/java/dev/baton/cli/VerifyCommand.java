@@ -123,14 +123,14 @@ final class VerifyCommand implements Callable<Integer> {
       WorkerEnvironment.print(HOST);
       return 0;
     }
-    BenchProgress.quietLog();
+    ProgressLine.quietLog();
     Options.checkTensorParallel("--prefill-tp", prefillTensorParallel);
     Options.checkTensorParallel("--decode-tp", decodeTensorParallel);
     if (prompts != null && tokens != null) {
       throw CommandFailure.usage("--prompts and --tokens: both given (expected: one of them)");
     }
     try {
-      BenchProgress progress = new BenchProgress(System.err);
+      ProgressLine progress = new ProgressLine("verify", System.err);
       VerifyReport report =
           Verification.run(
               new VerifyPlan(

@@ -34,8 +34,9 @@ import org.slf4j.LoggerFactory;
  * The sessions of this process, of all roles.
  *
  * <p><b>Epochs.</b> A session's key is (id, epoch). Of one id only the newest epoch runs: an older
- * one is refused, a newer one stops the attempt that is here. The newest epochs of sessions that
- * have left are remembered for a while, so that a late request of a dead attempt finds no room.
+ * one is refused, a newer one stops the attempt that is here, even if it is refused itself. The
+ * newest epochs of sessions that have left are remembered for a while, so that a late request of a
+ * dead attempt finds no room.
  *
  * <p><b>Bound.</b> {@code limit} sessions, those not yet admitted and those still freeing included;
  * more are refused as overload. This also bounds the step loop's queue.
@@ -93,7 +94,8 @@ public final class Sessions {
       Attempt.Factory<E> factory) {
     ServerCallStreamObserver<E> call = (ServerCallStreamObserver<E>) observer;
     if (open.incrementAndGet() > limit) {
-      refuse(call, failureEvent, Failures.overloaded("sessions: more than %d".formatted(limit)));
+      refuse(
+          spec, call, failureEvent, Failures.overloaded("sessions: more than %d".formatted(limit)));
       return;
     }
     Session<E> session;
@@ -103,7 +105,7 @@ public final class Sessions {
       session = new Session<>(this, generation, new EventStream<>(call, outbox), failureEvent);
       attempt = factory.create(session);
     } catch (RefusedException e) {
-      refuse(call, failureEvent, e.failure());
+      refuse(spec, call, failureEvent, e.failure());
       return;
     }
     call.setOnCancelHandler(() -> loop.post(session::cancelled));
@@ -117,12 +119,21 @@ public final class Sessions {
   }
 
   private <E> void refuse(
-      ServerCallStreamObserver<E> call, Function<Failure, E> failureEvent, Failure failure) {
+      SessionSpec spec,
+      ServerCallStreamObserver<E> call,
+      Function<Failure, E> failureEvent,
+      Failure failure) {
     call.setOnCancelHandler(() -> {});
     call.onNext(failureEvent.apply(failure));
     call.onCompleted();
     open.decrementAndGet();
-    loop.post(this::settleDrain);
+    String id = spec.getSessionId();
+    int epoch = spec.getEpoch();
+    loop.post(
+        () -> {
+          giveWay(id, epoch);
+          settleDrain();
+        });
   }
 
   private Alarms.Alarm deadline(Session<?> session, long millis) {
@@ -136,10 +147,6 @@ public final class Sessions {
   private void admit(Session<?> session) {
     String id = session.id().id();
     int epoch = session.id().epoch();
-    if (refusal != null) {
-      session.refuse(refusal);
-      return;
-    }
     int known = epochs.getOrDefault(id, 0);
     if (epoch < known) {
       session.refuse(
@@ -155,17 +162,30 @@ public final class Sessions {
           Failures.invalid("", "session: %s is here already (expected: once)".formatted(id)));
       return;
     }
-    if (earlier != null) {
-      earlier.stop(
-          Failures.of(
-              ErrorCode.CANCELLED,
-              "epoch: %d of session %s gave way to %d".formatted(earlier.id().epoch(), id, epoch)));
+    giveWay(id, epoch);
+    if (refusal != null) {
+      session.refuse(refusal);
+      return;
     }
     here.add(session);
     newest.put(id, session);
     epochs.remove(id);
     epochs.put(id, epoch);
     session.begin();
+  }
+
+  /**
+   * An attempt of that epoch exists, here or elsewhere: an earlier one that is here has lost its
+   * router, even if this worker does not take the new one.
+   */
+  private void giveWay(String id, int epoch) {
+    Session<?> earlier = newest.get(id);
+    if (earlier != null && earlier.id().epoch() < epoch) {
+      earlier.stop(
+          Failures.of(
+              ErrorCode.CANCELLED,
+              "epoch: %d of session %s gave way to %d".formatted(earlier.id().epoch(), id, epoch)));
+    }
   }
 
   /**

@@ -127,6 +127,25 @@ class SessionsTest {
   }
 
   @Test
+  void aNewerEpochThatIsRefusedStopsTheAttemptThatIsHereAllTheSame() throws Exception {
+    RecordingCall<DecodeEvent> first = open("a", 1);
+    RecordingCall<DecodeEvent> second = open("b", 1);
+    open("c", 1);
+    open("d", 1);
+    RecordingCall<DecodeEvent> tooMany = open("a", 2);
+    assertThat(failure(tooMany).getCode()).isEqualTo(ErrorCode.OVERLOADED);
+    assertThat(failure(first).getMessage()).contains("epoch: 1").contains("gave way to 2");
+    assertThat(attempts.get(0).calls).containsExactly("begin", "abandon");
+    leave(attempts.get(0));
+
+    sessions.drain(Failures.of(ErrorCode.DRAINING, "worker: draining"));
+    RecordingCall<DecodeEvent> tooLate = open("b", 2);
+    assertThat(failure(tooLate).getCode()).isEqualTo(ErrorCode.DRAINING);
+    assertThat(failure(second).getMessage()).contains("epoch: 1").contains("gave way to 2");
+    assertThat(attempts.get(1).calls).containsExactly("begin", "abandon");
+  }
+
+  @Test
   void aNewerEpochStopsTheAttemptThatIsHere() throws Exception {
     RecordingCall<DecodeEvent> old = open("a", 1);
     open("a", 2);

@@ -3,14 +3,16 @@ package dev.baton.cli;
 import java.io.PrintStream;
 
 /**
- * What a bench is at: on a terminal one line that is written over, elsewhere one line each. Used by
- * the command's thread.
+ * What a long command is at: on a terminal one line that is written over, elsewhere one line each,
+ * after the command's name. Used by the command's thread.
  */
-final class BenchProgress {
+final class ProgressLine {
+  private final String command;
   private final PrintStream out;
   private final boolean terminal = System.console() != null && System.console().isTerminal();
 
-  BenchProgress(PrintStream out) {
+  ProgressLine(String command, PrintStream out) {
+    this.command = command;
     this.out = out;
   }
 
@@ -26,7 +28,7 @@ final class BenchProgress {
       out.print("\r\033[K" + line);
       out.flush();
     } else {
-      out.println("bench: " + line);
+      out.println(command + ": " + line);
     }
   }
 
