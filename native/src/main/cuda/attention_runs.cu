@@ -1,0 +1,212 @@
+// Attention of runs of tokens, bound by the matrix units: a block has 128 rows, a row being a token and one of the query
+// heads that share a KV head, sixteen for each warp; keys and values pass through shared memory, a tile ahead.
+
+#include "attention.h"
+
+namespace baton {
+namespace {
+
+constexpr int kRunThreads = 256;
+constexpr int kRunRows = kRunThreads / 32 * 16;
+constexpr int kSplitTiles = kSplit / kPositions;
+
+// A lane's two rows: which token and head, and what they see.
+struct Rows {
+  int token[2];
+  int head[2];
+  Sight seen[2];
+};
+
+DEVICE Rows rows_of(const Batch& batch, int run, int first, int group, int kvHead, int window) {
+  Rows rows;
+  int tokens = batch.runs[run * 2 + 1];
+  UNROLL
+  for (int i = 0; i < 2; i++) {
+    int row = first + lane() / 4 + i * 8;
+    bool real = row < tokens * group;
+    rows.token[i] = real ? batch.runs[run * 2] + row / group : -1;
+    rows.head[i] = kvHead * group + row % group;
+    rows.seen[i] = real ? sight_of(batch.positions[rows.token[i]], window) : Sight{0, -1};
+  }
+  return rows;
+}
+
+template <int WIDTH>
+DEVICE void attend_tile(float (&result)[WIDTH / 8][4], Running& running, const Queries<WIDTH>& queries,
+                        const Rows& rows, Shared<bf16> tile, int start, float base) {
+  float scores[8][4];
+  UNROLL
+  for (int j = 0; j < 8; j++) {
+    score<WIDTH>(scores[j], queries, tile, j * 8);
+  }
+  float most[2];
+  largest<8>(most, scores, rows.seen, start, base);
+  float correction[2];
+  UNROLL
+  for (int i = 0; i < 2; i++) {
+    most[i] = larger(most[i], running.most[i]);
+    correction[i] = power_of_two(running.most[i] - most[i]);
+    running.most[i] = most[i];
+  }
+  UNROLL
+  for (int d = 0; d < WIDTH / 8; d++) {
+    correct(result[d], correction);
+  }
+  UNROLL
+  for (int group = 0; group < kGroups; group++) {
+    unsigned weights[4];
+    float sums[2] = {running.sums[0][group], running.sums[1][group]};
+    weigh(weights, sums, scores[group * 2], scores[group * 2 + 1], rows.seen, start + group * 16, base, most,
+          correction);
+    running.sums[0][group] = sums[0];
+    running.sums[1][group] = sums[1];
+    UNROLL
+    for (int d = 0; d < WIDTH / 8; d++) {
+      add_values<WIDTH>(result[d], weights, tile, group * 16, d);
+    }
+  }
+}
+
+// Results of the splits before.
+template <int WIDTH>
+struct Folded {
+  float most[2];
+  float sum[2];
+  float result[WIDTH / 8][4];
+
+  DEVICE void clear() {
+    UNROLL
+    for (int i = 0; i < 2; i++) {
+      most[i] = kLowest;
+      sum[i] = 0.0f;
+    }
+    UNROLL
+    for (int d = 0; d < WIDTH / 8; d++) {
+      UNROLL
+      for (int i = 0; i < 4; i++) {
+        result[d][i] = 0.0f;
+      }
+    }
+  }
+
+  // Takes a split in and lets the next one begin.
+  DEVICE void take(float (&split)[WIDTH / 8][4], Running& running) {
+    UNROLL
+    for (int row = 0; row < 2; row++) {
+      const float(&sums)[kGroups] = running.sums[row];
+      float own = row_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+      Fold by = fold(most[row], running.most[row]);
+      sum[row] = by.of(sum[row], own);
+      UNROLL
+      for (int d = 0; d < WIDTH / 8; d++) {
+        UNROLL
+        for (int i = row * 2; i < row * 2 + 2; i++) {
+          result[d][i] = by.of(result[d][i], split[d][i]);
+          split[d][i] = 0.0f;
+        }
+      }
+    }
+    running.clear();
+  }
+};
+
+template <int WIDTH>
+DEVICE void attend_run(Global<float> out, int outPitch, Global<bf16> rounded, const Packing& packing,
+                       Global<const float> q, int qPitch, int heads, const KvLayer& layer, const Batch& batch,
+                       float scale, int window) {
+  constexpr int kTileElements = TileLayout<WIDTH>::kElements;
+  int run = block_x();
+  int group = heads / layer.heads;
+  int first = block_z() * kRunRows;
+  if (run >= batch.counts[3] || first >= batch.runs[run * 2 + 1] * group) {
+    return;
+  }
+  Rows rows = rows_of(batch, run, first + warp() * 16, group, block_y(), window);
+  Global<const float> own[2];
+  UNROLL
+  for (int i = 0; i < 2; i++) {
+    own[i] = nullptr;
+    if (rows.token[i] >= 0) {
+      own[i] = q + (static_cast<long long>(rows.token[i]) * qPitch + rows.head[i] * layer.headDim);
+    }
+  }
+  Queries<WIDTH> queries;
+  queries.load(own[0], own[1], layer.headDim);
+  int firstToken = batch.runs[run * 2];
+  int lastRow = at_most(first + kRunRows, batch.runs[run * 2 + 1] * group) - 1;
+  Sight seen = {sight_of(batch.positions[firstToken + first / group], window).first,
+                batch.positions[firstToken + lastRow / group]};
+  Global<const int> table = batch.tables + static_cast<long long>(batch.sequenceOf[firstToken]) * batch.maxBlocks;
+  bool busy = first + warp() * 16 <= lastRow;
+
+  Running running;
+  running.clear();
+  Folded<WIDTH> folded;
+  folded.clear();
+  float result[WIDTH / 8][4] = {};
+  float base = scale * kLog2E;
+  int from = seen.first / kPositions;
+  int to = seen.last / kPositions;
+  copy_tile<WIDTH, kRunThreads>(shared_at<bf16>(0), layer, block_y(), table, from * kPositions, seen);
+  copies_committed();
+  for (int tile = from; tile <= to; tile++) {
+    if (tile < to) {
+      Shared<bf16> next = shared_at<bf16>(0) + (tile + 1 - from) % 2 * kTileElements;
+      copy_tile<WIDTH, kRunThreads>(next, layer, block_y(), table, (tile + 1) * kPositions, seen);
+    }
+    copies_committed();
+    copies_waited<1>();
+    block_barrier();
+    if (busy) {
+      Shared<bf16> now = shared_at<bf16>(0) + (tile - from) % 2 * kTileElements;
+      attend_tile<WIDTH>(result, running, queries, rows, now, tile * kPositions, base);
+      if (tile == to || (tile + 1) % kSplitTiles == 0) {
+        folded.take(result, running);
+      }
+    }
+    block_barrier();
+  }
+  UNROLL
+  for (int row = 0; row < 2; row++) {
+    if (rows.token[row] < 0) {
+      continue;
+    }
+    float inverse = 1.0f / folded.sum[row];
+    UNROLL
+    for (int d = 0; d < WIDTH / 8; d++) {
+      UNROLL
+      for (int i = 0; i < 2; i++) {
+        int at = d * 8 + lane() % 4 * 2 + i;
+        if (at < layer.headDim) {
+          float value = folded.result[d][row * 2 + i] * inverse;
+          int column = rows.head[row] * layer.headDim + at;
+          if (out != nullptr) {
+            out[static_cast<long long>(rows.token[row]) * outPitch + column] = value;
+          }
+          if (rounded != nullptr) {
+            put_rounded(rounded, packing, rows.token[row], column, value);
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace baton
+
+using namespace baton;
+
+#define ATTENTION_RUNS(WIDTH)                                                                                           \
+  KERNEL(256) attention_runs_##WIDTH(Global<float> out, int outPitch, Global<bf16> rounded, Packing packing,            \
+                                     Global<const float> q, int qPitch, int heads, KvLayer layer, Batch batch,          \
+                                     float scale, int window) {                                                         \
+    attend_run<WIDTH>(out, outPitch, rounded, packing, q, qPitch, heads, layer, batch, scale, window);                  \
+  }
+
+ATTENTION_RUNS(32)
+BATON_KERNEL(attention_runs_32)
+ATTENTION_RUNS(64)
+BATON_KERNEL(attention_runs_64)
+ATTENTION_RUNS(128)
+BATON_KERNEL(attention_runs_128)
