@@ -38,17 +38,21 @@ for source in "$sources"/*.cu; do
     jobs+=("$nvcc ${device_flags[*]} $source -o $objects/$name.fatbin.new && mv $objects/$name.fatbin.new $objects/$name.fatbin")
   fi
 done
-objects_wanted+=("$objects/emulation.o")
-if stale "$sources/emulation/emulation.cpp" "$objects/emulation.o"; then
-  jobs+=("g++ ${host_flags[*]} -c $sources/emulation/emulation.cpp -o $objects/emulation.o.new && mv $objects/emulation.o.new $objects/emulation.o")
-fi
+for source in "$sources"/emulation/*.cpp; do
+  object=$objects/emulation_$(basename "$source" .cpp).o
+  objects_wanted+=("$object")
+  if stale "$source" "$object"; then
+    jobs+=("g++ ${host_flags[*]} -c $source -o $object.new && mv $object.new $object")
+  fi
+done
 
 if [ ${#jobs[@]} -gt 0 ]; then
   printf '%s\0' "${jobs[@]}" | xargs -0 -P "$(nproc)" -I{} bash -c '{}' ||
     { echo "baton: the CUDA kernels do not compile; see the errors above" >&2; exit 1; }
 fi
 if [ ${#jobs[@]} -gt 0 ] || [ ! -f "$library" ]; then
-  g++ -shared -Wl,--no-undefined -o "$library.new" "${objects_wanted[@]}" -lm -pthread
+  # Under this name the driver's face (cuInit and so on) is found by what would load the real one.
+  g++ -shared -Wl,-soname,libcuda.so.1 -Wl,--no-undefined -o "$library.new" "${objects_wanted[@]}" -lm -pthread
   mv "$library.new" "$library"
 fi
 if [ "$nvcc" = none ]; then

@@ -133,6 +133,7 @@ DEVICE unsigned vote(bool x) { return __ballot_sync(0xffffffffu, x); }
 DEVICE void warp_barrier() { __syncwarp(); }
 DEVICE void block_barrier() { __syncthreads(); }
 DEVICE int count_bits(unsigned x) { return __popc(x); }
+DEVICE int leading_zeros(unsigned x) { return __clz(static_cast<int>(x)); }
 
 DEVICE void atomic_least(unsigned long long* at, unsigned long long value) { atomicMin(at, value); }
 

@@ -123,4 +123,11 @@ struct Routes {
   int unused;
 };
 
+// Products of slots by the weights of their experts: one product, whose weight and first tile are not looked at and whose
+// rows are slots. 272 bytes.
+struct RoutedProducts {
+  Products products;
+  Global<const unsigned long long> weights;  // [experts]: address
+};
+
 }  // namespace baton

@@ -3,7 +3,7 @@
 // A block has sixteen rows of weight, each of its warps one range of the inputs, so that a small product still fills the
 // chip and every warp has 8 kB in flight. Inputs come through the first-level cache.
 
-#include "products.h"
+#include "routed.h"
 
 namespace baton {
 namespace {
@@ -119,6 +119,23 @@ DEVICE void multiply_few(const Products& products, Global<const bf16> x, int row
   finish_tile<GROUPS>(product, products.rounded, tile, shared, products.ranges, 0, rows);
 }
 
+// An expert's slots, eight at a time; after the first eight its weights come from the second-level cache.
+DEVICE void multiply_slots(const Products& products, Global<const bf16> x, const Part& part) {
+  const Product& product = products.of[0];
+  int pitch = products.ranges * products.width;
+  Shared<float> shared = shared_at<float>(0);
+  for (int slot = part.from; slot < part.to; slot += 8) {
+    int rows = at_most(8, part.to - slot);
+    float sums[1][4];
+    multiply_range<1>(sums, product.weight, weight_rows(product), block_x() * kTileRows,
+                      x + static_cast<long long>(slot) * pitch, rows, pitch, warp(), products.width);
+    share_sums<1>(sums, shared);
+    block_barrier();
+    finish_tile<1>(product, products.rounded, block_x(), shared, products.ranges, slot, rows);
+    block_barrier();
+  }
+}
+
 }  // namespace
 }  // namespace baton
 
@@ -135,3 +152,12 @@ KERNEL(256) linear_few_16(Products products, Global<const bf16> x, Global<const 
   multiply_few<2>(products, x, at_most(*rows, 16));
 }
 BATON_KERNEL(linear_few_16)
+
+// Few slots of each expert: the second index counts the experts that have any.
+KERNEL(256) linear_routed_few(RoutedProducts routed, Global<const bf16> x, Routes routes) {
+  Part part = part_of(routes, block_y(), 1 << 30);
+  if (part.expert >= 0) {
+    multiply_slots(products_of(routed, part.expert), x, part);
+  }
+}
+BATON_KERNEL(linear_routed_few)

@@ -1,7 +1,7 @@
 // Products of many rows, bound by the matrix units: tiles of 128 rows of weight by 64 or 128 rows of x, both through
 // shared memory, three steps of 32 inputs deep.
 
-#include "products.h"
+#include "routed.h"
 
 namespace baton {
 namespace {
@@ -158,21 +158,11 @@ DEVICE Sources<ROWS> sources_of(const Products& products, Global<const bf16> x, 
   return sources;
 }
 
-}  // namespace
-}  // namespace baton
-
-using namespace baton;
-
-// Any number of rows; every block adds all ranges.
-KERNEL(256) linear_many(Products products, Global<const bf16> x, Global<const int> rows) {
+// Rows [firstRow, rows), at most 128 of them, by this block's tiles of weight; adds all ranges.
+DEVICE void multiply_many(const Products& products, Global<const bf16> x, int firstRow, int rows) {
   using S = Shape<128>;
-  int count = *rows;
-  int firstRow = block_y() * 128;
-  if (firstRow >= count) {
-    return;
-  }
   Sums<128> sums;
-  multiply_tiles<128>(sums, sources_of<128>(products, x, firstRow, count), products.width, 0, products.ranges);
+  multiply_tiles<128>(sums, sources_of<128>(products, x, firstRow, rows), products.width, 0, products.ranges);
   int firstTile = block_x() * (kTile / kTileRows) + warp() / S::kWarpsAcross * S::kHigh;
   UNROLL
   for (int i = 0; i < S::kHigh; i++) {
@@ -186,7 +176,7 @@ KERNEL(256) linear_many(Products products, Global<const bf16> x, Global<const in
       UNROLL
       for (int k = 0; k < 2; k++) {
         int row = firstRow + warp() % S::kWarpsAcross * S::kWide * 8 + j * 8 + lane() % 4 * 2 + k;
-        if (row < count) {
+        if (row < rows) {
           const float(&own)[4] = sums.of[i][j];
           finish(product, products.rounded, tile - product.firstTile, lane() / 4, row, own[k], own[k + 2]);
           if (product.mode != GATE) {
@@ -197,7 +187,29 @@ KERNEL(256) linear_many(Products products, Global<const bf16> x, Global<const in
     }
   }
 }
+
+}  // namespace
+}  // namespace baton
+
+using namespace baton;
+
+// Any number of rows; every block adds all ranges.
+KERNEL(256) linear_many(Products products, Global<const bf16> x, Global<const int> rows) {
+  int firstRow = block_y() * 128;
+  if (firstRow < *rows) {
+    multiply_many(products, x, firstRow, *rows);
+  }
+}
 BATON_KERNEL(linear_many)
+
+// Many slots of an expert: the second index counts parts of at most 128 slots of one.
+KERNEL(256) linear_routed_many(RoutedProducts routed, Global<const bf16> x, Routes routes) {
+  Part part = part_of(routes, block_y(), 128);
+  if (part.expert >= 0) {
+    multiply_many(products_of(routed, part.expert), x, part.from, part.to);
+  }
+}
+BATON_KERNEL(linear_routed_many)
 
 // A medium number of rows: every block has one range; partials float32 [range][tiles * 16][64 * blocks_y].
 KERNEL(256) linear_split(Products products, Global<const bf16> x, Global<float> partials, Global<const int> rows) {

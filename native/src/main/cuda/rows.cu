@@ -123,9 +123,8 @@ BATON_KERNEL(silu_multiply)
 // out[i] = x[index[i]]
 KERNEL(256) gather_rows(Global<float> out, int outPitch, Global<const float> x, int xPitch, Global<const int> index,
                         Global<const int> rows, int width) {
-  long long row = block_y();
   int c = block_x() * threads() + thread();
-  if (row < *rows && c < width) {
+  for (long long row = block_y(); row < *rows && c < width; row += blocks_y()) {
     out[row * outPitch + c] = x[static_cast<long long>(index[row]) * xPitch + c];
   }
 }

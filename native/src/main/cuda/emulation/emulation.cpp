@@ -24,8 +24,13 @@ constexpr int kMostThreads = 1024;
 constexpr size_t kMostBytes = 16;  // of a lane in an exchange
 constexpr size_t kMostShared = 232448;
 
-std::map<std::string, Invoke>& kernels() {
-  static std::map<std::string, Invoke> all;
+struct Kernel {
+  Invoke invoke;
+  std::vector<uint32_t> sizes;  // of its parameters
+};
+
+std::map<std::string, Kernel>& kernels() {
+  static std::map<std::string, Kernel> all;
   return all;
 }
 
@@ -381,7 +386,9 @@ void copies_waited(int left) {
 
 void give_way() { wait_as(State::POLLING); }
 
-Registration::Registration(const char* name, Invoke invoke) { kernels()[name] = invoke; }
+Registration::Registration(const char* name, Invoke invoke, const uint32_t* sizes, int count) {
+  kernels()[name] = {invoke, std::vector<uint32_t>(sizes, sizes + count)};
+}
 
 }  // namespace baton::emulation
 
@@ -402,6 +409,17 @@ EXPORT void baton_emulate_memory(void* address, size_t bytes, int live) {
 
 // Why the last launch of this host thread failed.
 EXPORT const char* baton_emulate_error() { return baton::emulation::launch.error.c_str(); }
+
+// How many parameters a kernel has, and the bytes of the first `most`; -1 = there is no such kernel.
+EXPORT int baton_emulate_parameters(const char* kernel, uint32_t* sizes, int most) {
+  auto found = baton::emulation::kernels().find(kernel);
+  if (found == baton::emulation::kernels().end()) {
+    return -1;
+  }
+  const auto& all = found->second.sizes;
+  std::copy_n(all.begin(), std::min(static_cast<size_t>(most), all.size()), sizes);
+  return static_cast<int>(all.size());
+}
 
 // Runs a kernel to its end; parameters as cuLaunchKernel takes them. 0, or 1 and baton_emulate_error.
 EXPORT int baton_emulate(const char* kernel, const uint32_t grid[3], const uint32_t block[3], uint32_t shared_bytes,
@@ -426,7 +444,7 @@ EXPORT int baton_emulate(const char* kernel, const uint32_t grid[3], const uint3
     return 1;
   }
   l.name = found->first.c_str();
-  l.invoke = found->second;
+  l.invoke = found->second.invoke;
   l.params = params;
   if (l.shared == nullptr) {
     l.shared = static_cast<unsigned char*>(

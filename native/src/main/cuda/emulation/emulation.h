@@ -61,7 +61,7 @@ void give_way();
 using Invoke = void (*)(void* const* params);
 
 struct Registration {
-  Registration(const char* name, Invoke invoke);
+  Registration(const char* name, Invoke invoke, const uint32_t* sizes, int count);
 };
 
 template <typename Function>
@@ -69,6 +69,9 @@ struct Caller;
 
 template <typename... Parameters>
 struct Caller<void (*)(Parameters...)> {
+  static constexpr int count = sizeof...(Parameters);
+  static constexpr uint32_t sizes[] = {sizeof(Parameters)...};
+
   template <void (*kernel)(Parameters...)>
   static void invoke(void* const* params) {
     call<kernel>(params, std::index_sequence_for<Parameters...>{});
@@ -89,9 +92,10 @@ struct Caller<void (*)(Parameters...)> {
 
 }  // namespace emulation
 
-#define BATON_KERNEL(name)                                   \
+#define BATON_KERNEL(name)                                       \
   static const baton::emulation::Registration registered_##name( \
-      #name, &baton::emulation::Caller<decltype(&name)>::invoke<&name>);
+      #name, &baton::emulation::Caller<decltype(&name)>::invoke<&name>, baton::emulation::Caller<decltype(&name)>::sizes, \
+      baton::emulation::Caller<decltype(&name)>::count);
 
 // A pointer to device memory; every access through it is checked.
 template <typename T>
@@ -285,6 +289,7 @@ inline void warp_barrier(int where = __builtin_LINE()) {
 
 inline void block_barrier(int where = __builtin_LINE()) { emulation::block_barrier(where); }
 inline int count_bits(unsigned x) { return __builtin_popcount(x); }
+inline int leading_zeros(unsigned x) { return x == 0 ? 32 : __builtin_clz(x); }
 
 inline void atomic_least(Global<unsigned long long> at, unsigned long long value) {
   unsigned long long& to = *at;
