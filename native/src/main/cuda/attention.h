@@ -1,12 +1,12 @@
 // What attention over many and over single tokens share, so that a row has the same bits in both.
 //
-// Positions are taken in tiles of 64 from position 0 with a running maximum and sum (Milakov and Gimelshein, 2018), as in
-// FlashAttention-2 (Dao, 2023); after every 256 positions the running values are folded into those of the positions
-// before and begin anew (Flash-Decoding's splits at fixed borders). What a row does not see changes nothing, bit for bit:
-// weights are 0, maxima stay, corrections are 1.
+// Positions are taken in tiles of 64 from position 0 with a running maximum and sum (Milakov and Gimelshein, 2018), as
+// in FlashAttention-2 (Dao, 2023); after every 256 positions the running values are folded into those of the positions
+// before and begin anew (Flash-Decoding's splits at fixed borders). What a row does not see changes nothing, bit for
+// bit: weights are 0, maxima stay, corrections are 1.
 //
-// In a tile, lane (g, t) of a fragment of 16 rows has rows g and g + 8 and of each 8 positions the positions 2t and 2t + 1.
-// A row's sum is kept for every 16 positions of the tile and lane by itself.
+// In a tile, lane (g, t) of a fragment of 16 rows has rows g and g + 8 and of each 8 positions the positions 2t and 2t
+// + 1. A row's sum is kept for every 16 positions of the tile and lane by itself.
 #pragma once
 
 #include "products.h"
@@ -19,8 +19,8 @@ constexpr int kGroups = kPositions / 16;
 constexpr float kLowest = -3.4028234663852886e38f;
 constexpr float kLog2E = 1.44269504f;
 
-// Where a tile's keys and values lie in shared memory. Rows of keys change halves of 64 bytes by turns and rows of values
-// are 16 bytes longer, so that the fragments' accesses spread over all banks.
+// Where a tile's keys and values lie in shared memory. Rows of keys change halves of 64 bytes by turns and rows of
+// values are 16 bytes longer, so that the fragments' accesses spread over all banks.
 template <int WIDTH>
 struct TileLayout {
   static constexpr int kValuePitch = WIDTH + 8;

@@ -1,5 +1,5 @@
-// Attention of runs of tokens, bound by the matrix units: a block has 128 rows, a row being a token and one of the query
-// heads that share a KV head, sixteen for each warp; keys and values pass through shared memory, a tile ahead.
+// Attention of runs of tokens, bound by the matrix units: a block has 128 rows, a row being a token and one of the
+// query heads that share a KV head, sixteen for each warp; keys and values pass through shared memory, a tile ahead.
 
 #include "attention.h"
 
@@ -197,11 +197,11 @@ DEVICE void attend_run(Global<float> out, int outPitch, Global<bf16> rounded, co
 
 using namespace baton;
 
-#define ATTENTION_RUNS(WIDTH)                                                                                           \
-  KERNEL(256) attention_runs_##WIDTH(Global<float> out, int outPitch, Global<bf16> rounded, Packing packing,            \
-                                     Global<const float> q, int qPitch, int heads, KvLayer layer, Batch batch,          \
-                                     float scale, int window) {                                                         \
-    attend_run<WIDTH>(out, outPitch, rounded, packing, q, qPitch, heads, layer, batch, scale, window);                  \
+#define ATTENTION_RUNS(WIDTH)                                                                                          \
+  KERNEL(256) attention_runs_##WIDTH(Global<float> out, int outPitch, Global<bf16> rounded, Packing packing,           \
+                                     Global<const float> q, int qPitch, int heads, KvLayer layer, Batch batch,         \
+                                     float scale, int window) {                                                        \
+    attend_run<WIDTH>(out, outPitch, rounded, packing, q, qPitch, heads, layer, batch, scale, window);                 \
   }
 
 ATTENTION_RUNS(32)

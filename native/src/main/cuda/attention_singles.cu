@@ -1,6 +1,6 @@
 // Attention of single tokens, bound by reading keys and values: a block has one token, up to sixteen of the query heads
-// that share a KV head, and one split of 256 positions. Its four warps share a tile: a quarter of the positions each for
-// the scores, a quarter of the dimensions each for the values. attention_join folds the splits.
+// that share a KV head, and one split of 256 positions. Its four warps share a tile: a quarter of the positions each
+// for the scores, a quarter of the dimensions each for the values. attention_join folds the splits.
 
 #include "attention.h"
 
@@ -173,10 +173,11 @@ DEVICE void attend_single(Global<float> partials, Global<float> stats, int split
 
 using namespace baton;
 
-#define ATTENTION_SINGLES(WIDTH)                                                                                        \
-  KERNEL(128) attention_singles_##WIDTH(Global<float> partials, Global<float> stats, int splits, Global<const float> q, \
-                                        int qPitch, int heads, KvLayer layer, Batch batch, float scale, int window) {   \
-    attend_single<WIDTH>(partials, stats, splits, q, qPitch, heads, layer, batch, scale, window);                       \
+#define ATTENTION_SINGLES(WIDTH)                                                                                       \
+  KERNEL(128) attention_singles_##WIDTH(Global<float> partials, Global<float> stats, int splits,                       \
+                                        Global<const float> q, int qPitch, int heads, KvLayer layer, Batch batch,      \
+                                        float scale, int window) {                                                     \
+    attend_single<WIDTH>(partials, stats, splits, q, qPitch, heads, layer, batch, scale, window);                      \
   }
 
 ATTENTION_SINGLES(32)

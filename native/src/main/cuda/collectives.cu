@@ -1,9 +1,9 @@
 // What ranks do together over each other's memory: on one GPU, or on several that see one another.
 //
-// One shot: every rank puts its part where all see it, says so, waits until the others have, and adds all parts itself, in
-// the canonical tree. Moved: ranks times the rows. Two halves of the staging memory take turns: who writes a half again
-// has waited for all in the collective between, and nobody arrives there before having read this one.
-// All ranks must launch alike, with grids that fit on the chip together with those of the other ranks on it.
+// One shot: every rank puts its part where all see it, says so, waits until the others have, and adds all parts itself,
+// in the canonical tree. Moved: ranks times the rows. Two halves of the staging memory take turns: who writes a half
+// again has waited for all in the collective between, and nobody arrives there before having read this one. All ranks
+// must launch alike, with grids that fit on the chip together with those of the other ranks on it.
 
 #include "layouts.h"
 

@@ -89,7 +89,10 @@ DEVICE void mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1)
 // Two 8 by 8 matrices, transposed: lane i (0 to 15) gives the address of row i % 8 of matrix i / 8.
 DEVICE void load_transposed(unsigned& b0, unsigned& b1, const bf16* row) {
   unsigned at = static_cast<unsigned>(__cvta_generic_to_shared(row));
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];" : "=r"(b0), "=r"(b1) : "r"(at) : "memory");
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
+               : "=r"(b0), "=r"(b1)
+               : "r"(at)
+               : "memory");
 }
 
 DEVICE unsigned round_pair(float low, float high) {
@@ -135,6 +138,7 @@ DEVICE void block_barrier() { __syncthreads(); }
 DEVICE int count_bits(unsigned x) { return __popc(x); }
 DEVICE int leading_zeros(unsigned x) { return __clz(static_cast<int>(x)); }
 
+DEVICE void add_shared(unsigned long long* at, unsigned long long value) { atomicAdd(at, value); }
 DEVICE void atomic_least(unsigned long long* at, unsigned long long value) { atomicMin(at, value); }
 
 // A counter in memory that other GPUs see; stores before an addition are seen by who reads its sum.
@@ -207,8 +211,8 @@ DEVICE float exponential(float x) {
 // gate / (1 + exp(-gate)) * up
 DEVICE float gated(float gate, float up) { return gate / (1.0f + exponential(-gate)) * up; }
 
-// The sum over a block of 32 or 256 threads, the same in each; `scratch` is one float for each warp. The tree is fixed by
-// the number of threads.
+// The sum over a block of 32 or 256 threads, the same in each; `scratch` is one float for each warp. The tree is fixed
+// by the number of threads.
 DEVICE float block_sum(float x, Shared<float> scratch) {
   UNROLL
   for (int mask = 16; mask > 0; mask >>= 1) {

@@ -1,5 +1,5 @@
-// KV between a rank's blocks and canonical slabs, [layer][k, v][head][token][dim]: each element is moved once, a warp for
-// each row, so that both sides are read and written in whole lines.
+// KV between a rank's blocks and canonical slabs, [layer][k, v][head][token][dim]: each element is moved once, a warp
+// for each row, so that both sides are read and written in whole lines.
 
 #include "layouts.h"
 

@@ -1,15 +1,15 @@
-// What host and kernels agree on: the structs that kernels take by value and the layouts they name. Every field lies where
-// a C compiler puts it; pointers have eight bytes, int and float four. README.md lists the kernels.
+// What host and kernels agree on: the structs that kernels take by value and the layouts they name. Every field lies
+// where a C compiler puts it; pointers have eight bytes, int and float four. README.md lists the kernels.
 #pragma once
 
 #include "device.h"
 
 namespace baton {
 
-// Columns of a product's inputs as they lie in memory. A row of the whole model has `whole` columns in `parts` canonical
-// ranges, range i being [i * whole / parts, (i + 1) * whole / parts) in whole numbers; this row holds `ranges` of them from
-// range `first` on. Each lies in `width` elements, a multiple of 32, filled up with zeros: an input's tile of 32 belongs
-// to one range, and a row has 64-byte alignment. 24 bytes.
+// Columns of a product's inputs as they lie in memory. A row of the whole model has `whole` columns in `parts`
+// canonical ranges, range i being [i * whole / parts, (i + 1) * whole / parts) in whole numbers; this row holds
+// `ranges` of them from range `first` on. Each lies in `width` elements, a multiple of 32, filled up with zeros: an
+// input's tile of 32 belongs to one range, and a row has 64-byte alignment. 24 bytes.
 struct Packing {
   int inputs;
   int whole;
@@ -63,8 +63,8 @@ struct Batch {
   int unused;
 };
 
-// One layer of a rank's KV: bfloat16 [block][key, value][head][blockTokens][width], width being the head's dimension filled
-// up with zeros to a multiple of 32. 24 bytes.
+// One layer of a rank's KV: bfloat16 [block][key, value][head][blockTokens][width], width being the head's dimension
+// filled up with zeros to a multiple of 32. 24 bytes.
 struct KvLayer {
   Global<bf16> base;
   int blockTokens;  // a multiple of 32
@@ -123,8 +123,8 @@ struct Routes {
   int unused;
 };
 
-// Products of slots by the weights of their experts: one product, whose weight and first tile are not looked at and whose
-// rows are slots. 272 bytes.
+// Products of slots by the weights of their experts: one product, whose weight and first tile are not looked at and
+// whose rows are slots. 272 bytes.
 struct RoutedProducts {
   Products products;
   Global<const unsigned long long> weights;  // [experts]: address

@@ -41,8 +41,9 @@ DEVICE unsigned long long mixed(unsigned long long x) {
 
 using namespace baton;
 
-// Rows of a checkpoint's slice to packed rows of bfloat16, fillings zero. group: 0 = row i to row i; 1 = a gate's rows to
-// the first, 2 = the rows that it lets through to the second eight of every sixteen. Rows beyond `rows` become zeros.
+// Rows of a checkpoint's slice to packed rows of bfloat16, fillings zero. group: 0 = row i to row i; 1 = a gate's rows
+// to the first, 2 = the rows that it lets through to the second eight of every sixteen. Rows beyond `rows` become
+// zeros.
 KERNEL(128) pack_weight(Global<bf16> packed, Global<const unsigned char> from, int dtype, long long fromPitch, int rows,
                         int group, Packing packing) {
   int row = block_x();
@@ -89,7 +90,8 @@ BATON_KERNEL(convert_floats)
 KERNEL(256) random_bf16(Global<bf16> to, long long count, unsigned seed, float scale) {
   long long step = static_cast<long long>(blocks_x()) * threads();
   for (long long i = static_cast<long long>(block_x()) * threads() + thread(); i < count; i += step) {
-    auto bits = static_cast<int>(mixed(static_cast<unsigned long long>(seed) << 40 ^ static_cast<unsigned long long>(i)) >> 40);
+    auto key = static_cast<unsigned long long>(seed) << 40 ^ static_cast<unsigned long long>(i);
+    auto bits = static_cast<int>(mixed(key) >> 40);
     to[i] = round_float((static_cast<float>(bits) * 1.1920928955078125e-7f - 1.0f) * scale);
   }
 }

@@ -140,7 +140,8 @@ KERNEL(256) route_sort(Routes routes) {
 BATON_KERNEL(route_sort)
 
 // out[row] = sum of weight * x[slot] over the row's choices in order.
-KERNEL(256) combine_routed(Global<float> out, int outPitch, Global<const float> x, int xPitch, Routes routes, int width) {
+KERNEL(256) combine_routed(Global<float> out, int outPitch, Global<const float> x, int xPitch, Routes routes,
+                           int width) {
   long long row = block_y();
   int c = block_x() * threads() + thread();
   if (row >= routes.counts[0] || c >= width) {

@@ -1,7 +1,7 @@
 // Products of few rows, bound by reading the weights: 2 bytes for each, once, straight to registers.
 //
-// A block has sixteen rows of weight, each of its warps one range of the inputs, so that a small product still fills the
-// chip and every warp has 8 kB in flight. Inputs come through the first-level cache.
+// A block has sixteen rows of weight, each of its warps one range of the inputs, so that a small product still fills
+// the chip and every warp has 8 kB in flight. Inputs come through the first-level cache.
 
 #include "routed.h"
 

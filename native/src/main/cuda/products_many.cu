@@ -10,7 +10,8 @@ constexpr int kStages = 3;
 constexpr int kTile = 128;     // rows of weight of a block
 constexpr int kThreads = 256;
 
-// How the block's eight warps share its tile, and what a warp has of it: fragments of 16 rows of weight, of 8 rows of x.
+// How the block's eight warps share its tile, and what a warp has of it: fragments of 16 rows of weight, of 8 rows of
+// x.
 template <int ROWS>
 struct Shape {
   static constexpr int kWarpsAcross = ROWS == 128 ? 4 : 2;

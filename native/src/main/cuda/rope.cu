@@ -1,4 +1,5 @@
-// Rotation of queries and keys, and the store of keys and values to a layer's blocks. Reads and writes each element once.
+// Rotation of queries and keys, and the store of keys and values to a layer's blocks. Reads and writes each element
+// once.
 
 #include "layouts.h"
 
@@ -18,8 +19,9 @@ DEVICE Pair rotate(float low, float high, float cos, float sin) {
 
 }  // namespace
 
-KERNEL(128) rope_store(Global<float> q, int qPitch, Global<const float> k, int kPitch, Global<const float> v, int vPitch,
-                       Global<const float> cos, Global<const float> sin, int heads, KvLayer layer, Batch batch) {
+KERNEL(128) rope_store(Global<float> q, int qPitch, Global<const float> k, int kPitch, Global<const float> v,
+                       int vPitch, Global<const float> cos, Global<const float> sin, int heads, KvLayer layer,
+                       Batch batch) {
   int token = block_x();
   if (token >= batch.counts[0]) {
     return;

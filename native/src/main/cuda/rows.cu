@@ -78,8 +78,8 @@ KERNEL(256) rms_norm(Global<float> out, int outPitch, Global<const float> x, int
 BATON_KERNEL(rms_norm)
 
 // The inputs of a product: normed where there is a weight, rounded to bfloat16, packed, fillings zero.
-KERNEL(256) prepare(Global<bf16> rounded, Global<const float> x, int xPitch, Global<const float> normWeight, float epsilon,
-                    Global<const int> rows, Packing packing) {
+KERNEL(256) prepare(Global<bf16> rounded, Global<const float> x, int xPitch, Global<const float> normWeight,
+                    float epsilon, Global<const int> rows, Packing packing) {
   int row = block_x();
   if (row >= *rows) {
     return;

@@ -437,8 +437,9 @@ EXPORT int baton_emulate(const char* kernel, const uint32_t grid[3], const uint3
   if (block[0] < 1 || block[0] > kMostThreads || block[1] != 1 || block[2] != 1 || shared_bytes > kMostShared ||
       grid[0] < 1 || grid[1] < 1 || grid[2] < 1 || grid[1] > 65535 || grid[2] > 65535 || grid[0] > 0x7fffffff) {
     char text[256];
-    snprintf(text, sizeof(text), "kernel %s: grid (%u, %u, %u), block (%u, %u, %u), %u bytes of shared memory (expected: "
-             "what a GPU can launch, blocks of one dimension)",
+    snprintf(text, sizeof(text),
+             "kernel %s: grid (%u, %u, %u), block (%u, %u, %u), %u bytes of shared memory (expected: what a GPU can "
+             "launch, blocks of one dimension)",
              kernel, grid[0], grid[1], grid[2], block[0], block[1], block[2], shared_bytes);
     l.error = text;
     return 1;

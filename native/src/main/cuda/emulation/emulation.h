@@ -1,10 +1,10 @@
 // Device memory, shared memory, threads and warps on a host, for the tests of kernels on machines without a GPU.
 //
-// A launch runs block after block; a block's threads are fibers that give way only where a GPU's threads may wait for one
-// another: barriers, operations of a whole warp, and polls of other ranks. Reported as errors of the launch, with the
-// kernel, block and thread: an access outside of the memory that was announced (baton_emulate_memory) or of the block's
-// shared memory; a misaligned one; a barrier or warp operation that some thread never reaches, or that threads reach at
-// different places; a parameter list that does not fit. Shared memory is full of NaNs when a block begins, and
+// A launch runs block after block; a block's threads are fibers that give way only where a GPU's threads may wait for
+// one another: barriers, operations of a whole warp, and polls of other ranks. Reported as errors of the launch, with
+// the kernel, block and thread: an access outside of the memory that was announced (baton_emulate_memory) or of the
+// block's shared memory; a misaligned one; a barrier or warp operation that some thread never reaches, or that threads
+// reach at different places; a parameter list that does not fit. Shared memory is full of NaNs when a block begins, and
 // asynchronous copies land only when they are waited for. The lanes of a matrix product add in order of their terms,
 // which a GPU does not promise: bits are comparable between emulated kernels, not with a GPU.
 //
@@ -92,10 +92,10 @@ struct Caller<void (*)(Parameters...)> {
 
 }  // namespace emulation
 
-#define BATON_KERNEL(name)                                       \
-  static const baton::emulation::Registration registered_##name( \
-      #name, &baton::emulation::Caller<decltype(&name)>::invoke<&name>, baton::emulation::Caller<decltype(&name)>::sizes, \
-      baton::emulation::Caller<decltype(&name)>::count);
+#define BATON_KERNEL(name)                                         \
+  static const baton::emulation::Registration registered_##name(   \
+      #name, &baton::emulation::Caller<decltype(&name)>::invoke<&name>, \
+      baton::emulation::Caller<decltype(&name)>::sizes, baton::emulation::Caller<decltype(&name)>::count);
 
 // A pointer to device memory; every access through it is checked.
 template <typename T>
@@ -290,6 +290,8 @@ inline void warp_barrier(int where = __builtin_LINE()) {
 inline void block_barrier(int where = __builtin_LINE()) { emulation::block_barrier(where); }
 inline int count_bits(unsigned x) { return __builtin_popcount(x); }
 inline int leading_zeros(unsigned x) { return x == 0 ? 32 : __builtin_clz(x); }
+
+inline void add_shared(Shared<unsigned long long> at, unsigned long long value) { at[0] += value; }
 
 inline void atomic_least(Global<unsigned long long> at, unsigned long long value) {
   unsigned long long& to = *at;
