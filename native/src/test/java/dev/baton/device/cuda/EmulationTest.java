@@ -36,13 +36,14 @@ final class EmulationTest {
 
   @Test
   void memoryThatWasTakenBackIsOutside() {
-    MemorySegment from;
-    try (EmulatedGpu closed = new EmulatedGpu()) {
-      from = closed.bytes(4 * 64);
-    }
     try (EmulatedGpu gpu = new EmulatedGpu()) {
-      assertReported(
-          gpu.attempt("fault_outside", ONE, 32, 0, from.address(), gpu.bytes(256)), "outside");
+      // Before the other is closed, so that it does not get its place.
+      MemorySegment to = gpu.bytes(256);
+      long from;
+      try (EmulatedGpu closed = new EmulatedGpu()) {
+        from = closed.bytes(256).address();
+      }
+      assertReported(gpu.attempt("fault_outside", ONE, 32, 0, from, to), "outside");
     }
   }
 
