@@ -96,6 +96,7 @@ static inline void stream(float* p, Lanes v) {
   _mm256_stream_ps(p, v.a);
   _mm256_stream_ps(p + 8, v.b);
 }
+static inline void settle_streams() { _mm_sfence(); }
 static inline void store(float* p, Lanes v, int n) {
   _mm256_maskstore_ps(p, lane_mask(0, n, 0), v.a);
   _mm256_maskstore_ps(p + 8, lane_mask(0, n, 8), v.b);

@@ -65,6 +65,7 @@ static inline Lanes load(const float* p, int n) { return {_mm512_maskz_loadu_ps(
 static inline Lanes load(const uint16_t* p, int n) { return widen(_mm256_maskz_loadu_epi16(first_lanes(n), p)); }
 static inline void store(float* p, Lanes v) { _mm512_storeu_ps(p, v.v); }
 static inline void stream(float* p, Lanes v) { _mm512_stream_ps(p, v.v); }
+static inline void settle_streams() { _mm_sfence(); }
 static inline void store(float* p, Lanes v, int n) { _mm512_mask_storeu_ps(p, first_lanes(n), v.v); }
 
 static inline float sum(Lanes v) {

@@ -104,6 +104,8 @@ static inline void store(float* p, const Lanes& v) {
 }
 // A whole line at once past the caches, where the tier can; p is aligned to 64 bytes.
 static inline void stream(float* p, const Lanes& v) { store(p, v); }
+// Orders what was streamed before what is stored next.
+static inline void settle_streams() {}
 static inline void store(float* p, const Lanes& v, int n) {
   for (int i = 0; i < n; i++) {
     p[i] = v.v[i];

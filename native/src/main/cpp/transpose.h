@@ -134,8 +134,9 @@ static inline void read_transposed(float (*to)[LANES], const T* from, int64_t st
   }
 }
 
-// to[i][j] = elements 2i and 2i + 1 of row j, as they are, for 32 elements of 16 rows of bfloat16.
-static inline void move_transposed(uint16_t* to, const uint16_t* from, int64_t stride) {
+// to[i][j] = elements 2i and 2i + 1 of row j, as they are, for 32 elements of 16 rows of bfloat16. `past` writes past the
+// caches, to whole lines.
+static inline void move_transposed(uint16_t* to, const uint16_t* from, int64_t stride, bool past = false) {
   Lanes block[LANES];
 #pragma GCC unroll 16
   for (int j = 0; j < LANES; j++) {
@@ -144,7 +145,8 @@ static inline void move_transposed(uint16_t* to, const uint16_t* from, int64_t s
   transpose(block);
 #pragma GCC unroll 16
   for (int i = 0; i < LANES; i++) {
-    store(reinterpret_cast<float*>(to) + i * LANES, block[i]);
+    float* line = reinterpret_cast<float*>(to) + i * LANES;
+    past ? stream(line, block[i]) : store(line, block[i]);
   }
 }
 

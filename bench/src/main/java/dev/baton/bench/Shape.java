@@ -71,11 +71,12 @@ public final class Shape implements AutoCloseable {
   }
 
   /** Holds config.json. */
-  Path directory() {
+  public Path directory() {
     return directory;
   }
 
-  ModelConfig config() {
+  /** Its numbers. */
+  public ModelConfig config() {
     return config;
   }
 

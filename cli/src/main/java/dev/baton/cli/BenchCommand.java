@@ -14,7 +14,8 @@ import picocli.CommandLine.Spec;
       BenchEngineCommand.class,
       BenchQualityCommand.class,
       BenchLoadCommand.class,
-      BenchHandoffCommand.class
+      BenchHandoffCommand.class,
+      BenchSplitCommand.class
     })
 final class BenchCommand implements Runnable {
 

@@ -3,6 +3,7 @@ package dev.baton.cli;
 import dev.baton.bench.handoff.HandoffBench;
 import dev.baton.bench.handoff.HandoffPlan;
 import dev.baton.bench.handoff.HandoffReport;
+import dev.baton.kvtransfer.TransferOptions;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -31,8 +32,8 @@ final class BenchHandoffCommand implements Callable<Integer> {
   @Option(
       names = "--slab",
       paramLabel = "SIZE",
-      description = "Bytes of a slab and of a plain message. Default: 2M, the workers' own.")
-  ByteSize slab = new ByteSize(2 << 20);
+      description = "Bytes of a slab and of a plain message. Default: 256K, the workers' own.")
+  ByteSize slab = new ByteSize(TransferOptions.DEFAULT_SLAB_BYTES);
 
   @Option(names = "--repeat", paramLabel = "N", description = "Rounds. Default: 15.")
   int rounds = 15;

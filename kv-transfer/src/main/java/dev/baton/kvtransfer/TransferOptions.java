@@ -30,6 +30,9 @@ public record TransferOptions(
   /** Smaller slabs cost more in messages than they save in memory; simulations use such. */
   public static final int LEAST_SLAB_BYTES = 4 << 10;
 
+  /** A few of them fit into the second-level cache of a processor, where both sides want them. */
+  public static final int DEFAULT_SLAB_BYTES = 256 << 10;
+
   public TransferOptions {
     if (slabBytes < LEAST_SLAB_BYTES || slabBytes > 16 << 20) {
       throw new IllegalArgumentException(
@@ -65,9 +68,9 @@ public record TransferOptions(
     return new TransferOptions(
         host,
         0,
-        2 << 20,
-        32,
-        32,
+        DEFAULT_SLAB_BYTES,
+        256,
+        128,
         Duration.ofSeconds(2),
         Duration.ofSeconds(10),
         3,

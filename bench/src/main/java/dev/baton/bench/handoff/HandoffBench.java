@@ -1,16 +1,8 @@
 package dev.baton.bench.handoff;
 
-import dev.baton.kvtransfer.ucx.UcxEnvironment;
-import java.io.BufferedReader;
+import dev.baton.bench.MeasuredProcess;
+import dev.baton.bench.handoff.HandoffReport.Kind;
 import java.io.IOException;
-import java.io.InputStreamReader;
-import java.io.PrintStream;
-import java.lang.ProcessBuilder.Redirect;
-import java.lang.management.ManagementFactory;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.function.Consumer;
 
 /**
@@ -37,36 +29,52 @@ public final class HandoffBench {
    * @throws IOException a process did not start, or died
    */
   public static HandoffReport run(HandoffPlan plan, Consumer<String> progress) throws IOException {
-    try (Peer importer = new Peer("importer", plan);
-        Peer exporter = new Peer("exporter", plan)) {
+    try (MeasuredProcess importer = peer("importer", plan);
+        MeasuredProcess exporter = peer("exporter", plan)) {
       exporter.ask("connect " + importer.answer());
-      int smallBytes = Math.toIntExact(SMALL_TOKENS * plan.bytesPerToken());
-      List<Double> plain = new ArrayList<>();
-      List<Double> handoff = new ArrayList<>();
-      List<Double> plainSmall = new ArrayList<>();
-      List<Double> handoffSmall = new ArrayList<>();
+      HandoffReport.Samples samples = new HandoffReport.Samples();
       for (int round = -WARM_UP; round < plan.rounds(); round++) {
         if (round == -WARM_UP) {
           progress.accept("warming up");
         } else if (round >= 0) {
           progress.accept("round " + (round + 1));
         }
-        double plainSeconds = plain(exporter, importer, plan.messages(), plan.slabBytes());
-        double handoffSeconds = handoff(exporter, importer, plan.tokens());
-        double plainSmallSeconds = plain(exporter, importer, 1, smallBytes);
-        double handoffSmallSeconds = handoff(exporter, importer, SMALL_TOKENS);
+        HandoffReport.Samples taken = round(plan, exporter, importer);
         if (round >= 0) {
-          plain.add(plainSeconds);
-          handoff.add(handoffSeconds);
-          plainSmall.add(plainSmallSeconds);
-          handoffSmall.add(handoffSmallSeconds);
+          samples.addAll(taken);
         }
       }
-      return new HandoffReport(plan, smallBytes, plain, handoff, plainSmall, handoffSmall);
+      return new HandoffReport(plan, smallBytes(plan), samples);
     }
   }
 
-  private static double plain(Peer exporter, Peer importer, int messages, int bytes)
+  private static int smallBytes(HandoffPlan plan) {
+    return Math.toIntExact(SMALL_TOKENS * plan.bytesPerToken());
+  }
+
+  private static HandoffReport.Samples round(
+      HandoffPlan plan, MeasuredProcess exporter, MeasuredProcess importer) throws IOException {
+    HandoffReport.Samples samples = new HandoffReport.Samples();
+    samples.add(Kind.PLAIN, plain(exporter, importer, plan.messages(), plan.slabBytes()));
+    samples.add(Kind.HANDOFF, handoff(exporter, importer, plan.tokens(), HandoffPeer.KV));
+    samples.add(Kind.BARE, handoff(exporter, importer, plan.tokens(), "nothing"));
+    samples.add(Kind.PLAIN_SMALL, plain(exporter, importer, 1, smallBytes(plan)));
+    samples.add(Kind.HANDOFF_SMALL, handoff(exporter, importer, SMALL_TOKENS, HandoffPeer.KV));
+    String[] sending = exporter.ask("parts 0").split(" ", -1);
+    samples.add(Kind.PACK, seconds(sending[0]));
+    samples.add(Kind.CHECKSUM, seconds(sending[1]));
+    String[] receiving = importer.ask("parts 0").split(" ", -1);
+    samples.add(Kind.UNPACK, seconds(receiving[0]));
+    samples.add(Kind.CHECK, seconds(receiving[1]));
+    return samples;
+  }
+
+  private static MeasuredProcess peer(String role, HandoffPlan plan) throws IOException {
+    return new MeasuredProcess(role, HandoffPeer.class, "256m", HandoffPeer.arguments(role, plan));
+  }
+
+  private static double plain(
+      MeasuredProcess exporter, MeasuredProcess importer, int messages, int bytes)
       throws IOException {
     importer.say("plain " + messages);
     double seconds = seconds(exporter.ask("plain %d %d".formatted(messages, bytes)));
@@ -74,68 +82,14 @@ public final class HandoffBench {
     return seconds;
   }
 
-  private static double handoff(Peer exporter, Peer importer, int tokens) throws IOException {
-    String ticket = importer.ask("expect " + tokens);
-    return seconds(exporter.ask("export %d %s".formatted(tokens, ticket)));
+  private static double handoff(
+      MeasuredProcess exporter, MeasuredProcess importer, int tokens, String kind)
+      throws IOException {
+    String ticket = importer.ask("expect " + tokens + " " + kind);
+    return seconds(exporter.ask("export %d %s %s".formatted(tokens, kind, ticket)));
   }
 
   private static double seconds(String nanos) {
     return Long.parseLong(nanos) / 1e9;
-  }
-
-  /** One of the two processes; gone after the close. */
-  private static final class Peer implements AutoCloseable {
-    private final String role;
-    private final Process process;
-    private final BufferedReader out;
-    private final PrintStream in;
-
-    Peer(String role, HandoffPlan plan) throws IOException {
-      this.role = role;
-      List<String> command = new ArrayList<>();
-      command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-      command.addAll(
-          ManagementFactory.getRuntimeMXBean().getInputArguments().stream()
-              .filter(flag -> flag.startsWith("--enable-native") || flag.startsWith("--sun-misc"))
-              .toList());
-      command.addAll(
-          List.of(
-              "-Xmx256m",
-              "-Dbaton.log.level=warn",
-              "-cp",
-              System.getProperty("java.class.path"),
-              HandoffPeer.class.getName()));
-      command.addAll(HandoffPeer.arguments(role, plan));
-      ProcessBuilder builder = new ProcessBuilder(command).redirectError(Redirect.INHERIT);
-      UcxEnvironment.defaults(HandoffPeer.HOST).forEach(builder.environment()::putIfAbsent);
-      process = builder.start();
-      out =
-          new BufferedReader(
-              new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
-      in = new PrintStream(process.getOutputStream(), true, StandardCharsets.UTF_8);
-    }
-
-    void say(String line) {
-      in.println(line);
-    }
-
-    String ask(String line) throws IOException {
-      say(line);
-      return answer();
-    }
-
-    String answer() throws IOException {
-      for (String line = out.readLine(); line != null; line = out.readLine()) {
-        if (line.startsWith(HandoffPeer.ANSWER)) {
-          return line.substring(HandoffPeer.ANSWER.length());
-        }
-      }
-      throw new IOException("the %s ended (expected: an answer)".formatted(role));
-    }
-
-    @Override
-    public void close() {
-      process.destroyForcibly();
-    }
   }
 }

@@ -2,6 +2,7 @@ package dev.baton.bench.handoff;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
 
+import dev.baton.bench.MeasuredProcess;
 import dev.baton.device.DType;
 import dev.baton.kvtransfer.Bits128;
 import dev.baton.kvtransfer.Export;
@@ -10,6 +11,8 @@ import dev.baton.kvtransfer.HandoffException;
 import dev.baton.kvtransfer.HandoffStats;
 import dev.baton.kvtransfer.ImportListener;
 import dev.baton.kvtransfer.ImportSpec;
+import dev.baton.kvtransfer.KvSink;
+import dev.baton.kvtransfer.KvSource;
 import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.KvTransferFactory;
 import dev.baton.kvtransfer.Manifest;
@@ -34,16 +37,17 @@ import java.util.concurrent.CompletableFuture;
  * {@link HandoffBench} for who asks what.
  */
 public final class HandoffPeer {
-  static final String HOST = "127.0.0.1";
-
-  /** Begins the lines that are answers: a log may share the stream. */
-  static final String ANSWER = "> ";
+  private static final String HOST = MeasuredProcess.HOST;
 
   /** Plain messages under way at a time; more do not make it faster. */
   private static final int IN_FLIGHT = 16;
 
   private static final int EXPORTER_BLOCK = 64;
   private static final int IMPORTER_BLOCK = 96;
+
+  /** Of a hand-off: with blocks packed and unpacked; any other word: with neither. */
+  static final String KV = "kv";
+
   private static final String SESSION = "bench";
   private static final long CONTEXT_HASH = 7;
 
@@ -123,7 +127,10 @@ public final class HandoffPeer {
         usual.ticketLife());
   }
 
-  /** {@code expect TOKENS}: a ticket; {@code plain COUNT}: nothing but an answer at the end. */
+  /**
+   * {@code expect TOKENS KIND}: a ticket; {@code plain COUNT}: nothing but an answer at the end;
+   * {@code parts 0}: see {@link #parts}.
+   */
   private void importer() throws IOException {
     try (UcxStream stream = UcxStream.receiver(HOST, region);
         BufferedReader in = input()) {
@@ -131,20 +138,22 @@ public final class HandoffPeer {
       for (String line = in.readLine(); line != null; line = in.readLine()) {
         String[] words = line.split(" ", -1);
         int count = Integer.parseInt(words[1]);
-        if (words[0].equals("expect")) {
-          say(write(expect(count)));
-        } else {
-          stream.receive(count);
-          say("received");
+        switch (words[0]) {
+          case "expect" -> say(write(expect(count, words[2].equals(KV) ? kv : (_, _) -> {})));
+          case "parts" -> say(parts(false));
+          default -> {
+            stream.receive(count);
+            say("received");
+          }
         }
       }
     }
   }
 
-  private Ticket expect(int tokens) {
+  private Ticket expect(int tokens, KvSink sink) {
     return transfer.expect(
         new ImportSpec(SESSION, 0, plan.geometry(), 0, tokens, CONTEXT_HASH),
-        kv,
+        sink,
         new ImportListener() {
           @Override
           public void onCompleted(Manifest manifest, HandoffStats stats) {
@@ -159,8 +168,9 @@ public final class HandoffPeer {
   }
 
   /**
-   * {@code connect PORT}; {@code export TOKENS TICKET}: nanoseconds until all was acknowledged;
-   * {@code plain COUNT BYTES}: nanoseconds until all had landed.
+   * {@code connect PORT}; {@code export TOKENS KIND TICKET}: nanoseconds until all was
+   * acknowledged; {@code plain COUNT BYTES}: nanoseconds until all had landed; {@code parts 0}: see
+   * {@link #parts}.
    */
   private void exporter() throws IOException {
     try (BufferedReader in = input()) {
@@ -170,17 +180,29 @@ public final class HandoffPeer {
         for (String line = in.readLine(); line != null; line = in.readLine()) {
           String[] words = line.split(" ", -1);
           int count = Integer.parseInt(words[1]);
-          long nanos =
-              words[0].equals("export")
-                  ? export(count, read(words))
-                  : stream.send(count, Integer.parseInt(words[2]), IN_FLIGHT);
-          say(Long.toString(nanos));
+          say(
+              switch (words[0]) {
+                case "export" ->
+                    Long.toString(
+                        export(count, words[2].equals(KV) ? kv : (_, _) -> {}, read(words)));
+                case "parts" -> parts(true);
+                default -> Long.toString(stream.send(count, Integer.parseInt(words[2]), IN_FLIGHT));
+              });
         }
       }
     }
   }
 
-  private long export(int tokens, Ticket ticket) {
+  /** Nanoseconds of copying and of checksums, of all slabs, with nothing else going on. */
+  private String parts(boolean exporter) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment slab = arena.allocate(plan.slabBytes(), 64);
+      BlockKv.Parts parts = kv.parts(exporter, slab);
+      return parts.copied() + " " + parts.summed();
+    }
+  }
+
+  private long export(int tokens, KvSource source, Ticket ticket) {
     CompletableFuture<Long> end = new CompletableFuture<>();
     long begun = System.nanoTime();
     Export export =
@@ -189,7 +211,7 @@ public final class HandoffPeer {
             SESSION,
             0,
             plan.geometry(),
-            kv,
+            source,
             new ExportListener() {
               @Override
               public void onPacked() {
@@ -222,10 +244,10 @@ public final class HandoffPeer {
 
   private static Ticket read(String[] words) {
     return new Ticket(
-        new Bits128(Long.parseLong(words[2]), Long.parseLong(words[3])),
-        new Bits128(Long.parseLong(words[4]), Long.parseLong(words[5])),
+        new Bits128(Long.parseLong(words[3]), Long.parseLong(words[4])),
+        new Bits128(Long.parseLong(words[5]), Long.parseLong(words[6])),
         HOST,
-        Integer.parseInt(words[6]),
+        Integer.parseInt(words[7]),
         0,
         60_000);
   }
@@ -235,6 +257,6 @@ public final class HandoffPeer {
   }
 
   private void say(String line) {
-    answers.println(ANSWER + line);
+    answers.println(MeasuredProcess.ANSWER + line);
   }
 }

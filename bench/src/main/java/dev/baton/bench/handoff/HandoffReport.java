@@ -1,37 +1,79 @@
 package dev.baton.bench.handoff;
 
 import dev.baton.bench.TextTable;
+import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * Seconds of each round, plain messages and hand-offs measured in turns.
+ * Seconds of each round, all kinds measured in turns.
  *
  * @param smallBytes of the small ones
  */
-public record HandoffReport(
-    HandoffPlan plan,
-    int smallBytes,
-    List<Double> plain,
-    List<Double> handoff,
-    List<Double> plainSmall,
-    List<Double> handoffSmall) {
+public record HandoffReport(HandoffPlan plan, int smallBytes, Samples samples) {
 
   private static final JsonMapper MAPPER = JsonMapper.shared();
 
-  public HandoffReport {
-    plain = List.copyOf(plain);
-    handoff = List.copyOf(handoff);
-    plainSmall = List.copyOf(plainSmall);
-    handoffSmall = List.copyOf(handoffSmall);
+  /** What is timed. */
+  enum Kind {
+    /** Plain messages of a slab's size. */
+    PLAIN,
+    HANDOFF,
+    /** A hand-off whose source and sink do nothing. */
+    BARE,
+    PLAIN_SMALL,
+    HANDOFF_SMALL,
+    /** One thread, with nothing else going on. */
+    PACK,
+    CHECKSUM,
+    CHECK,
+    UNPACK
+  }
+
+  /** Seconds of every round, by kind. */
+  static final class Samples {
+    private final Map<Kind, List<Double>> seconds = new EnumMap<>(Kind.class);
+
+    void add(Kind kind, double value) {
+      seconds.computeIfAbsent(kind, _ -> new ArrayList<>()).add(value);
+    }
+
+    void addAll(Samples others) {
+      others.seconds.forEach((kind, values) -> values.forEach(value -> add(kind, value)));
+    }
+
+    List<Double> of(Kind kind) {
+      return seconds.getOrDefault(kind, List.of());
+    }
   }
 
   /** Rate of the hand-off over that of plain messages, medians of the rounds. */
   public double share() {
-    return median(plain) * plan.bytes() / (plainBytes() * median(handoff));
+    return share(Kind.HANDOFF);
+  }
+
+  private double share(Kind kind) {
+    return median(Kind.PLAIN) * plan.bytes() / (plainBytes() * median(kind));
+  }
+
+  /**
+   * Seconds that two processors need at least for the parts of a hand-off, the wire at the speed of
+   * plain messages: their sum shared evenly.
+   */
+  double bound() {
+    double wire = median(Kind.PLAIN) * plan.bytes() / plainBytes();
+    return (wire
+            + median(Kind.PACK)
+            + median(Kind.CHECKSUM)
+            + median(Kind.CHECK)
+            + median(Kind.UNPACK))
+        / 2;
   }
 
   private double plainBytes() {
@@ -58,21 +100,32 @@ public record HandoffReport(
         text,
         List.of(
             List.of("moved by", "ms", "GB/s", "best GB/s", "small, us"),
-            row("plain UCX messages", plain, plainBytes(), plainSmall),
-            row("hand-off", handoff, plan.bytes(), handoffSmall)));
-    text.append(String.format(Locale.ROOT, "share of plain: %.0f %%\n", 100 * share()));
+            row("plain UCX messages", Kind.PLAIN, plainBytes(), Kind.PLAIN_SMALL),
+            row("hand-off", Kind.HANDOFF, plan.bytes(), Kind.HANDOFF_SMALL),
+            row("hand-off, nothing packed", Kind.BARE, plan.bytes(), null),
+            row("pack, alone", Kind.PACK, plan.bytes(), null),
+            row("checksum, alone", Kind.CHECKSUM, plan.bytes(), null),
+            row("check, alone", Kind.CHECK, plan.bytes(), null),
+            row("unpack, alone", Kind.UNPACK, plan.bytes(), null)));
+    text.append(
+        String.format(
+            Locale.ROOT,
+            "share of plain: %.0f %%; with nothing packed %.0f %%; bound of the parts on two"
+                + " processors %.0f %%\n",
+            100 * share(),
+            100 * share(Kind.BARE),
+            100 * median(Kind.PLAIN) * plan.bytes() / (plainBytes() * bound())));
     return text.toString();
   }
 
-  private static List<String> row(
-      String name, List<Double> seconds, double bytes, List<Double> small) {
-    double best = seconds.stream().mapToDouble(Double::doubleValue).min().orElseThrow();
+  private List<String> row(String name, Kind kind, double bytes, @Nullable Kind small) {
+    double best = samples.of(kind).stream().mapToDouble(Double::doubleValue).min().orElseThrow();
     return List.of(
         name,
-        String.format(Locale.ROOT, "%.1f", 1e3 * median(seconds)),
-        String.format(Locale.ROOT, "%.2f", bytes / median(seconds) / 1e9),
+        String.format(Locale.ROOT, "%.1f", 1e3 * median(kind)),
+        String.format(Locale.ROOT, "%.2f", bytes / median(kind) / 1e9),
         String.format(Locale.ROOT, "%.2f", bytes / best / 1e9),
-        String.format(Locale.ROOT, "%.0f", 1e6 * median(small)));
+        small == null ? "" : String.format(Locale.ROOT, "%.0f", 1e6 * median(small)));
   }
 
   /** As JSON. */
@@ -87,20 +140,15 @@ public record HandoffReport(
     root.put("slab_bytes", plan.slabBytes());
     root.put("small_bytes", smallBytes);
     root.put("share_of_plain", share());
-    seconds(root, "plain_seconds", plain);
-    seconds(root, "handoff_seconds", handoff);
-    seconds(root, "plain_small_seconds", plainSmall);
-    seconds(root, "handoff_small_seconds", handoffSmall);
+    for (Kind kind : Kind.values()) {
+      ArrayNode array = root.putArray(kind.name().toLowerCase(Locale.ROOT) + "_seconds");
+      samples.of(kind).forEach(array::add);
+    }
     return MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(root);
   }
 
-  private static void seconds(ObjectNode root, String name, List<Double> samples) {
-    ArrayNode array = root.putArray(name);
-    samples.forEach(array::add);
-  }
-
-  private static double median(List<Double> samples) {
-    List<Double> sorted = samples.stream().sorted().toList();
+  private double median(Kind kind) {
+    List<Double> sorted = samples.of(kind).stream().sorted().toList();
     return sorted.get(sorted.size() / 2);
   }
 }

@@ -22,6 +22,16 @@ import org.slf4j.LoggerFactory;
 final class ImportDesk {
   private static final Logger log = LoggerFactory.getLogger(ImportDesk.class);
 
+  /**
+   * Bytes under way that keep a wire of 40 Gbit/s busy over 200 us. More cost: what is packed,
+   * carried, checked and unpacked while it lies in the second-level cache moves three times as fast
+   * as what comes from memory at each of these (docs/benchmarks.md).
+   */
+  private static final long WINDOW = 1 << 20;
+
+  /** Slabs under way at least: packing, carrying, unpacking, and one that waits. */
+  private static final int WINDOW_SLABS = 4;
+
   private final Map<Bits128, ImportSession> sessions = new ConcurrentHashMap<>();
   private final Executor unpacker;
   private final Executor loop;
@@ -30,6 +40,7 @@ final class ImportDesk {
   private final SlabPool pool;
   private final Leftovers leftovers;
   private final SlabQueue queue;
+  private final long window;
 
   /**
    * @param unpacker one thread, in order
@@ -49,6 +60,7 @@ final class ImportDesk {
     this.clock = clock;
     this.counters = counters;
     this.queue = new SlabQueue(pool, () -> true);
+    this.window = Math.max(WINDOW, WINDOW_SLABS * pool.slabBytes());
   }
 
   /** Imports that have not ended. Any thread. */
@@ -87,16 +99,18 @@ final class ImportDesk {
   }
 
   /**
-   * Bytes of slabs that a hand-off may have under way to here: its share of half the landing pool
-   * among those that receive. Payloads wait at their exporters until a slab is free here, so a
-   * grant takes no memory; it keeps exporters from packing for an importer that falls behind.
+   * Bytes of slabs that a hand-off may have under way to here: a window that hides the way there
+   * and back, and no more, at most its share of half the landing pool among those that receive.
+   * Payloads wait at their exporters until a slab is free here, so a grant takes no memory; it
+   * keeps exporters from packing for an importer that falls behind, and what is under way in the
+   * caches of both.
    */
   long credit() {
     long receiving =
         sessions.values().stream()
             .filter(open -> open.machine().state() == ImportMachine.State.RECEIVING)
             .count();
-    return pool.bytes() / 2 / Math.max(1, receiving);
+    return Math.min(window, pool.bytes() / 2 / Math.max(1, receiving));
   }
 
   void release(ImportSession session, Slab slab) {

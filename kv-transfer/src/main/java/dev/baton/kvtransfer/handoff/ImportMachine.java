@@ -88,6 +88,7 @@ final class ImportMachine {
   private int resent;
   private int violations;
   private int landing;
+  private int wrong;
   private int agreedSlabBytes;
   private long granted;
   private long beat;
@@ -212,7 +213,9 @@ final class ImportMachine {
     }
     Piece piece = pieces.get(m.sequence());
     if (piece == null) {
-      boolean creditLeft = landing == 0 || (landing + 1L) * agreedSlabBytes <= granted;
+      // As the exporter counts: what was found wrong is on its way again.
+      int unanswered = landing + wrong;
+      boolean creditLeft = unanswered == 0 || (unanswered + 1L) * agreedSlabBytes <= granted;
       if (!creditLeft || !coverage.add(m.range())) {
         return violation(m);
       }
@@ -235,6 +238,7 @@ final class ImportMachine {
         }
         piece.attempt = m.attempt();
         piece.phase = Phase.LANDING;
+        wrong--;
         landing++;
         yield List.of(new ImportEffect.Land(m));
       }
@@ -269,6 +273,7 @@ final class ImportMachine {
     }
     piece.phase = Phase.WRONG;
     landing--;
+    wrong++;
     resent++;
     return List.of(say(new Message.SlabNack(route, sequence, piece.attempt)));
   }

@@ -28,6 +28,11 @@ final class SlabPool implements AutoCloseable {
     return capacity - inUse.get();
   }
 
+  /** Of one slab. */
+  long slabBytes() {
+    return slabBytes;
+  }
+
   /** Of all slabs, those not yet made included. */
   long bytes() {
     return (long) capacity * slabBytes;

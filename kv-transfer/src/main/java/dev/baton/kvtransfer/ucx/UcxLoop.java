@@ -67,6 +67,7 @@ final class UcxLoop implements Runnable {
   private final Queue<Runnable> tasks = new ConcurrentLinkedQueue<>();
   private final Object signalGate = new Object();
   private volatile boolean stopping;
+  private volatile boolean sleeping;
   private volatile @Nullable TransportListener listener;
 
   // The progress thread's own from here on.
@@ -101,10 +102,13 @@ final class UcxLoop implements Runnable {
   /** Any thread. */
   void execute(Runnable task) {
     tasks.add(task);
+    if (!sleeping) {
+      return; // the loop looks at its tasks before it sleeps
+    }
     synchronized (signalGate) {
-      UcpWorker sleeping = worker;
-      if (sleeping != null) {
-        sleeping.signal();
+      UcpWorker waiting = worker;
+      if (waiting != null) {
+        waiting.signal();
       }
     }
   }
@@ -125,8 +129,8 @@ final class UcxLoop implements Runnable {
           idle = 0;
         } else if (++idle < IDLE_YIELDS) {
           Thread.yield();
-        } else if (tasks.isEmpty()) {
-          worker().waitForEvents();
+        } else {
+          sleep();
           idle = 0;
         }
       }
@@ -136,6 +140,20 @@ final class UcxLoop implements Runnable {
       }
     } finally {
       close();
+    }
+  }
+
+  /**
+   * Who queues a task from now on wakes UCX; who has queued one before keeps this from sleeping.
+   */
+  private void sleep() throws Exception {
+    sleeping = true;
+    try {
+      if (tasks.isEmpty() && !stopping) {
+        worker().waitForEvents();
+      }
+    } finally {
+      sleeping = false;
     }
   }
 

@@ -25,8 +25,8 @@ class ImportMachineTest {
   private static final Manifest MANIFEST = new Manifest(10, 99, 5, 0);
   private static final int RESENDS = 2;
   private static final Duration LEASE = Duration.ofSeconds(10);
-  private static final long CREDIT = 1 << 20;
 
+  private long credit = 1 << 20;
   private final AtomicLong clock = new AtomicLong();
   private final Ticket ticket =
       new Ticket(new Bits128(1, 1), new Bits128(2, 2), "127.0.0.1", 1, 2, 60_000);
@@ -38,7 +38,7 @@ class ImportMachineTest {
           SLAB_BYTES,
           RESENDS,
           LEASE,
-          () -> CREDIT,
+          () -> credit,
           clock::get);
 
   @Test
@@ -93,6 +93,19 @@ class ImportMachineTest {
             new ImportEffect.Send(new Message.SlabAck(route, 1, 1 << 20)),
             new ImportEffect.Send(new Message.Done(route)),
             new ImportEffect.Completed(MANIFEST));
+  }
+
+  @Test
+  void aSlabFoundWrongCountsAgainstTheCreditUntilItIsRight() {
+    credit = 2L * SLAB_BYTES;
+    open();
+    slab(0, 0, 0, 1, 2, 4);
+    slab(1, 0, 0, 1, 4, 6);
+    machine.wrong(0);
+    assertThat(slab(2, 0, 0, 1, 6, 8).getFirst()).isEqualTo(new ImportEffect.Refuse());
+    assertThat(slab(0, 1, 0, 1, 2, 4).getFirst()).isInstanceOf(ImportEffect.Land.class);
+    machine.verified(0);
+    assertThat(slab(2, 1, 0, 1, 6, 8).getFirst()).isInstanceOf(ImportEffect.Land.class);
   }
 
   @Test
@@ -169,7 +182,7 @@ class ImportMachineTest {
               SLAB_BYTES,
               RESENDS,
               LEASE,
-              () -> CREDIT,
+              () -> credit,
               clock::get);
       fresh.hello(hello(route, ticket.secret()));
       assertThat(fresh.slab(slab, slab.length()).getFirst())
@@ -211,7 +224,7 @@ class ImportMachineTest {
               SLAB_BYTES,
               RESENDS,
               LEASE,
-              () -> CREDIT,
+              () -> credit,
               clock::get);
       fresh.hello(hello(route, ticket.secret()));
       for (int sequence = 0; sequence < 2; sequence++) {
