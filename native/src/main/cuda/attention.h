@@ -163,13 +163,21 @@ DEVICE void weigh(unsigned (&fragment)[4], float (&sums)[2], const float (&low)[
   }
 }
 
-// Adds the values of sixteen positions to eight dimensions.
-template <int WIDTH>
-DEVICE void add_values(float (&result)[4], const unsigned (&weights)[4], Shared<bf16> tile, int position, int eight) {
-  unsigned low;
-  unsigned high;
-  load_transposed(low, high, tile + TileLayout<WIDTH>::value(position + lane() % 16, eight));
-  mma(result, weights, low, high);
+// Adds the values of sixteen positions to COUNT times eight dimensions, an even number or one, from `eight` on.
+template <int WIDTH, int COUNT>
+DEVICE void add_values(float (&results)[COUNT][4], const unsigned (&weights)[4], Shared<bf16> tile, int position,
+                       int eight) {
+  // For one group of dimensions, half the lanes read what the others read.
+  int part = COUNT > 1 ? lane() / 16 : 0;
+  UNROLL
+  for (int d = 0; d < COUNT; d += 2) {
+    unsigned values[4];
+    load_transposed(values, tile + TileLayout<WIDTH>::value(position + lane() % 16, eight + d + part));
+    mma(results[d], weights, values[0], values[1]);
+    if (d + 1 < COUNT) {
+      mma(results[d + 1], weights, values[2], values[3]);
+    }
+  }
 }
 
 DEVICE void correct(float (&result)[4], const float (&correction)[2]) {

@@ -60,10 +60,7 @@ DEVICE void attend_tile(float (&result)[WIDTH / 8][4], Running& running, const Q
           correction);
     running.sums[0][group] = sums[0];
     running.sums[1][group] = sums[1];
-    UNROLL
-    for (int d = 0; d < WIDTH / 8; d++) {
-      add_values<WIDTH>(result[d], weights, tile, group * 16, d);
-    }
+    add_values<WIDTH>(result, weights, tile, group * 16, 0);
   }
 }
 
@@ -166,28 +163,33 @@ DEVICE void attend_run(Global<float> out, int outPitch, Global<bf16> rounded, co
     }
     block_barrier();
   }
+  // Through the warp's own part of shared memory, which all tiles have left: [16][WIDTH, 4 unused].
+  constexpr int kPitch = WIDTH + 4;
+  Shared<float> shared = shared_at<float>(warp() * 16 * kPitch * 4);
   UNROLL
   for (int row = 0; row < 2; row++) {
-    if (rows.token[row] < 0) {
-      continue;
-    }
     float inverse = 1.0f / folded.sum[row];
     UNROLL
     for (int d = 0; d < WIDTH / 8; d++) {
       UNROLL
       for (int i = 0; i < 2; i++) {
-        int at = d * 8 + lane() % 4 * 2 + i;
-        if (at < layer.headDim) {
-          float value = folded.result[d][row * 2 + i] * inverse;
-          int column = rows.head[row] * layer.headDim + at;
-          if (out != nullptr) {
-            out[static_cast<long long>(rows.token[row]) * outPitch + column] = value;
-          }
-          if (rounded != nullptr) {
-            put_rounded(rounded, packing, rows.token[row], column, value);
-          }
-        }
+        int at = (lane() / 4 + row * 8) * kPitch + d * 8 + lane() % 4 * 2 + i;
+        shared[at] = folded.result[d][row * 2 + i] * inverse;
       }
+    }
+  }
+  warp_barrier();
+  int count = at_most(16, lastRow + 1 - (first + warp() * 16)) * layer.headDim;
+  for (int i = lane(); i < count; i += 32) {
+    int row = first + warp() * 16 + i / layer.headDim;
+    int token = firstToken + row / group;
+    int column = (block_y() * group + row % group) * layer.headDim + i % layer.headDim;
+    float value = shared[i / layer.headDim * kPitch + i % layer.headDim];
+    if (out != nullptr) {
+      out[static_cast<long long>(token) * outPitch + column] = value;
+    }
+    if (rounded != nullptr) {
+      put_rounded(rounded, packing, token, column, value);
     }
   }
 }

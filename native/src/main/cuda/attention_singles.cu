@@ -70,10 +70,7 @@ DEVICE void attend_tile(float (&result)[WIDTH / 32][4], float (&runningMost)[2],
     for (int i = 0; i < 4; i++) {
       weights[i] = exchange.weights[(i * 4 + group) * 32 + lane()];
     }
-    UNROLL
-    for (int d = 0; d < WIDTH / 32; d++) {
-      add_values<WIDTH>(result[d], weights, tile, group * 16, warp() * (WIDTH / 32) + d);
-    }
+    add_values<WIDTH>(result, weights, tile, group * 16, warp() * (WIDTH / 32));
   }
 }
 

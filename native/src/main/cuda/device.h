@@ -86,11 +86,11 @@ DEVICE void mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// Two 8 by 8 matrices, transposed: lane i (0 to 15) gives the address of row i % 8 of matrix i / 8.
-DEVICE void load_transposed(unsigned& b0, unsigned& b1, const bf16* row) {
+// Four 8 by 8 matrices, transposed: lane i gives the address of row i % 8 of matrix i / 8.
+DEVICE void load_transposed(unsigned (&b)[4], const bf16* row) {
   unsigned at = static_cast<unsigned>(__cvta_generic_to_shared(row));
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
-               : "=r"(b0), "=r"(b1)
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(b[0]), "=r"(b[1]), "=r"(b[2]), "=r"(b[3])
                : "r"(at)
                : "memory");
 }

@@ -1,34 +1,44 @@
-// Products of many rows, bound by the matrix units: tiles of 128 rows of weight by 64 or 128 rows of x, both through
-// shared memory, three steps of 32 inputs deep.
+// Products of many rows, bound by the matrix units: tiles of 256 rows of weight by 128 rows of x, both through shared
+// memory, four steps of 32 inputs deep. A warp has 64 by 64 of it: then reading shared memory (two fragments of 16 bytes
+// for every two steps of the matrix unit) takes less time than multiplying. For a medium number of rows tiles are smaller
+// and every block has one range.
 
 #include "routed.h"
 
 namespace baton {
 namespace {
 
-constexpr int kStages = 3;
-constexpr int kTile = 128;     // rows of weight of a block
+constexpr int kStages = 4;
 constexpr int kThreads = 256;
+constexpr int kWarpsAcross = 2;  // of eight
 
-// How the block's eight warps share its tile, and what a warp has of it: fragments of 16 rows of weight, of 8 rows of
-// x.
-template <int ROWS>
+// A block's tile: HIGH rows of weight by ROWS rows of x, and what a warp has of it in fragments of 16 and of 8 rows.
+template <int HIGH, int ROWS>
 struct Shape {
-  static constexpr int kWarpsAcross = ROWS == 128 ? 4 : 2;
-  static constexpr int kHigh = kTile / 16 / (8 / kWarpsAcross);
+  static constexpr int kHigh = HIGH / 16 / (8 / kWarpsAcross);
   static constexpr int kWide = ROWS / 8 / kWarpsAcross;
-  static constexpr int kStage = (kTile + ROWS) * kTerms;
+  static constexpr int kTiles = HIGH / kTileRows;
+  static constexpr int kRows = ROWS;
+  static constexpr int kStageWeights = HIGH * kTerms;
+  static constexpr int kStage = (HIGH + ROWS) * kTerms;
+
+  // The first of the warp's tiles of weight and rows of x.
+  DEVICE static int tile() { return block_x() * kTiles + warp() / kWarpsAcross * kHigh; }
+  DEVICE static int row() { return warp() % kWarpsAcross * kWide * 8; }
 };
 
-template <int ROWS>
+using Many = Shape<256, 128>;
+using Medium = Shape<128, 64>;
+
+template <typename S>
 struct Sums {
-  float of[Shape<ROWS>::kHigh][Shape<ROWS>::kWide][4];
+  float of[S::kHigh][S::kWide][4];
 
   DEVICE void clear() {
     UNROLL
-    for (int i = 0; i < Shape<ROWS>::kHigh; i++) {
+    for (int i = 0; i < S::kHigh; i++) {
       UNROLL
-      for (int j = 0; j < Shape<ROWS>::kWide; j++) {
+      for (int j = 0; j < S::kWide; j++) {
         UNROLL
         for (int k = 0; k < 4; k++) {
           of[i][j][k] = 0.0f;
@@ -39,9 +49,9 @@ struct Sums {
 
   DEVICE void add(const Sums& other) {
     UNROLL
-    for (int i = 0; i < Shape<ROWS>::kHigh; i++) {
+    for (int i = 0; i < S::kHigh; i++) {
       UNROLL
-      for (int j = 0; j < Shape<ROWS>::kWide; j++) {
+      for (int j = 0; j < S::kWide; j++) {
         UNROLL
         for (int k = 0; k < 4; k++) {
           of[i][j][k] += other.of[i][j][k];
@@ -52,14 +62,14 @@ struct Sums {
 };
 
 // Where a thread's parts of a step's tiles come from. Rows that are not there are read as the last one.
-template <int ROWS>
+template <typename S>
 struct Sources {
-  static constexpr int kWeights = kTile * 4 / kThreads;
-  static constexpr int kInputs = ROWS * 4 / kThreads;
+  static constexpr int kWeights = S::kStageWeights / 8 / kThreads;
+  static constexpr int kInputs = S::kRows * 4 / kThreads;
   Global<const bf16> weight[kWeights];
   Global<const bf16> x[kInputs];
 
-  // One step: sixteen bytes for each part, to a stage of weights [kTile][32] and x [ROWS][32].
+  // One step: sixteen bytes for each part, to a stage of weights [HIGH][32] and x [ROWS][32].
   DEVICE void copy(Shared<bf16> stage, int step) const {
     UNROLL
     for (int i = 0; i < kWeights; i++) {
@@ -67,27 +77,24 @@ struct Sources {
     }
     UNROLL
     for (int i = 0; i < kInputs; i++) {
-      copy_async(stage + kTile * kTerms + (i * kThreads + thread()) * 8, x[i] + step * kTerms, true);
+      copy_async(stage + S::kStageWeights + (i * kThreads + thread()) * 8, x[i] + step * kTerms, true);
     }
   }
 };
 
-template <int ROWS>
-DEVICE void multiply_step(Sums<ROWS>& sums, Shared<const bf16> stage) {
-  using S = Shape<ROWS>;
-  int g = lane() / 4;
-  int t = lane() % 4;
-  int high = warp() / S::kWarpsAcross * S::kHigh * 16;
-  int wide = warp() % S::kWarpsAcross * S::kWide * 8;
+template <typename S>
+DEVICE void multiply_step(Sums<S>& sums, Shared<const bf16> stage) {
+  int at = lane() / 4 * kTerms + lane() % 4 * 8;
+  int high = warp() / kWarpsAcross * S::kHigh * 16;
   Words4 x[S::kWide];
   UNROLL
   for (int j = 0; j < S::kWide; j++) {
-    x[j] = load_shared(stage + ((kTile + wide + j * 8 + g) * kTerms + t * 8));
+    x[j] = load_shared(stage + (S::kStageWeights + (S::row() + j * 8) * kTerms + at));
   }
   UNROLL
   for (int i = 0; i < S::kHigh; i++) {
-    Words4 low = load_shared(stage + ((high + i * 16 + g) * kTerms + t * 8));
-    Words4 top = load_shared(stage + ((high + i * 16 + 8 + g) * kTerms + t * 8));
+    Words4 low = load_shared(stage + ((high + i * 16) * kTerms + at));
+    Words4 top = load_shared(stage + ((high + i * 16 + 8) * kTerms + at));
     UNROLL
     for (int j = 0; j < S::kWide; j++) {
       multiply_terms(sums.of[i][j], low, top, x[j]);
@@ -96,8 +103,8 @@ DEVICE void multiply_step(Sums<ROWS>& sums, Shared<const bf16> stage) {
 }
 
 // Sums over the ranges [rangeFrom, rangeTo), which are a whole subtree.
-template <int ROWS>
-DEVICE void multiply_tiles(Sums<ROWS>& sums, const Sources<ROWS>& sources, int width, int rangeFrom, int rangeTo) {
+template <typename S>
+DEVICE void multiply_tiles(Sums<S>& sums, const Sources<S>& sources, int width, int rangeFrom, int rangeTo) {
   int perRange = width / kTerms;
   int first = rangeFrom * perRange;
   int steps = (rangeTo - rangeFrom) * perRange;
@@ -105,12 +112,12 @@ DEVICE void multiply_tiles(Sums<ROWS>& sums, const Sources<ROWS>& sources, int w
   UNROLL
   for (int i = 0; i < kStages - 1; i++) {
     if (i < steps) {
-      sources.copy(shared + i * Shape<ROWS>::kStage, first + i);
+      sources.copy(shared + i * S::kStage, first + i);
     }
     copies_committed();
   }
   // Subtrees that wait for their neighbour: in local memory, touched once a range.
-  Sums<ROWS> waiting[3];
+  Sums<S> waiting[3];
   sums.clear();
   int left = perRange;
   int range = 0;
@@ -119,10 +126,10 @@ DEVICE void multiply_tiles(Sums<ROWS>& sums, const Sources<ROWS>& sources, int w
     block_barrier();
     int ahead = step + kStages - 1;
     if (ahead < steps) {
-      sources.copy(shared + ahead % kStages * Shape<ROWS>::kStage, first + ahead);
+      sources.copy(shared + ahead % kStages * S::kStage, first + ahead);
     }
     copies_committed();
-    multiply_step<ROWS>(sums, shared + step % kStages * Shape<ROWS>::kStage);
+    multiply_step<S>(sums, shared + step % kStages * S::kStage);
     if (--left == 0) {
       int level = 0;
       for (; (range >> level & 1) != 0; level++) {
@@ -139,53 +146,61 @@ DEVICE void multiply_tiles(Sums<ROWS>& sums, const Sources<ROWS>& sources, int w
   copies_waited<0>();
 }
 
-template <int ROWS>
-DEVICE Sources<ROWS> sources_of(const Products& products, Global<const bf16> x, int firstRow, int rows) {
-  Sources<ROWS> sources;
+template <typename S>
+DEVICE Sources<S> sources_of(const Products& products, Global<const bf16> x, int firstRow, int rows) {
+  Sources<S> sources;
   long long pitch = products.ranges * products.width;
   UNROLL
-  for (int i = 0; i < Sources<ROWS>::kWeights; i++) {
+  for (int i = 0; i < Sources<S>::kWeights; i++) {
     int part = i * kThreads + thread();
-    int tile = at_most(block_x() * (kTile / kTileRows) + part / 4 / kTileRows, products.tiles - 1);
+    int tile = at_most(block_x() * S::kTiles + part / 4 / kTileRows, products.tiles - 1);
     const Product& product = products.of[product_of(products, tile)];
     int row = (tile - product.firstTile) * kTileRows + part / 4 % kTileRows;
     sources.weight[i] = product.weight + (at_most(row, weight_rows(product) - 1) * pitch + part % 4 * 8);
   }
   UNROLL
-  for (int i = 0; i < Sources<ROWS>::kInputs; i++) {
+  for (int i = 0; i < Sources<S>::kInputs; i++) {
     int part = i * kThreads + thread();
     sources.x[i] = x + (at_most(firstRow + part / 4, rows - 1) * pitch + part % 4 * 8);
   }
   return sources;
 }
 
+// A tile's sums of some rows, from shared memory.
+DEVICE void finish_rows(const Products& products, int tile, Shared<const float> sums, int pitch, int first, int rows) {
+  const Product& product = products.of[product_of(products, tile)];
+  int width = product.mode == GATE ? 8 : kTileRows;
+  for (int i = lane(); i < rows * width; i += 32) {
+    Shared<const float> own = sums + (i / width * pitch + i % width);
+    float up = product.mode == GATE ? own[8] : 0.0f;
+    finish(product, products.rounded, tile - product.firstTile, i % width, first + i / width, own[0], up);
+  }
+}
+
 // Rows [firstRow, rows), at most 128 of them, by this block's tiles of weight; adds all ranges.
 DEVICE void multiply_many(const Products& products, Global<const bf16> x, int firstRow, int rows) {
-  using S = Shape<128>;
-  Sums<128> sums;
-  multiply_tiles<128>(sums, sources_of<128>(products, x, firstRow, rows), products.width, 0, products.ranges);
-  int firstTile = block_x() * (kTile / kTileRows) + warp() / S::kWarpsAcross * S::kHigh;
+  using S = Many;
+  Sums<S> sums;
+  multiply_tiles<S>(sums, sources_of<S>(products, x, firstRow, rows), products.width, 0, products.ranges);
+  // Through the warp's own part of shared memory, [64 rows of x][16, 4 unused], to whole lines of the outputs.
+  constexpr int kPitch = kTileRows + 4;
+  block_barrier();
+  Shared<float> shared = shared_at<float>(warp() * S::kWide * 8 * kPitch * 4);
+  int first = firstRow + S::row();
   UNROLL
   for (int i = 0; i < S::kHigh; i++) {
-    int tile = firstTile + i;
-    if (tile >= products.tiles) {
-      continue;
-    }
-    const Product& product = products.of[product_of(products, tile)];
     UNROLL
     for (int j = 0; j < S::kWide; j++) {
       UNROLL
-      for (int k = 0; k < 2; k++) {
-        int row = firstRow + warp() % S::kWarpsAcross * S::kWide * 8 + j * 8 + lane() % 4 * 2 + k;
-        if (row < rows) {
-          const float(&own)[4] = sums.of[i][j];
-          finish(product, products.rounded, tile - product.firstTile, lane() / 4, row, own[k], own[k + 2]);
-          if (product.mode != GATE) {
-            finish(product, products.rounded, tile - product.firstTile, lane() / 4 + 8, row, own[k + 2], 0.0f);
-          }
-        }
+      for (int k = 0; k < 4; k++) {
+        shared[(j * 8 + lane() % 4 * 2 + k % 2) * kPitch + lane() / 4 + k / 2 * 8] = sums.of[i][j][k];
       }
     }
+    warp_barrier();
+    if (S::tile() + i < products.tiles) {
+      finish_rows(products, S::tile() + i, shared, kPitch, first, at_most(S::kWide * 8, rows - first));
+    }
+    warp_barrier();
   }
 }
 
@@ -214,19 +229,19 @@ BATON_KERNEL(linear_routed_many)
 
 // A medium number of rows: every block has one range; partials float32 [range][tiles * 16][64 * blocks_y].
 KERNEL(256) linear_split(Products products, Global<const bf16> x, Global<float> partials, Global<const int> rows) {
-  using S = Shape<64>;
+  using S = Medium;
   int count = *rows;
   int firstRow = block_y() * 64;
   if (firstRow >= count) {
     return;
   }
-  Sums<64> sums;
+  Sums<S> sums;
   int range = block_z();
-  multiply_tiles<64>(sums, sources_of<64>(products, x, firstRow, count), products.width, range, range + 1);
+  multiply_tiles<S>(sums, sources_of<S>(products, x, firstRow, count), products.width, range, range + 1);
   long long pitch = blocks_y() * 64;
   UNROLL
   for (int i = 0; i < S::kHigh; i++) {
-    int tile = block_x() * (kTile / kTileRows) + warp() / S::kWarpsAcross * S::kHigh + i;
+    int tile = S::tile() + i;
     if (tile >= products.tiles) {
       continue;
     }
@@ -235,7 +250,7 @@ KERNEL(256) linear_split(Products products, Global<const bf16> x, Global<float> 
       UNROLL
       for (int k = 0; k < 4; k++) {
         long long at = (static_cast<long long>(range) * products.tiles + tile) * kTileRows + lane() / 4 + k / 2 * 8;
-        int row = firstRow + warp() % S::kWarpsAcross * S::kWide * 8 + j * 8 + lane() % 4 * 2 + k % 2;
+        int row = firstRow + S::row() + j * 8 + lane() % 4 * 2 + k % 2;
         partials[at * pitch + row] = sums.of[i][j][k];
       }
     }
@@ -250,7 +265,9 @@ KERNEL(256) linear_join(Products products, Global<const float> partials, Global<
   int width = product.mode == GATE ? 8 : kTileRows;
   long long pitch = blocks_y() * 64;
   for (int i = thread(); i < 64 * width; i += threads()) {
-    int row = block_y() * 64 + i / width;
+    // Neighbouring threads have neighbouring rows, as the partials have.
+    int row = block_y() * 64 + i % 64;
+    int at = i / 64;
     if (row >= *rows) {
       continue;
     }
@@ -261,13 +278,13 @@ KERNEL(256) linear_join(Products products, Global<const float> partials, Global<
         float sums[kMostRanges];
         UNROLL
         for (int range = 0; range < kMostRanges; range++) {
-          long long at = (static_cast<long long>(range) * products.tiles + tile) * kTileRows + i % width + half * 8;
-          sums[range] = range < products.ranges ? partials[at * pitch + row] : 0.0f;
+          long long from = (static_cast<long long>(range) * products.tiles + tile) * kTileRows + at + half * 8;
+          sums[range] = range < products.ranges ? partials[from * pitch + row] : 0.0f;
         }
         both[half] = add_ranges(sums, products.ranges);
       }
     }
-    finish(product, products.rounded, tile - product.firstTile, i % width, row, both[0], both[1]);
+    finish(product, products.rounded, tile - product.firstTile, at, row, both[0], both[1]);
   }
 }
 BATON_KERNEL(linear_join)

@@ -212,20 +212,17 @@ inline void mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1)
 
 inline int lane_number() { return emulation::place().thread & 31; }
 
-inline void load_transposed(unsigned& b0, unsigned& b1, Shared<bf16> row, int where = __builtin_LINE()) {
+inline void load_transposed(unsigned (&b)[4], Shared<bf16> row, int where = __builtin_LINE()) {
   const bf16* rows[32];
   const bf16* own = row.raw();
-  if (lane_number() < 16) {
-    Shared<const bf16>::checked(own, 16);
-  }
+  Shared<const bf16>::checked(own, 16);
   emulation::warp_exchange(where, &own, sizeof(own), rows);
   int column = lane_number() / 4;
   int pair = lane_number() % 4 * 2;
-  auto both = [&](int matrix) {
-    return rows[matrix * 8 + pair][column].bits | static_cast<unsigned>(rows[matrix * 8 + pair + 1][column].bits) << 16;
-  };
-  b0 = both(0);
-  b1 = both(1);
+  for (int i = 0; i < 4; i++) {
+    unsigned low = rows[i * 8 + pair][column].bits;
+    b[i] = low | static_cast<unsigned>(rows[i * 8 + pair + 1][column].bits) << 16;
+  }
 }
 
 inline float fma_float(float a, float b, float c) { return std::fma(a, b, c); }

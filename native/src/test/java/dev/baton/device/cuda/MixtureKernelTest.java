@@ -179,9 +179,9 @@ final class MixtureKernelTest {
         } else {
           gpu.launch(
               "linear_routed_many",
-              new Grid((tiles + 7) / 8, Math.min(slots, experts + slots / 128), 1),
+              new Grid((tiles + 15) / 16, Math.min(slots, experts + slots / 128), 1),
               256,
-              49152,
+              98304,
               struct,
               inputs,
               routed.struct());

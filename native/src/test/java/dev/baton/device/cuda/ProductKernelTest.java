@@ -106,9 +106,9 @@ final class ProductKernelTest {
       case MANY ->
           gpu.launch(
               "linear_many",
-              new Grid(high, (rows + 127) / 128 + 1, 1),
+              new Grid((tiles + 15) / 16, (rows + 127) / 128 + 1, 1),
               256,
-              49152,
+              98304,
               products,
               x,
               count);
@@ -119,7 +119,7 @@ final class ProductKernelTest {
             "linear_split",
             new Grid(high, wide, p.ranges()),
             256,
-            36864,
+            49152,
             products,
             x,
             partials,
