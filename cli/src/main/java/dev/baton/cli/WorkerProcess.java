@@ -10,6 +10,7 @@ import dev.baton.engine.Precision;
 import dev.baton.engine.Quantization;
 import dev.baton.kvtransfer.TransferOptions;
 import dev.baton.prefillservice.PrefillService;
+import dev.baton.prefillservice.PrefixService;
 import dev.baton.proto.worker.v1.Role;
 import dev.baton.worker.Worker;
 import dev.baton.worker.WorkerContext;
@@ -77,7 +78,7 @@ final class WorkerProcess {
 
   /** Of both roles, whatever it begins with: the role of a worker may change. */
   private static List<Function<WorkerContext, BindableService>> services() {
-    return List.of(PrefillService::create, DecodeService::create);
+    return List.of(PrefillService::create, DecodeService::create, PrefixService::create);
   }
 
   static WorkerOptions options(Role role, WorkerFlags flags, EngineFlags engine) {

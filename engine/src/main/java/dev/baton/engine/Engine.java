@@ -101,6 +101,27 @@ public interface Engine extends AutoCloseable {
   void start(SessionId session, int firstToken);
 
   /**
+   * Holds what the prefix cache has of a context, so that {@link #kv} can read it, until {@link
+   * #release}. The session takes part in no steps and its listener hears no tokens.
+   *
+   * @return leading tokens of the context that are held, whole blocks; 0 = none, and there is no
+   *     session then
+   */
+  default int pin(Generation generation, SessionListener listener) {
+    return 0;
+  }
+
+  /**
+   * The KV of a reserved session has arrived and was verified: its whole blocks go into the prefix
+   * cache, and the session ends.
+   */
+  default void publish(SessionId session) {
+    throw new EngineException(
+        EngineException.Kind.INVALID,
+        "publish: %s (expected: an engine that can)".formatted(session));
+  }
+
+  /**
    * Stops a session that decodes, for good: it takes part in no more steps, its listener hears no
    * more tokens, its blocks stay until {@link #release}. Throws INVALID for one that has not come
    * to decode yet or is preempted.

@@ -196,6 +196,31 @@ final class LocalEngine implements Engine {
   }
 
   @Override
+  public int pin(Generation generation, SessionListener listener) {
+    Session session = admissible(generation, listener, Session.Kind.PREFILL);
+    int pinned = scheduler.pin(session);
+    if (pinned > 0) {
+      sessions.put(session.id(), session);
+      publishStatus();
+    }
+    return pinned;
+  }
+
+  @Override
+  public void publish(SessionId id) {
+    requireAlive();
+    Session session = require(id);
+    if (session.state() != State.RESERVED) {
+      throw new EngineException(
+          Kind.INVALID, "publish: %s (expected: reserved)".formatted(session));
+    }
+    views.close(id);
+    scheduler.publish(session);
+    end(session);
+    publishStatus();
+  }
+
+  @Override
   public SuspendedSession suspend(SessionId id) {
     requireAlive();
     Session session = require(id);

@@ -236,6 +236,39 @@ class LocalEngineTest {
   }
 
   @Test
+  void aPinHoldsTheWholeBlocksThatAreCachedAndGivesThemBack() {
+    Generation first = generation("a", prompt(70), ignoringEos(1));
+    engine.generate(first, new RecordingListener());
+    runDry();
+    Generation whole = generation("p", prompt(64), Sampling.greedy(1));
+    assertThat(engine.pin(whole, heard)).isEqualTo(64);
+    assertThat(engine.status().ledger().owned()).isEqualTo(2);
+    engine.release(id("p"));
+    assertThat(engine.status().ledger().closed()).isTrue();
+    assertThat(engine.pin(generation("q", prompt(90), Sampling.greedy(1)), heard)).isEqualTo(64);
+    engine.release(id("q"));
+    int[] others = prompt(64);
+    others[0]++;
+    assertThat(engine.pin(generation("r", others, Sampling.greedy(1)), heard)).isZero();
+    engine.release(id("r"));
+    assertThat(heard.calls).isEmpty();
+  }
+
+  @Test
+  void aPrefixThatAHandOffBroughtIsFoundByThoseThatComeLater() {
+    Generation prefix = generation("p", prompt(64), Sampling.greedy(1));
+    assertThat(engine.reserve(prefix, heard)).isZero();
+    bring(prefix, 0);
+    engine.publish(id("p"));
+    assertThat(engine.status().ledger().closed()).isTrue();
+    Generation generation = generation("b", prompt(70), ignoringEos(5));
+    engine.generate(generation, heard);
+    runDry();
+    assertThat(heard.ids()).isEqualTo(FakeModelRunner.plainRun(generation, CONTEXT));
+    assertThat(engine.status().cachedTokens()).isEqualTo(64);
+  }
+
+  @Test
   void aFirstTokenThatEndsTheSessionFreesItWithoutAWord() {
     engine.reserve(generation("a", prompt(40), Sampling.greedy(5)), heard);
     engine.start(id("a"), FakeModelRunner.EOS);

@@ -9,12 +9,18 @@ import dev.baton.proto.worker.v1.BlockLedger;
 import dev.baton.proto.worker.v1.DecodeEvent;
 import dev.baton.proto.worker.v1.DecodeRequest;
 import dev.baton.proto.worker.v1.DecodeWorkerGrpc;
+import dev.baton.proto.worker.v1.ExportPrefixEvent;
+import dev.baton.proto.worker.v1.ExportPrefixRequest;
+import dev.baton.proto.worker.v1.FetchPrefixEvent;
+import dev.baton.proto.worker.v1.FetchPrefixRequest;
 import dev.baton.proto.worker.v1.HandedOff;
 import dev.baton.proto.worker.v1.HandoffTicket;
 import dev.baton.proto.worker.v1.ModelIdentity;
 import dev.baton.proto.worker.v1.PrefillEvent;
 import dev.baton.proto.worker.v1.PrefillRequest;
 import dev.baton.proto.worker.v1.PrefillWorkerGrpc;
+import dev.baton.proto.worker.v1.PrefixHeld;
+import dev.baton.proto.worker.v1.PrefixWorkerGrpc;
 import dev.baton.proto.worker.v1.Registration;
 import dev.baton.proto.worker.v1.RegistryReply;
 import dev.baton.proto.worker.v1.Role;
@@ -40,6 +46,7 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 
 /**
  * A worker without a model, over real sockets: its tokens are the letters from 'a' on, shifted by
@@ -63,8 +70,19 @@ public final class FakeWorker implements AutoCloseable {
 
   final CompletableFuture<RegistryReply> reply = new CompletableFuture<>();
 
+  /** Prefixes that were asked of it, to be taken in and to be given. */
+  final LinkedBlockingQueue<SessionSpec> fetches = new LinkedBlockingQueue<>();
+
+  final LinkedBlockingQueue<SessionSpec> exports = new LinkedBlockingQueue<>();
+
   /** Prefill calls are taken and never answered. */
   volatile boolean hangs;
+
+  /** Prefixes are reserved for and never come. */
+  volatile boolean prefixesHang;
+
+  /** Until the first token of a prompt. */
+  volatile long computeNanos;
 
   /** Why the next sessions end with their last token. */
   volatile FinishReason lastReason = FinishReason.LENGTH;
@@ -83,11 +101,21 @@ public final class FakeWorker implements AutoCloseable {
 
   FakeWorker(String id, Role role, int registryPort, String fingerprint, int maxSessions)
       throws IOException {
+    this(id, role, registryPort, fingerprint, maxSessions, false);
+  }
+
+  /**
+   * @param prefixes moves cached prefixes
+   */
+  FakeWorker(
+      String id, Role role, int registryPort, String fingerprint, int maxSessions, boolean prefixes)
+      throws IOException {
     server =
         NettyServerBuilder.forAddress(new InetSocketAddress("127.0.0.1", 0))
             .executor(Executors.newVirtualThreadPerTaskExecutor())
             .addService(new Decoder())
             .addService(new Prefiller())
+            .addService(new Prefixer())
             .build()
             .start();
     router = NettyChannelBuilder.forAddress("127.0.0.1", registryPort).usePlaintext().build();
@@ -126,6 +154,7 @@ public final class FakeWorker implements AutoCloseable {
                     .setBlockTokens(16)
                     .setBlockCapacity(1000)
                     .setMaxSessions(maxSessions)
+                    .setPrefixFetch(prefixes)
                     .setModelDirectory("letters"))
             .build());
     reply.join();
@@ -256,6 +285,7 @@ public final class FakeWorker implements AutoCloseable {
       if (hangs) {
         return;
       }
+      LockSupport.parkNanos(computeNanos);
       SampledToken first = token(session, session.getGeneratedCount());
       events.onNext(PrefillEvent.newBuilder().setFirstToken(first).build());
       if (first.getFinishReason() == FinishReason.FINISH_REASON_UNSPECIFIED) {
@@ -263,6 +293,40 @@ public final class FakeWorker implements AutoCloseable {
             PrefillEvent.newBuilder().setHandedOff(HandedOff.newBuilder().setSlabs(1)).build());
       }
       events.onCompleted();
+    }
+  }
+
+  private final class Prefixer extends PrefixWorkerGrpc.PrefixWorkerImplBase {
+    @Override
+    public void fetchPrefix(FetchPrefixRequest request, StreamObserver<FetchPrefixEvent> events) {
+      ((ServerCallStreamObserver<?>) events).setOnCancelHandler(() -> {});
+      SessionSpec prefix = request.getSession();
+      fetches.add(prefix);
+      events.onNext(
+          FetchPrefixEvent.newBuilder()
+              .setReserved(HandoffTicket.newBuilder().setAddress("127.0.0.1:1"))
+              .build());
+      if (!prefixesHang) {
+        events.onNext(
+            FetchPrefixEvent.newBuilder()
+                .setHeld(PrefixHeld.newBuilder().setTokens(prefix.getPromptCount()))
+                .build());
+        events.onCompleted();
+      }
+    }
+
+    @Override
+    public void exportPrefix(
+        ExportPrefixRequest request, StreamObserver<ExportPrefixEvent> events) {
+      ((ServerCallStreamObserver<?>) events).setOnCancelHandler(() -> {});
+      exports.add(request.getSession());
+      if (!prefixesHang) {
+        events.onNext(
+            ExportPrefixEvent.newBuilder()
+                .setHandedOff(HandedOff.newBuilder().setSlabs(1))
+                .build());
+        events.onCompleted();
+      }
     }
   }
 }

@@ -7,6 +7,7 @@ import dev.baton.kvtransfer.TransferTotals;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.ModelIdentity;
+import dev.baton.proto.worker.v1.PrefixWorkerGrpc;
 import dev.baton.proto.worker.v1.Registration;
 import dev.baton.proto.worker.v1.Role;
 import dev.baton.proto.worker.v1.WorkerStatus;
@@ -75,6 +76,7 @@ public final class WorkerCore {
   private final AtomicLong statuses = new AtomicLong();
   private final AtomicLong beats = new AtomicLong();
   private volatile Role role;
+  private volatile boolean servesPrefixes;
   private final AtomicBoolean canaryOut = new AtomicBoolean();
 
   public WorkerCore(
@@ -145,6 +147,11 @@ public final class WorkerCore {
     WorkerContext context =
         new WorkerContext(engine.model(), engine, loop, sessions, transfer, surroundings.alarms());
     roles.forEach(role -> services.add(role.apply(context)));
+    servesPrefixes =
+        transfer.isPresent()
+            && services.stream()
+                .map(service -> service.bindService().getServiceDescriptor().getName())
+                .anyMatch(PrefixWorkerGrpc.SERVICE_NAME::equals);
     return services;
   }
 
@@ -249,6 +256,7 @@ public final class WorkerCore {
         .setMaxSessions(options.engine().maxSessions())
         .setVersion(options.version())
         .setHandOff(transfer.isPresent())
+        .setPrefixFetch(servesPrefixes)
         .setModelDirectory(
             options.engine().modelDirectory().toAbsolutePath().normalize().toString())
         .build();

@@ -125,7 +125,14 @@ public final class BlockPool {
       table.setCompleteFrom(Math.ceilDiv(present, blockTokens));
     }
     table.skip(first);
-    for (int i = first; i < shared; i++) {
+    share(table, tokens, first, shared);
+    table.setReserved(as == State.RESERVED);
+    claimUpTo(table, wanted, as, as == State.RESERVED ? Reason.HANDOFF : Reason.CONTEXT);
+    return present;
+  }
+
+  private void share(BlockTable table, int[] tokens, int first, int end) {
+    for (int i = first; i < end; i++) {
       int block = prefixes.find(table.key(i, tokens, blockTokens, hasher));
       if (prefixes.isIdle(block)) {
         prefixes.markBusy(block);
@@ -134,10 +141,26 @@ public final class BlockPool {
       table.add(block);
       holds++;
     }
-    table.setShared(shared);
-    table.setReserved(as == State.RESERVED);
-    claimUpTo(table, wanted, as, as == State.RESERVED ? Reason.HANDOFF : Reason.CONTEXT);
-    return present;
+    table.setShared(end);
+  }
+
+  /**
+   * Fills an empty table with the longest cached prefix of the tokens, whole, and nothing else. Of
+   * a model that looks back over a window nothing is pinned, for its prefixes are not whole.
+   *
+   * @param spare blocks that must still be available afterwards
+   * @return tokens pinned; 0 when there are none, or too few blocks would be left
+   */
+  public int pin(BlockTable table, int[] tokens, int length, int spare) {
+    if (window.size() > 0) {
+      return 0;
+    }
+    int hits = cachedBlocks(table, tokens, length + 1);
+    if (available() - taken(table, tokens, 0, hits, hits) < spare) {
+      return 0;
+    }
+    share(table, tokens, 0, hits);
+    return hits * blockTokens;
   }
 
   /** How many leading blocks need not be computed; of these the last window is cached. */

@@ -158,6 +158,41 @@ public final class Scheduler {
     return hasSlot(slotsOwed) && fill(session, growing + spare, BlockLedger.State.RESERVED);
   }
 
+  /**
+   * Gives a new session a hold on what the prefix cache has of its context; it takes part in no
+   * steps.
+   *
+   * @return tokens held, from the first on; 0 = none, and nothing has changed then
+   */
+  public int pin(Session session) {
+    require(session, State.NEW);
+    int blocksOwed = waiting.isEmpty() ? 0 : pool.blocksFor(waiting.first().positionsToAdmit());
+    int pinned =
+        pool.pin(
+            session.table(),
+            session.tokens(),
+            session.length(),
+            growing + reservedSessions + blocksOwed);
+    if (pinned > 0) {
+      session.restart(pinned, pinned);
+      session.setState(State.HELD);
+    }
+    return pinned;
+  }
+
+  /**
+   * The KV of a reserved session's context has arrived, and is for whoever finds it in the prefix
+   * cache; the session can only end.
+   */
+  public void publish(Session session) {
+    require(session, State.RESERVED);
+    pool.settle(session.table());
+    session.advance(session.length() - session.computed());
+    pool.publish(session.table(), session.tokens(), session.computed());
+    reservedSessions--;
+    session.setState(State.HELD);
+  }
+
   /** The KV of a reserved session's context has arrived: it runs from now on. */
   public void start(Session session) {
     require(session, State.RESERVED);

@@ -22,6 +22,7 @@ import dev.baton.router.failure.FailureException;
 import dev.baton.router.failure.Failures;
 import dev.baton.router.registry.Worker;
 import io.grpc.SynchronizationContext;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.Set;
@@ -88,6 +89,14 @@ public final class Session implements AdmissionQueue.Waiter {
   /** The attempt that hands its KV over to the current one. */
   private @Nullable Attempt source;
 
+  /** What the current attempt waits for before it begins. */
+  private @Nullable PrefixFetch fetch;
+
+  /** Nothing waited before the current attempt's context when it was placed. */
+  private boolean computeAlone;
+
+  private long computeNanos;
+  private @Nullable Attempt computedAttempt;
   private long suspendedNanos;
   private @Nullable Future<?> deadline;
   private @Nullable Future<?> queueTimeout;
@@ -335,11 +344,90 @@ public final class Session implements AdmissionQueue.Waiter {
   private void answer(int epoch, Placer.Placement placement, @Nullable Failure because) {
     switch (placement) {
       case Placer.Placement.Placed(Worker decode, var prefill) -> {
-        attempt = new Attempt(epoch, decode, prefill, contextTokens());
-        run(machine.placed(epoch, decode.id(), prefill == null ? null : prefill.id()));
+        Worker computing = prefill == null ? decode : prefill;
+        computeAlone = computing.queuedPromptTokens() == 0;
+        Attempt placed = new Attempt(epoch, decode, prefill, contextTokens());
+        attempt = placed;
+        PrefixPlanner.Source prefix =
+            source == null
+                ? prefixes()
+                    .choose(
+                        sessions.directory().pools(order.model()),
+                        computing,
+                        order.cacheSalt(),
+                        context())
+                : null;
+        if (prefix == null) {
+          begin(placed);
+        } else {
+          fetch(placed, computing, prefix);
+        }
       }
       case Placer.Placement.Unplaceable(Failure reason) ->
           run(machine.unplaceable(epoch, reason, because));
+    }
+  }
+
+  private void begin(Attempt placed) {
+    computeNanos = sessions.nanos();
+    run(
+        machine.placed(
+            placed.epoch, placed.decode.id(), placed.prefill == null ? null : placed.prefill.id()));
+  }
+
+  /**
+   * Has the beginning of the context come from another worker first, as long as that is cheaper.
+   */
+  private void fetch(Attempt placed, Worker computing, PrefixPlanner.Source prefix) {
+    long begun = sessions.nanos();
+    PrefixFetch asked =
+        new PrefixFetch(
+            order,
+            placed.epoch,
+            computing,
+            prefix,
+            context(),
+            prefixes(),
+            context::execute,
+            outcome -> {
+              fetch = null;
+              LOG.info(
+                  "session {} prefix for {} from {} in {} ms: {}",
+                  order.sessionId(),
+                  computing.id(),
+                  prefix.worker().id(),
+                  (sessions.nanos() - begun) / 1_000_000,
+                  outcome);
+              begin(placed);
+            });
+    fetch = asked;
+    sessions.after(asked.patienceMillis(), () -> context.execute(() -> asked.end("took too long")));
+    asked.start();
+  }
+
+  private PrefixPlanner prefixes() {
+    return sessions.prefixes(order.model().name());
+  }
+
+  /** Prompt and tokens so far. */
+  private int[] context() {
+    int[] generated = tokens.ids();
+    int[] all = Arrays.copyOf(order.prompt(), order.prompt().length + generated.length);
+    System.arraycopy(generated, 0, all, order.prompt().length, generated.length);
+    return all;
+  }
+
+  /** The attempt's first token: what its context took, and who has its KV now. */
+  private void computed(Attempt done, SampledToken token) {
+    Worker computing = done.prefill == null ? done.decode : done.prefill;
+    int uncached = order.prompt().length - token.getCachedTokens();
+    if (computeAlone && token.getIndex() == 0 && uncached >= PrefixIndex.CHUNK) {
+      prefixes().computed(computing.id(), uncached, sessions.nanos() - computeNanos);
+    }
+    int[] context = context();
+    prefixes().holds(computing.id(), order.cacheSalt(), context);
+    if (done.decode != computing) {
+      prefixes().holds(done.decode.id(), order.cacheSalt(), context);
     }
   }
 
@@ -407,6 +495,7 @@ public final class Session implements AdmissionQueue.Waiter {
 
   private void openPrefill(int epoch, HandoffTicket ticket) {
     Attempt opened = ofEpoch(epoch);
+    int contextTokens = contextTokens();
     Worker worker = Objects.requireNonNull(opened.prefill);
     PrefillWorkerGrpc.newStub(worker.channel())
         .prefill(
@@ -419,9 +508,7 @@ public final class Session implements AdmissionQueue.Waiter {
                     context.execute(
                         () -> {
                           if (event.hasHandedOff()) {
-                            sessions
-                                .observer()
-                                .handedOff(order.model().name(), event.getHandedOff());
+                            handedOff(event.getHandedOff(), contextTokens - ticket.getFirstToken());
                           }
                           run(machine.prefill(epoch, event));
                           repay();
@@ -432,6 +519,11 @@ public final class Session implements AdmissionQueue.Waiter {
                           opened.prefillEnded();
                           run(machine.prefillClosed(epoch, cause));
                         })));
+  }
+
+  private void handedOff(HandedOff done, int tokens) {
+    sessions.observer().handedOff(order.model().name(), done);
+    prefixes().moved(tokens, done.getNanos(), true);
   }
 
   /**
@@ -533,6 +625,11 @@ public final class Session implements AdmissionQueue.Waiter {
 
   private void deliver(SampledToken token) {
     long now = sessions.nanos();
+    Attempt current = attempt;
+    if (current != null && current != computedAttempt) {
+      computedAttempt = current;
+      computed(current, token);
+    }
     if (tokens.isEmpty()) {
       firstTokenNanos = now - startNanos;
       sessions.observer().token(order.model().name(), true, firstTokenNanos);
@@ -555,6 +652,12 @@ public final class Session implements AdmissionQueue.Waiter {
 
   private void ended(@Nullable FinishReason reason, @Nullable Failure failure) {
     cancel(deadline);
+    PrefixFetch waited = fetch;
+    if (waited != null) {
+      fetch = null;
+      waited.cancel();
+      Objects.requireNonNull(attempt).cancel();
+    }
     leaveQueue();
     long nanos = sessions.nanos() - startNanos;
     sessions.ended(
@@ -566,6 +669,10 @@ public final class Session implements AdmissionQueue.Waiter {
             tokens.size(),
             nanos));
     Attempt last = attempt;
+    if (last != null && reason != null) {
+      // The last token's KV is not there, nor is it counted: only whole blocks are.
+      prefixes().holds(last.decode.id(), order.cacheSalt(), context());
+    }
     Worker prefill = last == null ? null : last.prefill;
     LOG.info(
         "session {} model {} {} prefill {} decode {} epoch {} prompt {} cached {} generated {}"

@@ -7,6 +7,7 @@ import dev.baton.router.failure.Failures;
 import dev.baton.router.registry.WorkerDirectory;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Future;
@@ -41,6 +42,7 @@ public final class Sessions {
   private final LongSupplier nanoTime;
   private final RetryBudget budget;
   private final SessionObserver observer;
+  private final Map<String, PrefixPlanner> prefixes = new ConcurrentHashMap<>();
   private final Set<Session> active = ConcurrentHashMap.newKeySet();
   private final AtomicLong sequence = new AtomicLong();
   private final ReentrantLock ending = new ReentrantLock();
@@ -162,6 +164,11 @@ public final class Sessions {
 
   Placer placer() {
     return placer;
+  }
+
+  /** Of a model. */
+  PrefixPlanner prefixes(String model) {
+    return prefixes.computeIfAbsent(model, _ -> new PrefixPlanner());
   }
 
   AdmissionQueue queue() {

@@ -26,12 +26,13 @@ public final class TestWorker implements AutoCloseable {
   private final Worker worker;
   private final ManagedChannel channel;
 
+  @SafeVarargs
   public TestWorker(
       Role role,
       HostPort router,
       Engine engine,
       KvTransfer transfer,
-      Function<WorkerContext, BindableService> service)
+      Function<WorkerContext, BindableService>... services)
       throws IOException {
     this.engine = engine;
     this.worker =
@@ -39,7 +40,7 @@ public final class TestWorker implements AutoCloseable {
             WorkerOptions.of(role, router, EngineOptions.of(Path.of("fake"))),
             engine,
             Optional.ofNullable(transfer),
-            List.of(service));
+            List.of(services));
     HostPort address = HostPort.parse(worker.grpcAddress());
     this.channel =
         NettyChannelBuilder.forAddress(address.host(), address.port()).usePlaintext().build();

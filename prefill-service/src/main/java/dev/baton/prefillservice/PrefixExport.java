@@ -1,0 +1,154 @@
+package dev.baton.prefillservice;
+
+import dev.baton.engine.Engine;
+import dev.baton.engine.EngineException;
+import dev.baton.engine.Generation;
+import dev.baton.engine.SampledToken;
+import dev.baton.engine.SessionListener;
+import dev.baton.kvtransfer.Export;
+import dev.baton.kvtransfer.ExportListener;
+import dev.baton.kvtransfer.HandoffException;
+import dev.baton.kvtransfer.HandoffStats;
+import dev.baton.kvtransfer.KvTransfer;
+import dev.baton.kvtransfer.Manifest;
+import dev.baton.kvtransfer.Ticket;
+import dev.baton.kvtransfer.wire.HandoffReason;
+import dev.baton.proto.worker.v1.ExportPrefixEvent;
+import dev.baton.proto.worker.v1.HandedOff;
+import dev.baton.proto.worker.v1.PrefixShort;
+import dev.baton.worker.WorkerContext;
+import dev.baton.worker.session.Attempt;
+import dev.baton.worker.session.EngineKv;
+import dev.baton.worker.session.Session;
+import dev.baton.worker.step.StepLoop;
+import dev.baton.worker.wire.ContextHash;
+import dev.baton.worker.wire.Failures;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A cached prefix on its way out. Confined to the step thread; the transfer's calls are posted
+ * there. The cached blocks are pinned until all is packed, so that nobody evicts them meanwhile;
+ * the export's lease bounds how long that takes.
+ */
+final class PrefixExport implements Attempt {
+
+  private final Engine engine;
+  private final EngineKv kv;
+  private final StepLoop loop;
+  private final KvTransfer transfer;
+  private final Session<ExportPrefixEvent> session;
+  private final Generation prefix;
+  private final Ticket ticket;
+  private @Nullable Export export;
+
+  PrefixExport(
+      WorkerContext worker,
+      KvTransfer transfer,
+      Session<ExportPrefixEvent> session,
+      Ticket ticket) {
+    this.engine = worker.engine();
+    this.kv = new EngineKv(worker.model());
+    this.loop = worker.loop();
+    this.transfer = transfer;
+    this.session = session;
+    this.prefix = session.generation();
+    this.ticket = ticket;
+  }
+
+  @Override
+  public void begin() {
+    int tokens = prefix.contextTokens();
+    int pinned = engine.pin(prefix, new Failing());
+    if (pinned < tokens) {
+      engine.release(session.id());
+      session.end(
+          ExportPrefixEvent.newBuilder()
+              .setShortOf(PrefixShort.newBuilder().setTokens(pinned))
+              .build());
+      session.leave();
+      return;
+    }
+    try {
+      kv.open(engine.kv(session.id()));
+      Export opened =
+          transfer.export(
+              ticket,
+              session.id().id(),
+              session.id().epoch(),
+              HandoffReason.PREFIX_FETCH,
+              kv.geometry(),
+              kv,
+              new Handoff());
+      export = opened;
+      opened.computed(tokens);
+      // No token was sampled; the importer reads neither.
+      opened.finish(new Manifest(tokens, ContextHash.of(prefix.context()), 0, 0));
+    } catch (RuntimeException e) {
+      engine.release(session.id());
+      throw e;
+    }
+  }
+
+  @Override
+  public void abandon(String reason) {
+    if (export == null) {
+      leave();
+    } else {
+      export.abort(reason);
+    }
+  }
+
+  private void leave() {
+    engine.release(session.id());
+    session.leave();
+  }
+
+  /** What the engine says: nothing but that it has failed. */
+  private final class Failing implements SessionListener {
+
+    @Override
+    public void onToken(SampledToken token) {
+      throw new IllegalStateException("token: of a prefix (expected: none)");
+    }
+
+    @Override
+    public void onFailed(EngineException cause) {
+      session.fail(Failures.of(cause));
+      abandon("the engine failed");
+    }
+  }
+
+  /** What the transfer says; on its threads. */
+  private final class Handoff implements ExportListener {
+
+    @Override
+    public void onPacked() {
+      loop.post(() -> engine.release(session.id()));
+    }
+
+    @Override
+    public void onAcknowledged(HandoffStats stats) {
+      loop.post(
+          () -> {
+            session.end(
+                ExportPrefixEvent.newBuilder()
+                    .setHandedOff(
+                        HandedOff.newBuilder()
+                            .setBytes(stats.bytes())
+                            .setSlabs(stats.slabs())
+                            .setNanos(stats.nanos()))
+                    .build());
+            leave();
+          });
+    }
+
+    @Override
+    public void onFailed(HandoffException cause) {
+      loop.post(
+          () -> {
+            session.fail(Failures.of(cause));
+            leave();
+          });
+    }
+  }
+}

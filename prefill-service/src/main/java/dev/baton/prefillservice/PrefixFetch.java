@@ -1,0 +1,139 @@
+package dev.baton.prefillservice;
+
+import dev.baton.engine.Engine;
+import dev.baton.engine.EngineException;
+import dev.baton.engine.Generation;
+import dev.baton.engine.SampledToken;
+import dev.baton.engine.SessionListener;
+import dev.baton.kvtransfer.HandoffException;
+import dev.baton.kvtransfer.HandoffStats;
+import dev.baton.kvtransfer.ImportListener;
+import dev.baton.kvtransfer.ImportSpec;
+import dev.baton.kvtransfer.KvTransfer;
+import dev.baton.kvtransfer.Manifest;
+import dev.baton.kvtransfer.Ticket;
+import dev.baton.proto.worker.v1.FetchPrefixEvent;
+import dev.baton.proto.worker.v1.PrefixHeld;
+import dev.baton.worker.WorkerContext;
+import dev.baton.worker.session.Attempt;
+import dev.baton.worker.session.EngineKv;
+import dev.baton.worker.session.Session;
+import dev.baton.worker.step.StepLoop;
+import dev.baton.worker.wire.ContextHash;
+import dev.baton.worker.wire.Failures;
+import dev.baton.worker.wire.Tickets;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A prefix on its way into this worker's prefix cache. Confined to the step thread; the transfer's
+ * calls are posted there. Its blocks are reserved like those of a session whose KV comes by
+ * hand-off, and go into the cache when all of it is verified; or they are freed, after the
+ * transfer's last use of them.
+ */
+final class PrefixFetch implements Attempt {
+
+  private final Engine engine;
+  private final String fingerprint;
+  private final EngineKv kv;
+  private final StepLoop loop;
+  private final KvTransfer transfer;
+  private final Session<FetchPrefixEvent> session;
+  private final Generation prefix;
+  private @Nullable Ticket ticket;
+
+  PrefixFetch(WorkerContext worker, KvTransfer transfer, Session<FetchPrefixEvent> session) {
+    this.engine = worker.engine();
+    this.fingerprint = worker.model().fingerprint();
+    this.kv = new EngineKv(worker.model());
+    this.loop = worker.loop();
+    this.transfer = transfer;
+    this.session = session;
+    this.prefix = session.generation();
+  }
+
+  @Override
+  public void begin() {
+    int here = engine.reserve(prefix, new Failing());
+    try {
+      kv.open(engine.kv(session.id()));
+      Ticket issued =
+          transfer.expect(
+              new ImportSpec(
+                  session.id().id(),
+                  session.id().epoch(),
+                  kv.geometry(),
+                  here,
+                  prefix.contextTokens(),
+                  ContextHash.of(prefix.context())),
+              kv,
+              new Handoff());
+      ticket = issued;
+      session.send(
+          FetchPrefixEvent.newBuilder().setReserved(Tickets.write(issued, fingerprint)).build());
+    } catch (RuntimeException e) {
+      engine.release(session.id());
+      throw e;
+    }
+  }
+
+  @Override
+  public void abandon(String reason) {
+    if (ticket == null) {
+      leave();
+    } else {
+      transfer.cancelImport(ticket.transfer());
+    }
+  }
+
+  private void arrived() {
+    try {
+      engine.publish(session.id());
+      session.end(
+          FetchPrefixEvent.newBuilder()
+              .setHeld(PrefixHeld.newBuilder().setTokens(prefix.contextTokens()))
+              .build());
+    } catch (EngineException e) {
+      session.fail(Failures.of(e));
+    }
+    leave();
+  }
+
+  private void failed(HandoffException cause) {
+    session.fail(Failures.of(cause));
+    leave();
+  }
+
+  private void leave() {
+    engine.release(session.id());
+    session.leave();
+  }
+
+  /** What the engine says: nothing but that it has failed. */
+  private final class Failing implements SessionListener {
+
+    @Override
+    public void onToken(SampledToken token) {
+      throw new IllegalStateException("token: of a prefix (expected: none)");
+    }
+
+    @Override
+    public void onFailed(EngineException cause) {
+      session.fail(Failures.of(cause));
+      abandon("the engine failed");
+    }
+  }
+
+  /** What the transfer says; on its threads. */
+  private final class Handoff implements ImportListener {
+
+    @Override
+    public void onCompleted(Manifest manifest, HandoffStats stats) {
+      loop.post(PrefixFetch.this::arrived);
+    }
+
+    @Override
+    public void onFailed(HandoffException cause) {
+      loop.post(() -> failed(cause));
+    }
+  }
+}
