@@ -9,7 +9,6 @@ import dev.baton.device.GatedWeight;
 import dev.baton.device.KvShape;
 import dev.baton.device.LogitScan;
 import dev.baton.device.Ops;
-import dev.baton.device.OutOfDeviceMemoryException;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.Tensor;
 import dev.baton.device.WeightFormat;
@@ -50,7 +49,7 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
   private volatile @Nullable CpuTeam onlyRank;
 
   private CpuDevice(CpuKernels kernels, String reason, String threads, long partNanos) {
-    super(new HostMemory(CpuDevice::pages), CpuKvCache.class);
+    super(new HostMemory(new HugePages()), CpuKvCache.class);
     this.kernels = kernels;
     this.reason = reason;
     this.threads = threads;
@@ -161,17 +160,6 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
           throw new IllegalArgumentException(
               "dtype: %s (expected: a float type or INT8)".formatted(dtype));
     };
-  }
-
-  @SuppressWarnings("restricted") // gives the mapped pages their size and their lifetime
-  private static MemorySegment pages(Arena arena, long bytes) {
-    MemorySegment start = CpuKernels.map(bytes);
-    if (start.equals(MemorySegment.NULL)) {
-      throw new OutOfDeviceMemoryException(
-          "memory: the system refuses %d bytes (expected: address space for them)"
-              .formatted(bytes));
-    }
-    return start.reinterpret(bytes, arena, CpuKernels::unmap);
   }
 
   @Override
