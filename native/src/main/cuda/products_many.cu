@@ -1,7 +1,7 @@
 // Products of many rows, bound by the matrix units: tiles of 256 rows of weight by 128 rows of x, both through shared
-// memory, four steps of 32 inputs deep. A warp has 64 by 64 of it: then reading shared memory (two fragments of 16 bytes
-// for every two steps of the matrix unit) takes less time than multiplying. For a medium number of rows tiles are smaller
-// and every block has one range.
+// memory, four steps of 32 inputs deep. A warp has 64 by 64 of it: then reading shared memory (two fragments of 16
+// bytes for every two steps of the matrix unit) takes less time than multiplying. For a medium number of rows tiles are
+// smaller and every block has one range.
 
 #include "routed.h"
 

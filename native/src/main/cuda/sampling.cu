@@ -85,7 +85,8 @@ DEVICE Count block_largest(Count x, Shared<Count> scratch) {
   block_barrier();
   Count most = 0;
   for (int i = 0; i < threads() / 32; i++) {
-    most = at_least(most, scratch[i]);
+    Count other = scratch[i];
+    most = at_least(most, other);
   }
   block_barrier();
   return most;

@@ -41,6 +41,23 @@ unsigned long ranges_version = 1;
 
 enum class State { RUNNABLE, WARP, BLOCK, POLLING, DONE };
 
+// The last access of a kind to two bytes of shared memory.
+struct Touch {
+  uint64_t epoch = 0;     // barriers of this host thread's blocks before it
+  int thread = 0;
+  int warp_epoch = 0;     // and of the thread's warp
+  Access access = Access::READ;
+};
+
+struct Cell {
+  Touch write;
+  Touch read;
+  Touch other_read;  // of another thread than `read`
+};
+
+constexpr size_t kCellBytes = 2;
+bool races = false;
+
 struct Copy {
   void* to;
   const void* from;
@@ -53,6 +70,7 @@ struct Fiber {
   State state = State::DONE;
   int where = 0;
   Place place{};
+  int warp_epoch = 0;
   std::vector<std::vector<Copy>> committed;
   std::vector<Copy> copies;
 };
@@ -79,6 +97,8 @@ struct Launch {
   void* scheduler = nullptr;
   int arrived = 0;
   int barrier = 0;
+  uint64_t epoch = 0;
+  std::vector<Cell> cells;
   bool failed = false;
   std::string error;
   unsigned char* shared = nullptr;
@@ -125,6 +145,10 @@ std::string describe(const Launch& l, const Fiber& fiber) {
 void start_block(Launch& l, int threads) {
   memset(l.shared, 0xff, l.shared_bytes);
   l.arrived = 0;
+  l.epoch++;
+  if (races) {
+    l.cells.resize(kMostShared / kCellBytes);
+  }
   for (int w = 0; w * kLanes < threads; w++) {
     l.warps[w].arrived = 0;
     l.warps[w].lanes = std::min(kLanes, threads - w * kLanes);
@@ -133,6 +157,7 @@ void start_block(Launch& l, int threads) {
     Fiber& fiber = l.fibers[t];
     fiber.state = State::RUNNABLE;
     fiber.place.thread = t;
+    fiber.warp_epoch = 0;
     fiber.copies.clear();
     fiber.committed.clear();
     fiber.stack_pointer = prepare_stack(fiber.stack, enter);
@@ -259,6 +284,7 @@ void release_warp(Launch& l, Warp& w) {
 
 void perform(const std::vector<Copy>& copies) {
   for (const Copy& each : copies) {
+    touch_shared(each.to, 16, Access::WRITE);
     if (each.valid) {
       memcpy(each.to, each.from, 16);
     } else {
@@ -312,6 +338,57 @@ void* shared_memory(size_t* bytes) {
   return launch.shared;
 }
 
+namespace {
+
+// Whether nothing orders an earlier access and one of the running thread.
+bool unordered(const Launch& l, const Touch& earlier) {
+  const Fiber& fiber = *l.running;
+  if (earlier.epoch != l.epoch || earlier.thread == fiber.place.thread) {
+    return false;
+  }
+  return earlier.thread / kLanes != fiber.place.thread / kLanes || earlier.warp_epoch == fiber.warp_epoch;
+}
+
+[[noreturn]] void report_race(const Touch& earlier, size_t byte) {
+  char text[128];
+  snprintf(text, sizeof(text), "shared memory: a race with thread %d for byte %zu (expected: a barrier between)",
+           earlier.thread, byte);
+  fail(text, nullptr, 0);
+}
+
+}  // namespace
+
+void touch_shared(const void* address, size_t bytes, Access access) {
+  Launch& l = launch;
+  if (!races) {
+    return;
+  }
+  size_t from = static_cast<const unsigned char*>(address) - l.shared;
+  Touch now{l.epoch, l.running->place.thread, l.running->warp_epoch, access};
+  for (size_t byte = from / kCellBytes * kCellBytes; byte < from + bytes; byte += kCellBytes) {
+    Cell& cell = l.cells[byte / kCellBytes];
+    bool both_atomic = access == Access::ATOMIC && cell.write.access == Access::ATOMIC;
+    if (!both_atomic && unordered(l, cell.write)) {
+      report_race(cell.write, byte);
+    }
+    if (access == Access::READ) {
+      if (cell.read.thread != now.thread) {
+        cell.other_read = cell.read;
+      }
+      cell.read = now;
+      continue;
+    }
+    for (const Touch* read : {&cell.read, &cell.other_read}) {
+      if (unordered(l, *read)) {
+        report_race(*read, byte);
+      }
+    }
+    cell.write = now;
+  }
+}
+
+void warp_ordered() noexcept { launch.running->warp_epoch++; }
+
 void block_barrier(int where) {
   Launch& l = launch;
   l.running->where = where;
@@ -325,6 +402,7 @@ void block_barrier(int where) {
     return;
   }
   l.arrived = 0;
+  l.epoch++;
   for (int t = 0; t < l.running->place.threads; t++) {
     l.fibers[t].state = State::RUNNABLE;
   }
@@ -406,6 +484,9 @@ EXPORT void baton_emulate_memory(void* address, size_t bytes, int live) {
   }
   __atomic_add_fetch(&ranges_version, 1, __ATOMIC_RELAXED);
 }
+
+// Whether later launches look for races in shared memory: they take about twice as long.
+EXPORT void baton_emulate_races(int on) { baton::emulation::races = on != 0; }
 
 // Why the last launch of this host thread failed.
 EXPORT const char* baton_emulate_error() { return baton::emulation::launch.error.c_str(); }

@@ -5,8 +5,9 @@
 // the kernel, block and thread: an access outside of the memory that was announced (baton_emulate_memory) or of the
 // block's shared memory; a misaligned one; a barrier or warp operation that some thread never reaches, or that threads
 // reach at different places; a parameter list that does not fit. Shared memory is full of NaNs when a block begins, and
-// asynchronous copies land only when they are waited for. The lanes of a matrix product add in order of their terms,
-// which a GPU does not promise: bits are comparable between emulated kernels, not with a GPU.
+// asynchronous copies land only when they are waited for; on demand (baton_emulate_races), accesses of two threads to
+// the same shared memory that no barrier orders are errors too. The lanes of a matrix product add in order of their
+// terms, which a GPU does not promise: bits are comparable between emulated kernels, not with a GPU.
 //
 // One thread emulates one launch; several may do so at once (ranks), and meet in memory through signal_system.
 #pragma once
@@ -42,6 +43,14 @@ const Place& place() noexcept;
 
 void check_global(const void* address, size_t bytes, size_t alignment);
 void* shared_memory(size_t* bytes);
+
+enum class Access { READ, WRITE, ATOMIC };
+
+// Where races are looked for (baton_emulate_races): fails when another thread of the block has touched these bytes of
+// shared memory, one of both has written them, and no barrier lies between.
+void touch_shared(const void* address, size_t bytes, Access access);
+// All lanes of the warp have met, which orders their accesses.
+void warp_ordered() noexcept;
 
 // Waits until all threads of the block, or all lanes of the warp, are here; `where` tells operations apart.
 void block_barrier(int where);
@@ -125,6 +134,29 @@ class Global {
   T* to_;
 };
 
+// An element of shared memory: knows reading from writing.
+template <typename T>
+class Element {
+ public:
+  using Value = std::remove_const_t<T>;
+
+  explicit Element(T* at) : at_(at) {}
+  operator Value() const {
+    emulation::touch_shared(at_, sizeof(T), emulation::Access::READ);
+    return *at_;
+  }
+  const Element& operator=(const Value& value) const {
+    emulation::touch_shared(at_, sizeof(T), emulation::Access::WRITE);
+    *at_ = value;
+    return *this;
+  }
+  Element(const Element&) = default;
+  const Element& operator=(const Element& other) const { return *this = static_cast<Value>(other); }
+
+ private:
+  T* at_;
+};
+
 // A pointer to the block's shared memory.
 template <typename T>
 class Shared {
@@ -134,7 +166,7 @@ class Shared {
   template <typename U, typename = std::enable_if_t<std::is_same_v<const U, T>>>
   Shared(const Shared<U>& other) : to_(other.raw()) {}
 
-  T& operator[](long long index) const { return *checked(to_ + index, sizeof(T)); }
+  Element<T> operator[](long long index) const { return Element<T>(checked(to_ + index, sizeof(T))); }
   Shared operator+(long long by) const { return Shared(to_ + by); }
   T* raw() const { return to_; }
 
@@ -188,6 +220,7 @@ inline Words4 load_stream(Global<const bf16> from) { return load_cached(from); }
 inline Words4 load_shared(Shared<const bf16> from) {
   Words4 v;
   std::memcpy(&v, Shared<const bf16>::checked(from.raw(), 16), 16);
+  emulation::touch_shared(from.raw(), 16, emulation::Access::READ);
   return v;
 }
 
@@ -195,6 +228,7 @@ inline Words4 load_shared(Shared<bf16> from) { return load_shared(Shared<const b
 
 inline void copy_async(Shared<bf16> to, Global<const bf16> from, bool valid) {
   Shared<bf16>::checked(to.raw(), 16);
+  emulation::touch_shared(to.raw(), 16, emulation::Access::WRITE);
   if (valid) {
     emulation::check_global(from.raw(), 16, 16);
   }
@@ -216,6 +250,7 @@ inline void load_transposed(unsigned (&b)[4], Shared<bf16> row, int where = __bu
   const bf16* rows[32];
   const bf16* own = row.raw();
   Shared<const bf16>::checked(own, 16);
+  emulation::touch_shared(own, 16, emulation::Access::READ);
   emulation::warp_exchange(where, &own, sizeof(own), rows);
   int column = lane_number() / 4;
   int pair = lane_number() % 4 * 2;
@@ -282,13 +317,18 @@ inline void warp_barrier(int where = __builtin_LINE()) {
   char none = 0;
   char all[32];
   emulation::warp_exchange(where, &none, 1, all);
+  emulation::warp_ordered();
 }
 
 inline void block_barrier(int where = __builtin_LINE()) { emulation::block_barrier(where); }
 inline int count_bits(unsigned x) { return __builtin_popcount(x); }
 inline int leading_zeros(unsigned x) { return x == 0 ? 32 : __builtin_clz(x); }
 
-inline void add_shared(Shared<unsigned long long> at, unsigned long long value) { at[0] += value; }
+inline void add_shared(Shared<unsigned long long> at, unsigned long long value) {
+  unsigned long long* to = Shared<unsigned long long>::checked(at.raw(), sizeof(value));
+  emulation::touch_shared(to, sizeof(value), emulation::Access::ATOMIC);
+  *to += value;
+}
 
 inline void atomic_least(Global<unsigned long long> at, unsigned long long value) {
   unsigned long long& to = *at;

@@ -48,6 +48,40 @@ KERNEL(64) fault_missing_lane(Global<float> to) {
 }
 BATON_KERNEL(fault_missing_lane)
 
+// Warp 1 reads what warp 0 has just written; with a barrier between (`fixed`) that is no race.
+KERNEL(64) fault_race(Global<float> to, int fixed) {
+  Shared<float> shared = shared_at<float>(0);
+  if (thread() < 32) {
+    shared[thread()] = 1.0f;
+  }
+  if (fixed != 0) {
+    block_barrier();
+  }
+  to[thread()] = shared[thread() % 32];
+}
+BATON_KERNEL(fault_race)
+
+// A stage is written again while the other warp may still read it.
+KERNEL(64) fault_early_copy(Global<const bf16> from, Global<float> to, int fixed) {
+  Shared<bf16> shared = shared_at<bf16>(0);
+  if (thread() == 32) {
+    copy_async(shared, from, true);
+    copies_committed();
+    copies_waited<0>();
+  }
+  block_barrier();
+  to[thread()] = widen(shared[0]);
+  if (fixed != 0) {
+    block_barrier();
+  }
+  if (thread() == 32) {
+    copy_async(shared, from, true);
+    copies_committed();
+    copies_waited<0>();
+  }
+}
+BATON_KERNEL(fault_early_copy)
+
 // Not wrong in its accesses: what it reads from shared memory was never written, or has not landed yet.
 KERNEL(64) fault_unwritten(Global<const bf16> from, Global<float> to) {
   Shared<bf16> shared = shared_at<bf16>(0);

@@ -35,6 +35,16 @@ final class EmulatedGpu implements AutoCloseable {
   private static final MethodHandle MEMORY =
       bind("baton_emulate_memory", FunctionDescriptor.ofVoid(ADDRESS, JAVA_LONG, JAVA_INT));
 
+  static {
+    try {
+      bind("baton_emulate_races", FunctionDescriptor.ofVoid(JAVA_INT)).invokeExact(1);
+    } catch (RuntimeException | Error e) {
+      throw e;
+    } catch (Throwable e) {
+      throw new ExceptionInInitializerError(e);
+    }
+  }
+
   /** Numbers of a launch that are not a struct. */
   record Grid(int x, int y, int z) {}
 

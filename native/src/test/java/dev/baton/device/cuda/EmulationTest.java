@@ -72,6 +72,18 @@ final class EmulationTest {
   }
 
   @Test
+  void accessesThatNoBarrierOrdersAreRaces() {
+    try (EmulatedGpu gpu = new EmulatedGpu()) {
+      MemorySegment from = gpu.bf16s(1, 2, 3, 4, 5, 6, 7, 8);
+      MemorySegment to = gpu.bytes(256);
+      assertReported(gpu.attempt("fault_race", ONE, 64, 128, to, 0), "race", "thread 32", "byte 0");
+      assertReported(gpu.attempt("fault_early_copy", ONE, 64, 128, from, to, 0), "race");
+      gpu.launch("fault_race", ONE, 64, 128, to, 1);
+      gpu.launch("fault_early_copy", ONE, 64, 128, from, to, 1);
+    }
+  }
+
+  @Test
   void sharedMemoryHoldsNoNumbersUntilItIsWrittenAndCopiesAreWaitedFor() {
     try (EmulatedGpu gpu = new EmulatedGpu()) {
       MemorySegment to = gpu.bytes(12);
