@@ -45,9 +45,9 @@ final class BenchSplitCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    BenchProgress.quietLog();
+    ProgressLine.quietLog();
     try {
-      BenchProgress progress = new BenchProgress(System.err);
+      ProgressLine progress = new ProgressLine("bench", System.err);
       SplitReport report = SplitBench.run(new SplitPlan(shape, prompts, rounds), progress::show);
       progress.clear();
       System.out.print(report.text());
