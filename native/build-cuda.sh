@@ -13,11 +13,11 @@ library=$output/META-INF/native/linux-$arch/libbaton_cuda_emulated.so
 code=$output/META-INF/native/cuda
 nvcc=${NVCC:-$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null || echo none)}
 
-# A GPU's compiler is told -fmad=false and the host's -ffp-contract=off: only fma_float fuses.
+# Not compressed: drivers that are older than the compiler must be able to read it. A GPU's compiler is told -fmad=false and the host's -ffp-contract=off: only fma_float fuses.
 host_flags=(-std=c++17 -O2 -g1 -fPIC -fvisibility=hidden -fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno
   -Wall -Wextra)
-[ "$arch" = x86_64 ] && host_flags+=(-mavx2 -mfma)
-device_flags=(-std=c++17 -O3 -fmad=false -Werror all-warnings -fatbin --compress-mode=size
+grep -qw avx2 /proc/cpuinfo 2>/dev/null && grep -qw fma /proc/cpuinfo && host_flags+=(-mavx2 -mfma)
+device_flags=(-std=c++17 -O3 -fmad=false -Werror all-warnings -fatbin --compress-mode=none
   -gencode "arch=compute_80,code=sm_80" -gencode "arch=compute_90,code=[sm_90,compute_90]" --threads 2)
 
 mkdir -p "$objects" "$code" "$(dirname "$library")"
