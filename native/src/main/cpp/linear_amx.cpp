@@ -80,10 +80,17 @@ static thread_local Block waiting[LEVELS + 1][PAIRS][ROW_TILES];
 // Lines of two row tiles' sums that are asked for at each tile of depth.
 static constexpr int NEXT_LINES = 2 * sizeof(Block) / 64 / STEP;
 
-// The next STEP of the weight, asked for from memory piece by piece while the one before is in use.
+// The next STEP of the weight, asked for from memory piece by piece while the one before is in use: some lines after each
+// product, as requests that come together keep the rows waiting.
 struct Ahead {
   const uint8_t* at;
   int lines;  // at once
+
+  void ask() {
+    for (int line = 0; line < lines; line++, at += 64) {
+      _mm_prefetch(at, _MM_HINT_T1);
+    }
+  }
 };
 
 // Adds `tiles` tiles of depth to the sums of N row tiles; `fresh`: to zero. FAR: the weight comes from memory. Rows pass by
@@ -121,7 +128,13 @@ static inline void multiply(const uint8_t* x, const uint8_t* weight, int tiles, 
     if (N == 2) {
       _tile_stream_loadd(7, x + TILE_BYTES, 64);
     }
+    if (!FAR) {
+      ahead.ask();
+    }
     _tile_dpbf16ps(1, 6, 5);
+    if (!FAR) {
+      ahead.ask();
+    }
     if (N == 2) {
       if (!FAR) {
 #pragma GCC unroll 4
@@ -132,12 +145,12 @@ static inline void multiply(const uint8_t* x, const uint8_t* weight, int tiles, 
       }
       _tile_dpbf16ps(2, 7, 4);
       if (!FAR) {
-        for (int line = 0; line < ahead.lines; line++) {
-          _mm_prefetch(ahead.at + line * 64, _MM_HINT_T1);
-        }
-        ahead.at += ahead.lines * 64;
+        ahead.ask();
       }
       _tile_dpbf16ps(3, 7, 5);
+      if (!FAR) {
+        ahead.ask();
+      }
     }
     weight += PAIR_BYTES;
     x += N * TILE_BYTES;
@@ -216,7 +229,7 @@ static void block(const Product& p, const Staged& in, int row_tile, int row_end,
           const int after = step + n < span_end ? step + n : j + 1 < pair_end ? span : span_end;
           const int column = step + n < span_end ? j : j + 1 < pair_end || first + after == in.depth ? j + 1 : pair;
           Ahead ahead = {p.weight + column * weight_stride + static_cast<int64_t>(first + after) % in.depth * PAIR_BYTES,
-                         (PAIR_BYTES / 64 + turns - 1) / turns};
+                         (PAIR_BYTES / 64 / 4 + turns - 1) / turns};
           const bool complete = step + n >= tiles;
           for (int i = row_tile; i < row_end; i += 2) {
             const uint8_t* x = in.x + (static_cast<int64_t>(first + step) * in.row_tiles + i * n) * TILE_BYTES;

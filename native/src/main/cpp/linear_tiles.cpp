@@ -10,8 +10,12 @@
 // and an and for two fma. As tiles do not wait for each other but in the last addition, one row takes DEPTH_ONE of them
 // side by side, which hides the latency of fma.
 //
-// Bytes: the weight once for one row, else once per PAIR_ROWS rows from the second-level cache. Operations: 2 * rows *
-// outputs * inputs. One row is bound by memory, many rows by fma.
+// More rows than PAIR_ROWS share each weight's widening: PANEL tiles of a pair are widened once, into the first-level
+// cache, and blocks of PAIR_ROWS rows pass them, up to CHUNK rows, whose sums wait on the stack. Meanwhile the next PANEL
+// tiles are asked for: they come from memory.
+//
+// Bytes: the weight once for up to CHUNK rows. Operations: 2 * rows * outputs * inputs. Few rows are bound by memory, many
+// by fma: a tile of 32 x 32 x PAIR_ROWS takes 16 * 4 * PAIR_ROWS of them and 4 * PAIR_ROWS additions.
 #include "denormals.h"
 #include "products.h"
 #include "tiles.h"
@@ -23,6 +27,11 @@ static constexpr int MAX_RANGES = 8;
 
 // How far ahead of its use a weight that comes from memory is asked for.
 static constexpr int AHEAD = 4096;
+
+// Tiles of a pair that are widened together, 4 KiB each, and the rows that use them.
+static constexpr int PANEL = 4;
+static constexpr int CHUNK = 64;
+static constexpr int WIDE = 2 * TILE;  // elements of one
 
 struct Staged {
   const float* x;
@@ -113,6 +122,17 @@ __attribute__((noinline)) static void sum_ranges(const Staged& in, const uint16_
   }
 }
 
+// The ranges' sums of a row and group as a binary tree; they are overwritten.
+template <int ROWS>
+static inline Lanes tree(float (*sums)[ROWS][2][LANES], int row, int group, int ranges) {
+  for (int n = ranges / 2; n > 0; n /= 2) {
+    for (int range = 0; range < n; range++) {
+      store(sums[range][row][group], add(load(sums[2 * range][row][group]), load(sums[2 * range + 1][row][group])));
+    }
+  }
+  return load(sums[0][row][group]);
+}
+
 template <int R, int G, int D>
 static inline void row_block(const Product& p, const Staged& in, const uint16_t* weight, int pair, int row) {
   float sums[MAX_RANGES][R][2][LANES];
@@ -121,16 +141,7 @@ static inline void row_block(const Product& p, const Staged& in, const uint16_t*
     sum_ranges<R, G, D>(in, weight, row, sums);
   }
   for (int r = 0; r < R; r++) {
-    Lanes both[2];
-    for (int g = 0; g < 2; g++) {
-      for (int n = in.ranges / 2; n > 0; n /= 2) {
-        for (int range = 0; range < n; range++) {
-          store(sums[range][r][g], add(load(sums[2 * range][r][g]), load(sums[2 * range + 1][r][g])));
-        }
-      }
-      both[g] = load(sums[0][r][g]);
-    }
-    finish(p, pair, row + r, both[0], both[1]);
+    finish(p, pair, row + r, tree(sums, r, 0, in.ranges), tree(sums, r, 1, in.ranges));
   }
 }
 
@@ -143,6 +154,116 @@ static inline void rest_of_rows(const Product& p, const Staged& in, const uint16
   }
 }
 
+// PANEL or fewer tiles as float32: [tile][group][pair of inputs][even, odd][16 outputs].
+static inline void widen_panel(const uint16_t* weight, int tiles, float* panel) {
+  for (int line = 0; line < tiles * 2 * TILE_DEPTH / 2; line++) {
+    Lanes even;
+    Lanes odd;
+    load_pairs(weight + line * PAIR, even, odd);
+    store(panel + line * PAIR, even);
+    store(panel + line * PAIR + LANES, odd);
+  }
+}
+
+// Adds a panel's tiles to the sums of R rows, G groups at a time.
+template <int R, int G>
+static inline void add_panel(const float* panel, int tiles, const float* x, int64_t x_stride, float (*sums)[2][LANES]) {
+  for (int t = 0; t < tiles; t++) {
+    for (int group = 0; group < 2; group += G) {
+      Lanes even[R][G];
+      Lanes odd[R][G];
+#pragma GCC unroll 8
+      for (int r = 0; r < R; r++) {
+#pragma GCC unroll 8
+        for (int g = 0; g < G; g++) {
+          even[r][g] = zero();
+          odd[r][g] = zero();
+        }
+      }
+      const float* w = panel + t * WIDE + group * TILE;
+      const float* input = x + t * TILE_DEPTH;
+      for (int i = 0; i < TILE_DEPTH / 2; i++, w += PAIR, input += 2) {
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+          const Lanes first = all(input[r * x_stride]);
+#pragma GCC unroll 8
+          for (int g = 0; g < G; g++) {
+            even[r][g] = fma(first, load(w + g * TILE), even[r][g]);
+          }
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+          const Lanes second = all(input[r * x_stride + 1]);
+#pragma GCC unroll 8
+          for (int g = 0; g < G; g++) {
+            odd[r][g] = fma(second, load(w + g * TILE + LANES), odd[r][g]);
+          }
+        }
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < R; r++) {
+#pragma GCC unroll 8
+        for (int g = 0; g < G; g++) {
+          float* sum = sums[r][group + g];
+          store(sum, add(load(sum), add(even[r][g], odd[r][g])));
+        }
+      }
+    }
+  }
+}
+
+template <int R>
+static inline void rest_of_panel(const float* panel, int tiles, const float* x, int64_t x_stride, int n,
+                                 float (*sums)[2][LANES]) {
+  if (n == R) {
+    add_panel<R, PAIR_GROUPS>(panel, tiles, x, x_stride, sums);
+  } else if constexpr (R > 1) {
+    rest_of_panel<R - 1>(panel, tiles, x, x_stride, n, sums);
+  }
+}
+
+// The sums of every range, of `rows` rows by one pair.
+__attribute__((noinline)) static void sum_chunk(const Staged& in, const uint16_t* weight, int row, int rows,
+                                                float (*sums)[CHUNK][2][LANES]) {
+  alignas(64) float panel[PANEL * WIDE];
+  const float* x = in.x + row * in.stride;
+  const int blocks = (rows + PANEL_ROWS - 1) / PANEL_ROWS;
+  const int lines = (PANEL * 2 * TILE * 2 / 64 + blocks - 1) / blocks;  // asked for by each block
+  for (int range = 0; range < in.ranges; range++) {
+    for (int r = 0; r < rows; r++) {
+      store(sums[range][r][0], zero());
+      store(sums[range][r][1], zero());
+    }
+    const int tiles = tiles_of(in.borders[range + 1] - in.borders[range]);
+    for (int t = 0; t < tiles; t += PANEL) {
+      const int n = smaller(PANEL, tiles - t);
+      widen_panel(weight, n, panel);
+      weight += n * 2 * TILE;
+      const uint16_t* soon = weight;
+      for (int r = 0; r < rows; r += PANEL_ROWS, soon += lines * 32) {
+        for (int line = 0; line < lines; line++) {
+          __builtin_prefetch(soon + line * 32, 0, 2);
+        }
+        rest_of_panel<PANEL_ROWS>(panel, n, x + r * in.stride + t * TILE_DEPTH, in.stride, smaller(PANEL_ROWS, rows - r),
+                                 sums[range] + r);
+      }
+    }
+    x += tiles * TILE_DEPTH;
+  }
+}
+
+// As row_block, for many rows.
+static void chunk(const Product& p, const Staged& in, const uint16_t* weight, int pair, int row, int rows) {
+  float sums[MAX_RANGES][CHUNK][2][LANES];
+  {
+    const DenormalsAsZero scope;
+    sum_chunk(in, weight, row, rows, sums);
+  }
+  for (int r = 0; r < rows; r++) {
+    finish(p, pair, row + r, tree(sums, r, 0, in.ranges), tree(sums, r, 1, in.ranges));
+  }
+}
+
 static void pairs_of_product(const Product& p, const Staged& in, int pair, int end, int rows) {
   for (; pair < end; pair++) {
     const uint16_t* weight = reinterpret_cast<const uint16_t*>(p.weight) + pair * 2 * LANES * in.stride;
@@ -150,8 +271,12 @@ static void pairs_of_product(const Product& p, const Staged& in, int pair, int e
       row_block<1, 2, DEPTH_ONE>(p, in, weight, pair, 0);
       continue;
     }
-    for (int row = 0; row < rows; row += PAIR_ROWS) {
-      rest_of_rows<PAIR_ROWS>(p, in, weight, pair, row, smaller(PAIR_ROWS, rows - row));
+    if (rows <= PAIR_ROWS) {
+      rest_of_rows<PAIR_ROWS>(p, in, weight, pair, 0, rows);
+      continue;
+    }
+    for (int row = 0; row < rows; row += CHUNK) {
+      chunk(p, in, weight, pair, row, smaller(CHUNK, rows - row));
     }
   }
 }
