@@ -191,7 +191,7 @@ static inline void join(const Staged& in, int range, int slot, int at) {
 template <bool FAR>
 static void finish_all(const Product& p, const Staged& in, int row_tile, int row_end, int pair, int pair_end) {
   const int level = in.ranges == 1 ? 0 : LEVELS;
-  const int width = p.kind == GATED ? LANES : PAIR;
+  const int width = width_of(p);
   const int from = row_tile * ROWS;
   const int to = smaller(in.rows, row_end * ROWS);
   for (int row = from; row < to; row++) {
@@ -205,6 +205,49 @@ static void finish_all(const Product& p, const Staged& in, int row_tile, int row
     for (int j = pair; j < pair_end; j++) {
       const Block& sums = waiting[level][j - pair][at];
       finish<!FAR>(p, j, row, load(sums.sums[0][row % ROWS]), load(sums.sums[1][row % ROWS]));
+    }
+  }
+}
+
+// Sixteen floats rounded to bfloat16.
+static inline __m256i narrow(Lanes v) {
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_castps_si512(rounded(v).v), 16));
+}
+
+// Where tile `t` of a range of `tiles`, which begins at tile `first`, is staged for a row tile; in tiles.
+static inline int64_t place_of(int first, int tiles, int t, int row_tile, int row_tiles) {
+  const int part = t / STEP * STEP;
+  const int n = smaller(STEP, tiles - part);
+  const int two = (row_tile | 1) < row_tiles ? 2 : 1;  // row tiles side by side
+  return static_cast<int64_t>(first + part) * row_tiles + row_tile / two * two * n + (t - part) * two + row_tile % two;
+}
+
+// As finish_all, for the next product: whole tiles of its inputs where the block has both halves of them, past the caches.
+// Missing rows hold something, which nobody reads.
+static void stage_all(const Product& p, const Staged& in, int row_tile, int row_end, int pair, int pair_end) {
+  const int level = in.ranges == 1 ? 0 : LEVELS;
+  const int tiles = static_cast<int>(p.out_stride);
+  for (int i = row_tile; i < row_end; i++) {
+    const auto half = [&](int j, int row) {
+      const Block& sums = waiting[level][j - pair][i - row_tile];
+      return narrow(let_through(p, j * LANES, LANES, load(sums.sums[0][row]), load(sums.sums[1][row])));
+    };
+    for (int j = pair; j < pair_end;) {
+      const int t = j / 2;
+      uint8_t* to = reinterpret_cast<uint8_t*>(p.out) +
+                    place_of(t / tiles * tiles, tiles, t % tiles, i, in.row_tiles) * TILE_BYTES;
+      if (j % 2 == 0 && j + 1 < pair_end) {
+        for (int row = 0; row < ROWS; row++) {
+          const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(half(j, row)), half(j + 1, row), 1);
+          _mm512_stream_si512(reinterpret_cast<__m512i*>(to + row * 64), both);
+        }
+        j += 2;
+      } else {
+        for (int row = 0; row < ROWS; row++) {
+          _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + row * 64 + j % 2 * 32), half(j, row));
+        }
+        j++;
+      }
     }
   }
 }
@@ -253,7 +296,11 @@ static void block(const Product& p, const Staged& in, int row_tile, int row_end,
     }
     first += tiles;
   }
-  finish_all<FAR>(p, in, row_tile, row_end, pair, pair_end);
+  if (p.kind == STAGED) {
+    stage_all(p, in, row_tile, row_end, pair, pair_end);
+  } else {
+    finish_all<FAR>(p, in, row_tile, row_end, pair, pair_end);
+  }
 }
 
 struct Unit {
@@ -326,12 +373,6 @@ void linear_tiles(Share share, const int64_t* products, int32_t count, const uin
   _tile_release();
 }
 
-// Sixteen floats rounded to bfloat16.
-static inline void store_narrow(uint8_t* to, Lanes v) {
-  const __m512i bits = _mm512_srli_epi32(_mm512_castps_si512(rounded(v).v), 16);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(bits));
-}
-
 // staged [part of the depth][rows / 32][tile][2][16 rows][32 inputs] in bfloat16 from x, normed if there is a norm; missing
 // rows become zeros; an odd row tile lies alone. A part is STEP tiles of a range, or what is left of it: what goes through
 // the matrix unit together lies together, or rows would meet in the same places of the caches. One row: as the AVX-512 tier. Bytes: x read once,
@@ -352,12 +393,7 @@ void stage_inputs(Share share, uint8_t* staged, const float* x, int64_t x_stride
       const int end = borders[range + 1];
       const int tiles = tiles_of(end - borders[range]);
       for (int t = 0; t < tiles; t++) {
-        const int part = t / STEP * STEP;
-        const int n = smaller(STEP, tiles - part);
-        const int two = (row / ROWS | 1) < row_tiles ? 2 : 1;  // row tiles side by side
-        const int64_t place = static_cast<int64_t>(first + part) * row_tiles + row / ROWS / two * two * n +
-                              (t - part) * two + row / ROWS % two;
-        uint8_t* to = staged + place * TILE_BYTES + row % ROWS * 64;
+        uint8_t* to = staged + place_of(first, tiles, t, row / ROWS, row_tiles) * TILE_BYTES + row % ROWS * 64;
         if (missing) {
           _mm512_storeu_si512(to, _mm512_setzero_si512());
           continue;
@@ -369,7 +405,7 @@ void stage_inputs(Share share, uint8_t* staged, const float* x, int64_t x_stride
           if (norm != nullptr) {
             v = mul(mul(v, scale), load(norm + k, n));
           }
-          store_narrow(to + half * 2, v);
+          _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + half * 2), narrow(v));
         }
       }
       first += tiles;

@@ -14,6 +14,9 @@ constexpr int64_t STORED = 0;  // out = sum (+ bias)
 constexpr int64_t ADDED = 1;   // out += sum (+ bias)
 constexpr int64_t GATED = 2;   // the groups of a pair are a gate and what it lets through: out = silu(first) * second,
                                // each with its bias added before
+constexpr int64_t STAGED = 3;  // as GATED, rounded to bfloat16 and put where the next product takes its inputs from: out is
+                               // what stage_inputs would fill, with as many columns, out_stride the tiles of each of its
+                               // ranges, all of them whole
 
 // One of several products of the same inputs, as Java writes it (CpuProducts): seven int64 each.
 struct Product {
@@ -28,8 +31,11 @@ struct Product {
 
 static inline const Product* products_of(const int64_t* words) { return reinterpret_cast<const Product*>(words); }
 
+// Columns of out that a pair makes.
+static inline int width_of(const Product& p) { return p.kind == GATED || p.kind == STAGED ? LANES : PAIR; }
+
 static inline int pairs_of(const Product& p) {
-  const int width = p.kind == GATED ? LANES : PAIR;
+  const int width = width_of(p);
   return static_cast<int>((p.outputs + width - 1) / width);
 }
 
@@ -87,19 +93,29 @@ static inline void finish_group(const Product& p, int column, int64_t row, Lanes
   }
 }
 
-// The sums of one row and one pair of groups.
+// A gate and what it lets through, the first n lanes.
+static inline Lanes let_through(const Product& p, int column, int n, Lanes gate, Lanes up) {
+  if (p.bias != nullptr) {
+    gate = add(gate, load(p.bias + column, n));
+  }
+  if (p.up_bias != nullptr) {
+    up = add(up, load(p.up_bias + column, n));
+  }
+  return mul(silu(gate), up);
+}
+
+// The sums of one row and one pair of groups. STAGED is the vector tiers' form: [row][column] float32.
 template <bool STREAM = false>
 static inline void finish(const Product& p, int pair, int64_t row, Lanes first, Lanes second) {
   if (p.kind == GATED) {
     const int column = pair * LANES;
     const int n = smaller(LANES, static_cast<int>(p.outputs) - column);
-    if (p.bias != nullptr) {
-      first = add(first, load(p.bias + column, n));
-    }
-    if (p.up_bias != nullptr) {
-      second = add(second, load(p.up_bias + column, n));
-    }
-    put_out<STREAM>(p.out + row * p.out_stride + column, mul(silu(first), second), n);
+    put_out<STREAM>(p.out + row * p.out_stride + column, let_through(p, column, n, first, second), n);
+    return;
+  }
+  if (p.kind == STAGED) {
+    const int column = pair * LANES;
+    store(p.out + row * p.outputs + column, rounded(let_through(p, column, LANES, first, second)));
     return;
   }
   finish_group<STREAM>(p, pair * PAIR, row, first);

@@ -92,6 +92,30 @@ public interface Ops {
       int rows);
 
   /**
+   * {@code stream += gated(x) * down^T (+ bias)}: the same bits as {@link #gated} to {@code inner}
+   * and {@link #addLinear}; a device may leave out what lies between. {@code x} may be {@code
+   * stream}.
+   *
+   * @param inner {@code [rows, down.inputs()]}; content undefined afterwards
+   * @param scratch {@code [rows, down.outputs()]}; content undefined afterwards
+   */
+  default void feedForward(
+      Tensor stream,
+      Tensor x,
+      @Nullable Norm norm,
+      GatedWeight weight,
+      @Nullable Tensor gateBias,
+      @Nullable Tensor upBias,
+      Tensor inner,
+      LinearWeight down,
+      @Nullable Tensor bias,
+      Tensor scratch,
+      int rows) {
+    gated(inner, x, norm, weight, gateBias, upBias, rows);
+    addLinear(stream, inner, down, bias, scratch, rows);
+  }
+
+  /**
    * Rotates queries in place and writes rotated keys, and values, to the cache, for every token of
    * the batch. Pairs are {@code (i, i + headDim/2)}, Hugging Face's convention.
    *

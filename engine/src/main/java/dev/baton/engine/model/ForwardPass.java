@@ -150,8 +150,18 @@ final class ForwardPass {
   }
 
   private void feedForward(FeedForwardWeights.Dense w, Norm norm, int rows) {
-    ops.gated(act.gated(), act.stream(), norm, w.gated(), w.gateBias(), w.upBias(), rows);
-    ops.addLinear(act.stream(), act.gated(), w.down(), w.downBias(), act.delta(), rows);
+    ops.feedForward(
+        act.stream(),
+        act.stream(),
+        norm,
+        w.gated(),
+        w.gateBias(),
+        w.upBias(),
+        act.gated(),
+        w.down(),
+        w.downBias(),
+        act.delta(),
+        rows);
   }
 
   /**

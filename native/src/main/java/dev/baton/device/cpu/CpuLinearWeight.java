@@ -29,7 +29,7 @@ record CpuLinearWeight(
   private static final int PAIR = 2 * GROUP;
 
   /** Inputs of a tile. */
-  private static final int WIDE_TILE = 32;
+  static final int WIDE_TILE = 32;
 
   private static final int BYTE_TILE = 64;
 

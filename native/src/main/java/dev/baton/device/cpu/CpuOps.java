@@ -155,6 +155,25 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuGatedWeight, CpuKvCache> 
   }
 
   @Override
+  protected boolean gatedLinearRows(
+      Tensor out,
+      boolean added,
+      Tensor x,
+      @Nullable Norm norm,
+      CpuGatedWeight weight,
+      @Nullable Tensor gateBias,
+      @Nullable Tensor upBias,
+      CpuLinearWeight down,
+      @Nullable Tensor bias,
+      int rows) {
+    if (!CpuProducts.follows(weight, down)) {
+      return false;
+    }
+    products.gatedLinear(out, added, x, norm, weight, gateBias, upBias, down, bias, rows);
+    return true;
+  }
+
+  @Override
   protected void ropeStoreTokens(
       Tensor q,
       Tensor k,

@@ -23,6 +23,7 @@ final class CpuProducts {
 
   private static final long ADDED = 1;
   static final long GATED = 2;
+  private static final long STAGED = 3;
 
   /** Most products of one call, and the int64 that describe one. */
   private static final int MOST = 8;
@@ -50,6 +51,9 @@ final class CpuProducts {
 
   /** Inputs as the products take them; grows with the largest. */
   private MemorySegment staged = MemorySegment.NULL;
+
+  /** What a product leaves for the one that follows; likewise. */
+  private MemorySegment between = MemorySegment.NULL;
 
   private int count;
   private long pairs;
@@ -89,6 +93,51 @@ final class CpuProducts {
     multiply(weight.both(), x, norm, rows);
   }
 
+  /**
+   * Whether what {@code gate} lets through can be written as {@code down} takes it: both in
+   * bfloat16, and all ranges of {@code down} whole tiles.
+   */
+  static boolean follows(CpuGatedWeight gate, CpuLinearWeight down) {
+    return gate.both().format() == WeightFormat.BFLOAT16
+        && down.format() == WeightFormat.BFLOAT16
+        && down.inputs() == down.tiles() * CpuLinearWeight.WIDE_TILE
+        && down.tiles() % down.ranges() == 0;
+  }
+
+  /**
+   * The product of {@code down} and what {@code gate} lets through, which is rounded and staged as
+   * soon as it is there: half as much is written, and nothing read again to be staged. The rows'
+   * ranges are of one length, because they are of whole tiles ({@link #follows}).
+   *
+   * @param added to what {@code out} holds
+   */
+  void gatedLinear(
+      Tensor out,
+      boolean added,
+      Tensor x,
+      @Nullable Norm norm,
+      CpuGatedWeight gate,
+      @Nullable Tensor gateBias,
+      @Nullable Tensor upBias,
+      CpuLinearWeight down,
+      @Nullable Tensor bias,
+      int rows) {
+    between = grown(between, down.stagedBytes(rows));
+    begin();
+    describe(
+        between.address(),
+        down.tiles() / down.ranges(),
+        gate.both(),
+        gateBias,
+        upBias,
+        gate.outputs(),
+        STAGED);
+    multiply(gate.both(), x, norm, rows);
+    begin();
+    describe(out, down, bias, null, down.outputs(), added ? ADDED : STORED);
+    multiplyTiles(down, between, rows);
+  }
+
   void linear(List<Projection> products, Tensor x, @Nullable Norm norm, int rows) {
     CpuLinearWeight first = (CpuLinearWeight) products.get(0).weight();
     for (int from = 0; from < products.size(); from += MOST) {
@@ -121,9 +170,20 @@ final class CpuProducts {
       @Nullable Tensor upBias,
       int outputs,
       long kind) {
+    describe(out.address(), out.columns(), weight, bias, upBias, outputs, kind);
+  }
+
+  private void describe(
+      long out,
+      long stride,
+      CpuLinearWeight weight,
+      @Nullable Tensor bias,
+      @Nullable Tensor upBias,
+      int outputs,
+      long kind) {
     long at = (long) count * WORDS;
-    descriptions.setAtIndex(JAVA_LONG, at, out.address());
-    descriptions.setAtIndex(JAVA_LONG, at + 1, out.columns());
+    descriptions.setAtIndex(JAVA_LONG, at, out);
+    descriptions.setAtIndex(JAVA_LONG, at + 1, stride);
     descriptions.setAtIndex(JAVA_LONG, at + 2, CpuOps.open(weight.packed()).address());
     descriptions.setAtIndex(JAVA_LONG, at + 3, bias == null ? 0 : bias.address());
     descriptions.setAtIndex(JAVA_LONG, at + 4, upBias == null ? 0 : upBias.address());
@@ -181,12 +241,16 @@ final class CpuProducts {
         weight.borders().address(),
         weight.ranges(),
         rows);
+    multiplyTiles(weight, staged, rows);
+  }
+
+  private void multiplyTiles(CpuLinearWeight weight, MemorySegment inputs, int rows) {
     kernels.linearTiles(
         team.address(),
         team.parts(pairs, nanos(elements * rows / TILED_PRODUCTS)),
         descriptions.address(),
         count,
-        staged.address(),
+        inputs.address(),
         rows,
         weight.borders().address(),
         weight.ranges());
@@ -253,9 +317,13 @@ final class CpuProducts {
   }
 
   private void reserve(long wanted) {
-    if (staged.byteSize() < wanted) {
-      // What it had stays with the device, so at most as much again is lost.
-      staged = allocate.apply(Math.max(wanted, 2 * staged.byteSize()));
-    }
+    staged = grown(staged, wanted);
+  }
+
+  private MemorySegment grown(MemorySegment memory, long wanted) {
+    // What it had stays with the device, so at most as much again is lost.
+    return memory.byteSize() >= wanted
+        ? memory
+        : allocate.apply(Math.max(wanted, 2 * memory.byteSize()));
   }
 }

@@ -91,6 +91,26 @@ public abstract class HostOps<W extends LinearWeight, G extends GatedWeight, C e
       @Nullable Tensor upBias,
       int rows);
 
+  /**
+   * {@code out} = or, when {@code added}, += the product of {@code down} and what {@link
+   * #gatedRows} would give, of this rank alone, in one go.
+   *
+   * @return false, and nothing done, where this device has no better way than one after the other
+   */
+  protected boolean gatedLinearRows(
+      Tensor out,
+      boolean added,
+      Tensor x,
+      @Nullable Norm norm,
+      G weight,
+      @Nullable Tensor gateBias,
+      @Nullable Tensor upBias,
+      W down,
+      @Nullable Tensor bias,
+      int rows) {
+    return false;
+  }
+
   protected abstract void ropeStoreTokens(
       Tensor q,
       Tensor k,
@@ -263,11 +283,65 @@ public abstract class HostOps<W extends LinearWeight, G extends GatedWeight, C e
       addLinearRows(stream, x, packed, bias, scratch, rows);
     } else {
       linearRows(scratch, x, packed, null, rows);
-      allReduce(scratch, rows, packed.outputs());
-      if (bias != null) {
-        add(scratch, bias, rows, packed.outputs());
-      }
-      addRows(stream, scratch, rows, packed.outputs());
+      addReduced(stream, scratch, bias, rows, packed.outputs());
+    }
+  }
+
+  /** {@code stream += } the sum of all ranks' {@code part}, which it overwrites. */
+  private void addReduced(
+      Tensor stream, Tensor part, @Nullable Tensor bias, int rows, int outputs) {
+    allReduce(part, rows, outputs);
+    if (bias != null) {
+      add(part, bias, rows, outputs);
+    }
+    addRows(stream, part, rows, outputs);
+  }
+
+  @Override
+  public final void feedForward(
+      Tensor stream,
+      Tensor x,
+      @Nullable Norm norm,
+      GatedWeight weight,
+      @Nullable Tensor gateBias,
+      @Nullable Tensor upBias,
+      Tensor inner,
+      LinearWeight down,
+      @Nullable Tensor bias,
+      Tensor scratch,
+      int rows) {
+    G gate = own("weight", gatedType, weight);
+    W packed = own("down", weightType, down);
+    require("stream", stream, rows, packed.outputs());
+    require("x", x, rows, gate.inputs());
+    requireNorm(norm, gate.inputs());
+    requireBias("gateBias", gateBias, gate.outputs());
+    requireBias("upBias", upBias, gate.outputs());
+    requireBias("bias", bias, packed.outputs());
+    require("scratch", scratch, rows, packed.outputs());
+    requireApart("scratch", scratch, "x", x);
+    requireApart("scratch", scratch, "stream", stream);
+    if (gate.outputs() != packed.inputs()) {
+      throw new IllegalArgumentException(
+          "down: of %d inputs (expected: %d, what the gate lets through)"
+              .formatted(packed.inputs(), gate.outputs()));
+    }
+    boolean alone = ranks() == 1;
+    if (!gatedLinearRows(
+        alone ? stream : scratch,
+        alone,
+        x,
+        norm,
+        gate,
+        gateBias,
+        upBias,
+        packed,
+        alone ? bias : null,
+        rows)) {
+      gated(inner, x, norm, weight, gateBias, upBias, rows);
+      addLinear(stream, inner, down, bias, scratch, rows);
+    } else if (!alone) {
+      addReduced(stream, scratch, bias, rows, packed.outputs());
     }
   }
 

@@ -1,5 +1,7 @@
 package dev.baton.device.cpu;
 
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+
 import dev.baton.device.DType;
 import dev.baton.device.Device;
 import dev.baton.device.GatedWeight;
@@ -59,6 +61,15 @@ class GatedTest {
       Tensor to = device.allocate(DType.FLOAT32, rows, inputs);
       ops.rmsNorm(to, x, norm.weight(), norm.epsilon(), rows, inputs);
       return to;
+    }
+
+    /** Of the inputs. */
+    Tensor copy() {
+      return Trial.tensor(device, rows, inputs, x.segment().toArray(JAVA_FLOAT));
+    }
+
+    Tensor scratch() {
+      return Trial.poisoned(device, rows, inputs);
     }
 
     String shape() {
@@ -153,6 +164,54 @@ class GatedTest {
         bench.ops.linear(delta, bench.x, weight, bias, bench.rows);
         bench.ops.add(expected, delta, bench.rows, outputs);
         Trial.assertSameBits(Trial.bits(stream), Trial.bits(expected), tier + ": " + bench.shape());
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource(TIERS)
+  void aFeedForwardBlockIsAGatedProductAndAnAddedOne(String tier) {
+    Trial trial = Trial.named("feed forward, " + tier);
+    for (int i = 0; i < 16; i++) {
+      try (Device device = Tiers.open(tier)) {
+        Bench bench = Bench.random(device, trial);
+        WeightFormat format = i % 4 == 0 ? FORMATS[i / 4] : WeightFormat.BFLOAT16;
+        // Ranges of one tile, of a few, of more than are staged together, and no whole tiles.
+        int inner = trial.oneOf(256, 768, 17 * 256, 150);
+        GatedWeight gate = device.packGated(bench.weight(inner), bench.weight(inner), format);
+        float[] values = trial.normal((long) inner * bench.inputs, 0.1);
+        WeightSlice down =
+            WeightSlice.whole(
+                Trial.stored(values, DType.FLOAT32), DType.FLOAT32, bench.inputs, inner);
+        LinearWeight packed = device.packLinear(down, format, Parallelism.ROW);
+        Norm norm = bench.norm();
+        Tensor gateBias = bench.bias(inner);
+        Tensor upBias = bench.bias(inner);
+        Tensor bias = bench.bias(bench.inputs);
+
+        Tensor between = Trial.poisoned(device, bench.rows, inner);
+        Tensor expected = bench.copy();
+        bench.ops.gated(between, bench.x, norm, gate, gateBias, upBias, bench.rows);
+        bench.ops.addLinear(expected, between, packed, bias, bench.scratch(), bench.rows);
+
+        Tensor inside = Trial.poisoned(device, bench.rows, inner);
+        Tensor stream = bench.copy();
+        bench.ops.feedForward(
+            stream,
+            stream,
+            norm,
+            gate,
+            gateBias,
+            upBias,
+            inside,
+            packed,
+            bias,
+            bench.scratch(),
+            bench.rows);
+        Trial.assertSameBits(
+            Trial.bits(stream),
+            Trial.bits(expected),
+            tier + " " + format + " " + bench.shape() + ", inner " + inner);
       }
     }
   }

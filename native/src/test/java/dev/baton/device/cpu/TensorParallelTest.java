@@ -111,6 +111,69 @@ class TensorParallelTest {
 
   @ParameterizedTest
   @MethodSource("devices")
+  void feedForwardBlocksEqualOneRanksBitForBit(String isa) throws Exception {
+    Trial trial = Trial.named("feed forward, " + isa);
+    int hidden = 40;
+    int inner = 512;
+    int rows = trial.between(2, 50);
+    float[] x = trial.normal((long) rows * hidden, 1);
+    WeightSlice gate = slice(trial, inner, hidden);
+    WeightSlice up = slice(trial, inner, hidden);
+    WeightSlice down = slice(trial, hidden, inner);
+    try (Device device = Tiers.open(isa)) {
+      Tensor expected = Trial.tensor(device, rows, hidden, x);
+      for (int ranks : new int[] {1, 2, 4}) {
+        onRanks(
+            device.openRanks(ranks),
+            ops -> {
+              int from = inner / ranks * ops.rank();
+              int to = inner / ranks * (ops.rank() + 1);
+              Tensor stream = ranks == 1 ? expected : Trial.tensor(device, rows, hidden, x);
+              ops.feedForward(
+                  stream,
+                  stream,
+                  null,
+                  device.packGated(
+                      part(gate, from, to, 0, hidden),
+                      part(up, from, to, 0, hidden),
+                      WeightFormat.BFLOAT16),
+                  null,
+                  null,
+                  Trial.poisoned(device, rows, to - from),
+                  device.packLinear(
+                      part(down, 0, hidden, from, to), WeightFormat.BFLOAT16, Parallelism.ROW),
+                  null,
+                  Trial.poisoned(device, rows, hidden),
+                  rows);
+              Trial.assertSameBits(
+                  Trial.bits(stream),
+                  Trial.bits(expected),
+                  "%d of %d ranks, %d rows".formatted(ops.rank(), ranks, rows));
+            });
+      }
+    }
+  }
+
+  private static WeightSlice slice(Trial trial, int outputs, int inputs) {
+    float[] values = trial.normal((long) outputs * inputs, 0.3);
+    return WeightSlice.whole(Trial.stored(values, DType.FLOAT32), DType.FLOAT32, outputs, inputs);
+  }
+
+  private static WeightSlice part(
+      WeightSlice whole, int rowFrom, int rowTo, int columnFrom, int columnTo) {
+    return new WeightSlice(
+        whole.data(),
+        whole.dtype(),
+        whole.rows(),
+        whole.columns(),
+        rowFrom,
+        rowTo,
+        columnFrom,
+        columnTo);
+  }
+
+  @ParameterizedTest
+  @MethodSource("devices")
   void allGatherPutsEveryShardInItsPlace(String isa) throws Exception {
     try (Device device = Tiers.open(isa)) {
       Tensor all = Trial.poisoned(device, 5, 8 * 7);
