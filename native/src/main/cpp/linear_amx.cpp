@@ -222,8 +222,8 @@ static inline int64_t place_of(int first, int tiles, int t, int row_tile, int ro
   return static_cast<int64_t>(first + part) * row_tiles + row_tile / two * two * n + (t - part) * two + row_tile % two;
 }
 
-// As finish_all, for the next product: whole tiles of its inputs where the block has both halves of them, past the caches.
-// Missing rows hold something, which nobody reads.
+// As finish_all, for the next product: whole lines of its inputs where the block has both halves of them. They stay in the
+// caches, which serve the next product sooner than memory would. Missing rows hold something, which nobody reads.
 static void stage_all(const Product& p, const Staged& in, int row_tile, int row_end, int pair, int pair_end) {
   const int level = in.ranges == 1 ? 0 : LEVELS;
   const int tiles = static_cast<int>(p.out_stride);
@@ -239,7 +239,7 @@ static void stage_all(const Product& p, const Staged& in, int row_tile, int row_
       if (j % 2 == 0 && j + 1 < pair_end) {
         for (int row = 0; row < ROWS; row++) {
           const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(half(j, row)), half(j + 1, row), 1);
-          _mm512_stream_si512(reinterpret_cast<__m512i*>(to + row * 64), both);
+          _mm512_store_si512(reinterpret_cast<__m512i*>(to + row * 64), both);
         }
         j += 2;
       } else {
