@@ -12,7 +12,8 @@
 // Blocks: up to ROW_TILES * 16 rows by up to PAIRS * 32 outputs. SPAN tiles of depth of the rows (SPAN * ROW_TILES KiB) stay
 // in the second-level cache while all pairs of outputs go by; STEP tiles of a pair (STEP * 2 KiB) stay in the first while
 // all rows go by, which are loaded past it (tileloaddt1). Two row tiles by two weight tiles share each loaded tile
-// twice. After STEP tiles of depth the sums are put away, and those of the next row tiles have been asked for.
+// twice. After STEP tiles of depth the sums are put away, and those of the next row tiles have been asked for. Complete sums
+// are added to those of other ranges, let through gates and written while the next ones are multiplied (Aside).
 //
 // Bytes: the weight once per ROW_TILES * 16 rows; a row tile from the second-level cache once for every pair. Operations:
 // 2 * rows * outputs * inputs, rows rounded up to 16. Two to about 32 rows are bound by memory, hundreds by the matrix unit
@@ -93,11 +94,136 @@ struct Ahead {
   }
 };
 
+// Sixteen floats rounded to bfloat16.
+static inline __m256i narrow(Lanes v) {
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_castps_si512(rounded(v).v), 16));
+}
+
+// Where tile `t` of a range of `tiles`, which begins at tile `first`, is staged for a row tile; in tiles.
+static inline int64_t place_of(int first, int tiles, int t, int row_tile, int row_tiles) {
+  const int part = t / STEP * STEP;
+  const int n = smaller(STEP, tiles - part);
+  const int two = (row_tile | 1) < row_tiles ? 2 : 1;  // row tiles side by side
+  return static_cast<int64_t>(first + part) * row_tiles + row_tile / two * two * n + (t - part) * two + row_tile % two;
+}
+
+// How many sums of earlier ranges a range's sums are added to at once.
+static inline int levels_of(int range) { return __builtin_ctz(~static_cast<unsigned>(range)); }
+
+// What becomes of the sums of one or two row tiles that are complete, done row by row while the matrix unit is busy with the
+// next ones, as vectors have nothing else to do then.
+class Aside {
+ public:
+  enum Kind { NOTHING, JOIN, STAGE, FINISH };
+
+  // A range's sums, in row tile `at` of `slot`: those of every second range wait where they are, others join the ones that
+  // wait for them, and after the last range all are finished. `pair` and `row_tile` say whose they are.
+  void begin(const Product& p, const Staged& in, int range, int slot, int at, int pair, int row_tile, int tiles) {
+    const bool last = range + 1 == in.ranges;
+    levels_ = levels_of(range);
+    kind_ = last ? p.kind == STAGED ? STAGE : FINISH : levels_ > 0 ? JOIN : NOTHING;
+    row_ = 0;
+    rows_ = tiles * ROWS;
+    from_ = &waiting[range % 2 == 0 ? 0 : LEVELS][slot][at];
+    to_ = last ? nullptr : &waiting[levels_][slot][at];
+    for (int level = 0; level < levels_; level++) {
+      earlier_[level] = &waiting[level][slot][at];
+    }
+    product_ = &p;
+    pair_ = pair;
+    if (kind_ == STAGE) {
+      // Missing rows hold something, which nobody reads.
+      const int length = static_cast<int>(p.out_stride);
+      const int t = pair / 2;
+      const int64_t place = place_of(t / length * length, length, t % length, row_tile, in.row_tiles);
+      staged_ = reinterpret_cast<uint8_t*>(p.out) + place * TILE_BYTES + pair % 2 * 32;
+    } else if (kind_ == FINISH) {
+      first_row_ = row_tile * ROWS;
+      rows_ = smaller(rows_, in.rows - first_row_);
+      if (p.kind == ADDED) {
+        for (int row = 0; row < ROWS_AHEAD; row++) {
+          ask(row);
+        }
+      }
+    }
+  }
+
+  Kind kind() const { return kind_; }
+
+  // Some rows more.
+  template <Kind KIND, bool FAR>
+  void go_on(int rows) {
+    const int end = smaller(rows_, row_ + rows);
+    for (; row_ < end; row_++) {
+      const int tile = row_ / ROWS;
+      const int row = row_ % ROWS;
+      Lanes sums[2];
+      for (int half = 0; half < 2; half++) {
+        sums[half] = load(from_[tile].sums[half][row]);
+        for (int level = 0; level < levels_; level++) {
+          sums[half] = add(load(earlier_[level][tile].sums[half][row]), sums[half]);
+        }
+      }
+      if (KIND == JOIN) {
+        store(to_[tile].sums[0][row], sums[0]);
+        store(to_[tile].sums[1][row], sums[1]);
+      } else if (KIND == STAGE) {
+        const Lanes v = let_through(*product_, pair_ * LANES, LANES, sums[0], sums[1]);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(staged_ + tile * TILE_BYTES + row * 64), narrow(v));
+      } else {
+        if (product_->kind == ADDED) {
+          ask(row_ + ROWS_AHEAD);
+        }
+        finish<!FAR>(*product_, pair_, first_row_ + row_, sums[0], sums[1]);
+      }
+    }
+  }
+
+  // What is left of it.
+  template <bool FAR>
+  void end() {
+    switch (kind_) {
+      case JOIN:
+        go_on<JOIN, FAR>(rows_);
+        break;
+      case STAGE:
+        go_on<STAGE, FAR>(rows_);
+        break;
+      case FINISH:
+        go_on<FINISH, FAR>(rows_);
+        break;
+      case NOTHING:
+        break;
+    }
+    kind_ = NOTHING;
+  }
+
+ private:
+  void ask(int row) const {
+    const float* soon = product_->out + (first_row_ + row) * product_->out_stride + pair_ * PAIR;
+    __builtin_prefetch(soon, 1);
+    __builtin_prefetch(soon + LANES, 1);
+  }
+
+  Kind kind_ = NOTHING;
+  int row_ = 0;
+  int rows_ = 0;
+  const Block* from_ = nullptr;
+  Block* to_ = nullptr;
+  const Block* earlier_[LEVELS] = {};
+  int levels_ = 0;
+  const Product* product_ = nullptr;
+  int pair_ = 0;
+  int first_row_ = 0;
+  uint8_t* staged_ = nullptr;
+};
+
 // Adds `tiles` tiles of depth to the sums of N row tiles; `fresh`: to zero. FAR: the weight comes from memory. Rows pass by
-// the first-level cache, which the weight is to stay in; `next` are the sums that come after these.
-template <int N, bool FAR>
+// the first-level cache, which the weight is to stay in; `next` are the sums that come after these, `aside` what
+// is still to be done with those before.
+template <int N, bool FAR, Aside::Kind KIND>
 static inline void multiply(const uint8_t* x, const uint8_t* weight, int tiles, bool fresh, Block* to, const Block* next,
-                            Ahead& ahead) {
+                            Ahead& ahead, Aside& aside) {
   if (fresh) {
     _tile_zero(0);
     _tile_zero(1);
@@ -113,6 +239,7 @@ static inline void multiply(const uint8_t* x, const uint8_t* weight, int tiles, 
       _tile_loadd(3, to[1].sums[1], 64);
     }
   }
+  const int aside_rows = (2 * ROWS + tiles - 1) / larger(1, tiles);  // so that all are done before sums are put away
   const uint8_t* wanted = reinterpret_cast<const uint8_t*>(next);
   for (int t = 0; t < tiles; t++) {
     if (FAR) {
@@ -134,6 +261,9 @@ static inline void multiply(const uint8_t* x, const uint8_t* weight, int tiles, 
     _tile_dpbf16ps(1, 6, 5);
     if (!FAR) {
       ahead.ask();
+    }
+    if (KIND != Aside::NOTHING) {
+      aside.go_on<KIND, FAR>(aside_rows);
     }
     if (N == 2) {
       if (!FAR) {
@@ -163,101 +293,13 @@ static inline void multiply(const uint8_t* x, const uint8_t* weight, int tiles, 
   }
 }
 
-// How many sums of earlier ranges a range's sums are added to at once.
-static inline int levels_of(int range) { return __builtin_ctz(~static_cast<unsigned>(range)); }
-
-// A range's sums, now complete, join those that wait for them. Those of all ranges stay where the last range's own were.
-static inline void join(const Staged& in, int range, int slot, int at) {
-  const int levels = levels_of(range);
-  if (levels == 0) {
-    return;  // already where they wait
-  }
-  Block& own = waiting[LEVELS][slot][at];
-  Block& to = range + 1 == in.ranges ? own : waiting[levels][slot][at];
-  for (int half = 0; half < 2; half++) {
-    for (int row = 0; row < ROWS; row++) {
-      Lanes sums = load(own.sums[half][row]);
-      for (int level = 0; level < levels; level++) {
-        sums = add(load(waiting[level][slot][at].sums[half][row]), sums);
-      }
-      store(to.sums[half][row], sums);
-    }
-  }
-}
-
-// The finished sums of a block. Row by row: rows of results are apart by powers of two, so that to go down a column means
-// a page and a line of the same few sets of both caches for each of them. Where rows are many, results that nothing is added to
-// are written past the caches.
-template <bool FAR>
-static void finish_all(const Product& p, const Staged& in, int row_tile, int row_end, int pair, int pair_end) {
-  const int level = in.ranges == 1 ? 0 : LEVELS;
-  const int width = width_of(p);
-  const int from = row_tile * ROWS;
-  const int to = smaller(in.rows, row_end * ROWS);
-  for (int row = from; row < to; row++) {
-    if (p.kind == ADDED) {
-      const float* soon = p.out + (row + ROWS_AHEAD) * p.out_stride + pair * width;
-      for (int column = 0; column < (pair_end - pair) * width; column += LANES) {
-        __builtin_prefetch(soon + column, 1);
-      }
-    }
-    const int at = (row - from) / ROWS;
-    for (int j = pair; j < pair_end; j++) {
-      const Block& sums = waiting[level][j - pair][at];
-      finish<!FAR>(p, j, row, load(sums.sums[0][row % ROWS]), load(sums.sums[1][row % ROWS]));
-    }
-  }
-}
-
-// Sixteen floats rounded to bfloat16.
-static inline __m256i narrow(Lanes v) {
-  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_castps_si512(rounded(v).v), 16));
-}
-
-// Where tile `t` of a range of `tiles`, which begins at tile `first`, is staged for a row tile; in tiles.
-static inline int64_t place_of(int first, int tiles, int t, int row_tile, int row_tiles) {
-  const int part = t / STEP * STEP;
-  const int n = smaller(STEP, tiles - part);
-  const int two = (row_tile | 1) < row_tiles ? 2 : 1;  // row tiles side by side
-  return static_cast<int64_t>(first + part) * row_tiles + row_tile / two * two * n + (t - part) * two + row_tile % two;
-}
-
-// As finish_all, for the next product: whole lines of its inputs where the block has both halves of them. They stay in the
-// caches, which serve the next product sooner than memory would. Missing rows hold something, which nobody reads.
-static void stage_all(const Product& p, const Staged& in, int row_tile, int row_end, int pair, int pair_end) {
-  const int level = in.ranges == 1 ? 0 : LEVELS;
-  const int tiles = static_cast<int>(p.out_stride);
-  for (int i = row_tile; i < row_end; i++) {
-    const auto half = [&](int j, int row) {
-      const Block& sums = waiting[level][j - pair][i - row_tile];
-      return narrow(let_through(p, j * LANES, LANES, load(sums.sums[0][row]), load(sums.sums[1][row])));
-    };
-    for (int j = pair; j < pair_end;) {
-      const int t = j / 2;
-      uint8_t* to = reinterpret_cast<uint8_t*>(p.out) +
-                    place_of(t / tiles * tiles, tiles, t % tiles, i, in.row_tiles) * TILE_BYTES;
-      if (j % 2 == 0 && j + 1 < pair_end) {
-        for (int row = 0; row < ROWS; row++) {
-          const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(half(j, row)), half(j + 1, row), 1);
-          _mm512_store_si512(reinterpret_cast<__m512i*>(to + row * 64), both);
-        }
-        j += 2;
-      } else {
-        for (int row = 0; row < ROWS; row++) {
-          _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + row * 64 + j % 2 * 32), half(j, row));
-        }
-        j++;
-      }
-    }
-  }
-}
-
 // Row tiles [row_tile, row_end) by pairs [pair, pair_end), at most ROW_TILES by PAIRS.
 template <bool FAR>
 static void block(const Product& p, const Staged& in, int row_tile, int row_end, int pair, int pair_end) {
   const int64_t weight_stride = static_cast<int64_t>(in.depth) * PAIR_BYTES;
   const int turns = (row_end - row_tile + 1) / 2;
   const int deep = FAR ? SPAN : STEP;
+  Aside aside;
   int first = 0;
   for (int range = 0; range < in.ranges; range++) {
     const int tiles = tiles_of(in.borders[range + 1] - in.borders[range]);
@@ -279,16 +321,23 @@ static void block(const Product& p, const Staged& in, int row_tile, int row_end,
             Block* to = &waiting[level][j - pair][i - row_tile];
             const bool two = i + 1 < row_end;
             const Block* next = i + 2 < row_end ? to + 2 : &waiting[level][j - pair][0];
-            if (two) {
-              multiply<2, FAR>(x, weight, n, step == 0, to, next, ahead);
-            } else {
-              multiply<1, FAR>(x, weight, n, step == 0, to, next, ahead);
+            if (!two || n == 0) {
+              aside.end<FAR>();  // before its sums are overwritten
             }
+            if (!two) {
+              multiply<1, FAR, Aside::NOTHING>(x, weight, n, step == 0, to, next, ahead, aside);
+            } else if (aside.kind() == Aside::JOIN) {
+              multiply<2, FAR, Aside::JOIN>(x, weight, n, step == 0, to, next, ahead, aside);
+            } else if (aside.kind() == Aside::STAGE) {
+              multiply<2, FAR, Aside::STAGE>(x, weight, n, step == 0, to, next, ahead, aside);
+            } else if (aside.kind() == Aside::FINISH) {
+              multiply<2, FAR, Aside::FINISH>(x, weight, n, step == 0, to, next, ahead, aside);
+            } else {
+              multiply<2, FAR, Aside::NOTHING>(x, weight, n, step == 0, to, next, ahead, aside);
+            }
+            aside.end<FAR>();
             if (complete) {
-              join(in, range, j - pair, i - row_tile);
-              if (two) {
-                join(in, range, j - pair, i + 1 - row_tile);
-              }
+              aside.begin(p, in, range, j - pair, i - row_tile, j, i, two ? 2 : 1);
             }
           }
         }
@@ -296,11 +345,7 @@ static void block(const Product& p, const Staged& in, int row_tile, int row_end,
     }
     first += tiles;
   }
-  if (p.kind == STAGED) {
-    stage_all(p, in, row_tile, row_end, pair, pair_end);
-  } else {
-    finish_all<FAR>(p, in, row_tile, row_end, pair, pair_end);
-  }
+  aside.end<FAR>();
 }
 
 struct Unit {
