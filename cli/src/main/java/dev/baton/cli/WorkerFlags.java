@@ -41,6 +41,14 @@ final class WorkerFlags {
   int grpcPort = 0;
 
   @Option(
+      names = "--register-as",
+      paramLabel = "HOST:PORT",
+      description =
+          "Where the router reaches the worker's gRPC port, behind a mapped port or a proxy."
+              + " Default: where it listens.")
+  @Nullable HostPort registerAs;
+
+  @Option(
       names = "--transfer-port",
       paramLabel = "N",
       description = "Port on which KV arrives; 0 = any free. Default: 0.")

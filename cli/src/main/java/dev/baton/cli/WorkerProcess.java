@@ -90,6 +90,9 @@ final class WorkerProcess {
             .withMetricsPort(flags.metricsPort)
             .withDrainGrace(Duration.ofSeconds(flags.drainGrace))
             .withVersion(ProgramVersion.text());
+    if (flags.registerAs != null) {
+      options = options.withRegisterAs(flags.registerAs);
+    }
     Optional<TransferOptions> transfer = options.transfer();
     return transfer.isPresent() && flags.transferPort > 0
         ? options.withTransfer(transfer.get().withPort(flags.transferPort))

@@ -86,7 +86,7 @@ public final class Worker implements AutoCloseable {
                 System::nanoTime,
                 new NettyNetwork(peers(options)),
                 new SecureRandom(),
-                this::grpcAddress,
+                this::registeredAddress,
                 this::cannotServe));
   }
 
@@ -189,6 +189,10 @@ public final class Worker implements AutoCloseable {
   /** host:port of the gRPC server. */
   public String grpcAddress() {
     return new HostPort(options.host(), server == null ? 0 : server.getPort()).toString();
+  }
+
+  private String registeredAddress() {
+    return options.registerAs().map(HostPort::toString).orElseGet(this::grpcAddress);
   }
 
   /** Sessions here, those still freeing included. */

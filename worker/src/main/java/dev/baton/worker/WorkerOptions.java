@@ -15,6 +15,8 @@ import java.util.Optional;
  * @param role PREFILL, DECODE or BOTH
  * @param host address to listen on, and under which router and metrics reach the worker
  * @param grpcPort 0 = any free
+ * @param registerAs where the router reaches the gRPC port, when that is another address than the
+ *     worker listens on: behind a mapped port or a proxy
  * @param router where to register
  * @param engine the model and how to run it
  * @param transfer hand-offs of KV; empty on a worker that does both roles itself and hands nothing
@@ -37,7 +39,8 @@ public record WorkerOptions(
     int sessionLimit,
     Duration drainGrace,
     String version,
-    Optional<ClusterSecret> clusterSecret) {
+    Optional<ClusterSecret> clusterSecret,
+    Optional<HostPort> registerAs) {
 
   public WorkerOptions {
     switch (role) {
@@ -86,6 +89,7 @@ public record WorkerOptions(
         1024,
         Duration.ofSeconds(30),
         "unknown",
+        Optional.empty(),
         Optional.empty());
   }
 
@@ -103,7 +107,8 @@ public record WorkerOptions(
         sessionLimit,
         drainGrace,
         version,
-        clusterSecret);
+        clusterSecret,
+        registerAs);
   }
 
   public WorkerOptions withGrpcPort(int value) {
@@ -118,7 +123,8 @@ public record WorkerOptions(
         sessionLimit,
         drainGrace,
         version,
-        clusterSecret);
+        clusterSecret,
+        registerAs);
   }
 
   public WorkerOptions withTransfer(TransferOptions value) {
@@ -133,7 +139,8 @@ public record WorkerOptions(
         sessionLimit,
         drainGrace,
         version,
-        clusterSecret);
+        clusterSecret,
+        registerAs);
   }
 
   public WorkerOptions withMetricsPort(int value) {
@@ -148,7 +155,8 @@ public record WorkerOptions(
         sessionLimit,
         drainGrace,
         version,
-        clusterSecret);
+        clusterSecret,
+        registerAs);
   }
 
   public WorkerOptions withSessionLimit(int value) {
@@ -163,7 +171,8 @@ public record WorkerOptions(
         value,
         drainGrace,
         version,
-        clusterSecret);
+        clusterSecret,
+        registerAs);
   }
 
   public WorkerOptions withDrainGrace(Duration value) {
@@ -178,7 +187,8 @@ public record WorkerOptions(
         sessionLimit,
         value,
         version,
-        clusterSecret);
+        clusterSecret,
+        registerAs);
   }
 
   public WorkerOptions withVersion(String value) {
@@ -193,7 +203,8 @@ public record WorkerOptions(
         sessionLimit,
         drainGrace,
         value,
-        clusterSecret);
+        clusterSecret,
+        registerAs);
   }
 
   public WorkerOptions withClusterSecret(ClusterSecret value) {
@@ -208,6 +219,23 @@ public record WorkerOptions(
         sessionLimit,
         drainGrace,
         version,
+        Optional.of(value),
+        registerAs);
+  }
+
+  public WorkerOptions withRegisterAs(HostPort value) {
+    return new WorkerOptions(
+        role,
+        host,
+        grpcPort,
+        router,
+        engine,
+        transfer,
+        metricsPort,
+        sessionLimit,
+        drainGrace,
+        version,
+        clusterSecret,
         Optional.of(value));
   }
 }

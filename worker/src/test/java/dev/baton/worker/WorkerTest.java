@@ -210,6 +210,7 @@ class WorkerTest {
                     1,
                     both.drainGrace(),
                     "",
+                    Optional.empty(),
                     Optional.empty()))
         .hasMessageContaining("transfer: none");
   }

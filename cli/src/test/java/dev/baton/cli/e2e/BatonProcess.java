@@ -33,12 +33,24 @@ final class BatonProcess {
   }
 
   static BatonProcess start(List<String> arguments, Map<String, String> environment) {
+    return startCommand(command(arguments), environment);
+  }
+
+  /** A program of the tests' own, on the tests' class path. */
+  static BatonProcess startClass(
+      Class<?> program, List<String> arguments, Map<String, String> environment) {
+    List<String> command = java(program.getName());
+    command.addAll(arguments);
+    return startCommand(command, environment);
+  }
+
+  private static BatonProcess startCommand(List<String> command, Map<String, String> environment) {
     try {
       Path output = Files.createTempFile("baton-e2e-", ".out");
       Path errors = Files.createTempFile("baton-e2e-", ".err");
       output.toFile().deleteOnExit();
       errors.toFile().deleteOnExit();
-      ProcessBuilder builder = new ProcessBuilder(command(arguments));
+      ProcessBuilder builder = new ProcessBuilder(command);
       String runtime = System.getProperty("baton.runtime");
       if (runtime != null) {
         builder.environment().put("BATON_RUNTIME", runtime);
@@ -53,19 +65,23 @@ final class BatonProcess {
   }
 
   private static List<String> command(List<String> arguments) {
-    List<String> command = new ArrayList<>();
-    if (System.getProperty("baton.runtime") != null) {
-      command.add(Repository.root().resolve("baton").toString());
-    } else {
-      command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-      command.add("--enable-native-access=ALL-UNNAMED");
-      command.add("--sun-misc-unsafe-memory-access=allow");
-      command.add("-cp");
-      command.add(System.getProperty("java.class.path"));
-      command.add("dev.baton.cli.Baton");
-    }
+    List<String> command =
+        System.getProperty("baton.runtime") != null
+            ? new ArrayList<>(List.of(Repository.root().resolve("baton").toString()))
+            : java("dev.baton.cli.Baton");
     command.addAll(arguments);
     return command;
+  }
+
+  private static List<String> java(String program) {
+    return new ArrayList<>(
+        List.of(
+            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+            "--enable-native-access=ALL-UNNAMED",
+            "--sun-misc-unsafe-memory-access=allow",
+            "-cp",
+            System.getProperty("java.class.path"),
+            program));
   }
 
   /** Runs a command to its end, 30 seconds at most. */

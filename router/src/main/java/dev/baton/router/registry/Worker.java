@@ -12,8 +12,8 @@ import java.util.concurrent.atomic.AtomicBoolean;
  * to it. Thread-safe.
  *
  * <p>The worker owns its channel. A worker that left in order lets its calls end; one that was lost
- * has them cut at once, which its sessions see as UNAVAILABLE. So has one that is fenced, which
- * gets a new channel for the time after.
+ * has them cut at once, which its sessions see as UNAVAILABLE. So has one that is fenced or out of
+ * reach, which gets a new channel for the time after.
  */
 public final class Worker {
 
@@ -28,7 +28,9 @@ public final class Worker {
   private final Runnable onReleased;
   private final WorkerLoad load = new WorkerLoad();
   private final ProgressWatch progress;
+  private final ReachWatch reach = new ReachWatch();
   private volatile ManagedChannel channel;
+  private volatile long calledBackNanos;
   private long heardNanos;
   private boolean silent;
   private long timesCharged;
@@ -43,6 +45,7 @@ public final class Worker {
     this.model = model;
     this.channel = channel;
     this.heardNanos = nowNanos;
+    this.calledBackNanos = nowNanos;
     this.progress = new ProgressWatch(nowNanos);
     this.onReleased = onReleased;
   }
@@ -87,10 +90,13 @@ public final class Worker {
     return Optional.ofNullable(load.status());
   }
 
-  /** May be given new sessions: heard of lately, making progress and not draining. */
+  /** May be given new sessions: heard of lately, in reach, making progress and not draining. */
   public synchronized boolean open() {
     WorkerStatus status = load.status();
-    return !silent && !progress.fenced() && (status == null || !status.getDraining());
+    return !silent
+        && !progress.fenced()
+        && !reach.outOfReach()
+        && (status == null || !status.getDraining());
   }
 
   /** Has said that it drains. */
@@ -164,6 +170,7 @@ public final class Worker {
     synchronized (before) {
       synchronized (this) {
         progress.inherit(before.progress);
+        reach.inherit(before.reach);
       }
     }
   }
@@ -175,13 +182,47 @@ public final class Worker {
 
   /** Gives it nothing new until it makes progress, and cuts all calls to it. */
   void fence(ManagedChannel next) {
-    ManagedChannel cut;
     synchronized (this) {
       progress.fence();
+    }
+    change(next);
+  }
+
+  /** Gives it nothing new until it answers over the next channel, and cuts all calls to it. */
+  void cut(ManagedChannel next) {
+    synchronized (this) {
+      reach.cut();
+    }
+    change(next);
+  }
+
+  private void change(ManagedChannel next) {
+    ManagedChannel cut;
+    synchronized (this) {
       cut = channel;
       channel = next;
     }
     cut.shutdownNow();
+  }
+
+  /** Whether the worker is to be asked for an answer now: the number of the question; 0 = no. */
+  synchronized int question(long nowNanos) {
+    return reach.reported(load.openSessions() > 0, nowNanos);
+  }
+
+  /** A call to the worker has brought something. */
+  public void calledBack(long nowNanos) {
+    calledBackNanos = nowNanos;
+  }
+
+  /** As {@link ReachWatch#over}. */
+  synchronized boolean answered(int question, boolean answered) {
+    return reach.over(question, answered);
+  }
+
+  /** How long the connection to it has stalled; 0 = it works, as far as is known. */
+  synchronized long stalledNanos(long nowNanos) {
+    return reach.stalledNanos(nowNanos, calledBackNanos);
   }
 
   /** When the worker was last heard of, as {@link System#nanoTime}. */
@@ -193,6 +234,7 @@ public final class Worker {
   synchronized void excuse(long nanos, long nowNanos) {
     heardNanos = Math.min(nowNanos, heardNanos + nanos);
     progress.excuse(nanos, nowNanos);
+    reach.excuse(nanos, nowNanos);
   }
 
   /** Notes the silence up to now and returns how long it lasts. */

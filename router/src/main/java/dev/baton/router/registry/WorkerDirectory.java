@@ -1,14 +1,18 @@
 package dev.baton.router.registry;
 
 import dev.baton.proto.errors.v1.ErrorCode;
+import dev.baton.proto.worker.v1.GetStatusRequest;
 import dev.baton.proto.worker.v1.ModelIdentity;
 import dev.baton.proto.worker.v1.Registration;
+import dev.baton.proto.worker.v1.WorkerControlGrpc;
 import dev.baton.proto.worker.v1.WorkerStatus;
 import dev.baton.router.failure.FailureException;
 import dev.baton.router.failure.Failures;
 import dev.baton.router.text.TextModel;
 import dev.baton.router.text.TextModelException;
 import io.grpc.ManagedChannel;
+import io.grpc.Status;
+import io.grpc.stub.StreamObserver;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -39,6 +43,10 @@ import org.slf4j.LoggerFactory;
  *
  * <p>A worker that reports and yet makes no progress ({@link ProgressWatch}) is fenced: in no pool,
  * and its sessions go on elsewhere, until it makes progress again.
+ *
+ * <p>A worker that reports and yet answers nothing over the connection from here ({@link
+ * ReachWatch}) is cut off: its calls end and go on elsewhere, and it is in no pool until it answers
+ * over a new connection.
  *
  * <p>A router that was stopped itself, by a busy machine or a debugger, finds everybody silent when
  * it goes on. So time in which nobody looked for silence does not count as such.
@@ -166,11 +174,47 @@ public final class WorkerDirectory implements AutoCloseable {
     if (worker.report(status, nanoTime.getAsLong())) {
       LOG.info("worker {} makes progress again and is taken back", worker);
     }
+    int question = worker.question(nanoTime.getAsLong());
+    if (question > 0) {
+      ask(worker, question);
+    }
     capacityChanged();
     if (status.getDraining()) {
       drainListeners.forEach(listener -> listener.accept(worker));
     }
     return true;
+  }
+
+  /** Has the worker answer over the connection that its calls take. */
+  private void ask(Worker worker, int question) {
+    WorkerControlGrpc.newStub(worker.channel())
+        .getStatus(
+            GetStatusRequest.getDefaultInstance(),
+            new StreamObserver<>() {
+              @Override
+              public void onNext(WorkerStatus status) {
+                over(true);
+              }
+
+              @Override
+              public void onError(Throwable cause) {
+                // Whatever else it says, a refusal as well, has come from the worker.
+                Status.Code code = Status.fromThrowable(cause).getCode();
+                over(code != Status.Code.UNAVAILABLE && code != Status.Code.CANCELLED);
+              }
+
+              @Override
+              public void onCompleted() {
+                // The answer has come.
+              }
+
+              private void over(boolean answered) {
+                if (worker.answered(question, answered)) {
+                  LOG.info("worker {} is in reach again", worker);
+                  capacityChanged();
+                }
+              }
+            });
   }
 
   /** The worker's stream has ended: it gets nothing new; calls that still run may end. */
@@ -182,7 +226,10 @@ public final class WorkerDirectory implements AutoCloseable {
     }
   }
 
-  /** Looks for silent and stuck workers; to be called a few times in a status interval. */
+  /**
+   * Looks for workers that are silent, stuck or out of reach; to be called a few times in a status
+   * interval.
+   */
   public void checkSilence() {
     long now = nanoTime.getAsLong();
     long interval = STATUS_INTERVAL.toNanos();
@@ -202,6 +249,13 @@ public final class WorkerDirectory implements AutoCloseable {
             worker,
             worker.stuckNanos(now) / 1_000_000);
         worker.fence(surroundings.connect(worker.registration().getGrpcAddress()));
+        capacityChanged();
+      } else if (worker.stalledNanos(now) > 0) {
+        LOG.warn(
+            "worker {} is cut off: it reports, but has not answered for {} ms",
+            worker,
+            worker.stalledNanos(now) / 1_000_000);
+        worker.cut(surroundings.connect(worker.registration().getGrpcAddress()));
         capacityChanged();
       }
     }

@@ -478,13 +478,15 @@ public final class Session implements AdmissionQueue.Waiter {
                 opened.decode.id(),
                 PREFETCH,
                 opened::decodeOpened,
-                event ->
-                    context.execute(
-                        () -> {
-                          opened.decodeTaken();
-                          run(machine.decode(epoch, event));
-                          repay();
-                        }),
+                event -> {
+                  opened.decode.calledBack(sessions.nanos());
+                  context.execute(
+                      () -> {
+                        opened.decodeTaken();
+                        run(machine.decode(epoch, event));
+                        repay();
+                      });
+                },
                 cause ->
                     context.execute(
                         () -> {
@@ -504,15 +506,17 @@ public final class Session implements AdmissionQueue.Waiter {
                 worker.id(),
                 PREFILL_PREFETCH,
                 opened::prefillOpened,
-                event ->
-                    context.execute(
-                        () -> {
-                          if (event.hasHandedOff()) {
-                            handedOff(event.getHandedOff(), contextTokens - ticket.getFirstToken());
-                          }
-                          run(machine.prefill(epoch, event));
-                          repay();
-                        }),
+                event -> {
+                  worker.calledBack(sessions.nanos());
+                  context.execute(
+                      () -> {
+                        if (event.hasHandedOff()) {
+                          handedOff(event.getHandedOff(), contextTokens - ticket.getFirstToken());
+                        }
+                        run(machine.prefill(epoch, event));
+                        repay();
+                      });
+                },
                 cause ->
                     context.execute(
                         () -> {

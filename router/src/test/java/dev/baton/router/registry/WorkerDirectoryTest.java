@@ -12,7 +12,6 @@ import dev.baton.router.failure.FailureException;
 import dev.baton.router.text.TextModel;
 import dev.baton.router.text.TextModelException;
 import io.grpc.ManagedChannel;
-import io.grpc.netty.NettyChannelBuilder;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.concurrent.atomic.AtomicLong;
@@ -37,7 +36,7 @@ final class WorkerDirectoryTest {
 
             @Override
             public ManagedChannel connect(String address) {
-              return NettyChannelBuilder.forTarget(address).usePlaintext().build();
+              return new Wire(true);
             }
           },
           () -> Instant.ofEpochSecond(1234),
