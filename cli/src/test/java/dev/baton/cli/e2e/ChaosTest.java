@@ -22,10 +22,12 @@ import org.junit.jupiter.api.Test;
 import tools.jackson.databind.JsonNode;
 
 /**
- * Real processes under load while their like are killed, and stopped and woken, at times drawn from
- * a seed. {@code -Dchaos.seconds=300} lasts longer, {@code -Dseed=} replays the draws.
+ * Real processes under load while their like are killed, or stopped and woken, or have all their
+ * connections reset, at times drawn from a seed. {@code -Dchaos.seconds=300} lasts longer, {@code
+ * -Dseed=} replays the draws. Where connections cannot be cut from outside ({@link SocketCutter}),
+ * workers are killed instead.
  */
-@DisplayName("While workers are killed and frozen")
+@DisplayName("While workers are killed, frozen and cut off")
 class ChaosTest {
 
   private static final int STREAMS = 16;
@@ -35,8 +37,9 @@ class ChaosTest {
   private static final long BETWEEN_NANOS = Duration.ofSeconds(2).toNanos();
 
   private final long seed = Long.getLong("seed", System.nanoTime());
-  private final Duration duration = Duration.ofSeconds(Long.getLong("chaos.seconds", 30));
+  private final Duration duration = Duration.ofSeconds(Long.getLong("chaos.seconds", 20));
   private final Random random = new Random(seed);
+  private final boolean cuts = SocketCutter.available();
   private final ConcurrentLinkedQueue<Pause> pauses = new ConcurrentLinkedQueue<>();
   private final List<Disturbance> disturbances = new ArrayList<>();
   private final AtomicInteger streams = new AtomicInteger();
@@ -53,7 +56,9 @@ class ChaosTest {
 
   @Test
   void everyStreamHasTheTokensOfAnUndisturbedOne() throws Exception {
-    System.out.printf("ChaosTest: replay with -Dseed=%d%n", seed);
+    System.out.printf(
+        "ChaosTest: replay with -Dseed=%d%s%n",
+        seed, cuts ? "" : "; connections cannot be cut here");
     List<Map<String, Object>> requests = requests();
     try (BatonSystem system = BatonSystem.up("--prefill", "2", "--decode", "3");
         ExecutorService clients = Executors.newFixedThreadPool(STREAMS)) {
@@ -124,12 +129,12 @@ class ChaosTest {
     return tokens;
   }
 
-  /** Every two seconds a worker is killed or frozen, a decode worker only if another one lives. */
+  /** Every two seconds a worker is disturbed, a decode worker only if another one lives. */
   private void disturb(BatonSystem system) {
     Deadline end = Deadline.in(duration);
     while (!end.passed()) {
       boolean prefill = random.nextInt(3) == 0;
-      boolean kill = random.nextBoolean();
+      int deed = random.nextInt(3);
       int frozenMillis = 300 + random.nextInt(3000);
       int which = random.nextInt(6);
       Deadline.await(
@@ -141,7 +146,11 @@ class ChaosTest {
         continue;
       }
       ProcessHandle worker = living.get(which % living.size());
-      if (kill) {
+      if (deed == 0 && cuts) {
+        SocketCutter.cut(worker);
+        disturbances.add(disturbance("cut off", prefill));
+        LockSupport.parkNanos(BETWEEN_NANOS);
+      } else if (deed <= 1) {
         worker.destroyForcibly();
         disturbances.add(disturbance("killed", prefill));
         LockSupport.parkNanos(BETWEEN_NANOS);

@@ -70,6 +70,25 @@ final class SessionMachine {
 
   private static final int SILENT = -1;
 
+  /** Where a session is; the columns of its table in docs/handoff.md. */
+  enum Phase {
+    PLACING,
+    WAITING,
+    RESERVING,
+    /** A prefill worker computes the prompt; no token of the attempt has come. */
+    PREFILLING,
+    /** The attempt has brought its first token; the decode worker has not said that it goes on. */
+    ARRIVING,
+    DECODING,
+    SUSPENDING,
+    /** As PLACING and RESERVING, of a session that moves: the call to the source is open. */
+    MOVE_PLACING,
+    MOVE_RESERVING,
+    /** The source hands its KV over. */
+    MOVING,
+    ENDED
+  }
+
   private enum State {
     PLACING,
     WAITING,
@@ -111,7 +130,7 @@ final class SessionMachine {
   /** The decode worker goes on without the prefill worker. */
   private boolean settled;
 
-  /** No hand-off came about before a token: the next attempt does without. */
+  /** The last hand-off did not come about: the next attempt does without. */
   private boolean handOffLost;
 
   /** The decode worker was asked to suspend the session. */
@@ -196,7 +215,7 @@ final class SessionMachine {
     }
     switch (event.getEventCase()) {
       case RESERVED -> {
-        if (state != State.RESERVING || (prefillWorker == null && !moving)) {
+        if (!awaitsReservation()) {
           broken("reserved: out of turn (expected: once, first, and only before a hand-off)");
         } else {
           state = State.RUNNING;
@@ -209,12 +228,20 @@ final class SessionMachine {
       }
       case TOKEN -> decoded(event.getToken());
       case FINISHED -> {
-        heldFinish = event.getFinished();
-        deliverHeld();
+        if (awaitsReservation()) {
+          broken("finished: before the reservation (expected: Reserved first)");
+        } else {
+          heldFinish = event.getFinished();
+          deliverHeld();
+        }
       }
       case KV_SETTLED -> {
-        settled = true;
-        closeSource(false);
+        if (awaitsReservation()) {
+          broken("kv settled: before the reservation (expected: Reserved first)");
+        } else {
+          settled = true;
+          closeSource(false);
+        }
       }
       case SUSPENDED -> suspended(event.getSuspended().getGeneratedTokens());
       case FAILURE -> {
@@ -247,7 +274,13 @@ final class SessionMachine {
     }
     switch (event.getEventCase()) {
       case FIRST_TOKEN -> firstToken(event.getFirstToken());
-      case HANDED_OFF -> prefillDone = true;
+      case HANDED_OFF -> {
+        if (prefillSpoke) {
+          prefillDone = true;
+        } else {
+          broken("handed off: before the first token (expected: FirstToken first)");
+        }
+      }
       case FAILURE -> {
         if (event.getFailure().getCode() == ErrorCode.HANDOFF_FAILED && progressed()) {
           // The decode worker knows better: it may compute the prompt itself.
@@ -335,6 +368,30 @@ final class SessionMachine {
     return state == State.ENDED;
   }
 
+  /** A summary of the fields. */
+  Phase phase() {
+    return switch (state) {
+      case PLACING -> moving ? Phase.MOVE_PLACING : Phase.PLACING;
+      case WAITING -> Phase.WAITING;
+      case RESERVING -> moving ? Phase.MOVE_RESERVING : Phase.RESERVING;
+      case RUNNING -> running();
+      case ENDED -> Phase.ENDED;
+    };
+  }
+
+  private Phase running() {
+    if (moving) {
+      return Phase.MOVING;
+    }
+    if (suspending) {
+      return Phase.SUSPENDING;
+    }
+    if (!awaitsDecode()) {
+      return Phase.DECODING;
+    }
+    return progressed() ? Phase.ARRIVING : Phase.PREFILLING;
+  }
+
   /** Tokens of the decode stream wait for token 0; nothing more should be asked for. */
   boolean holding() {
     return !held.isEmpty();
@@ -380,7 +437,7 @@ final class SessionMachine {
   }
 
   private void decoded(SampledToken token) {
-    if (state == State.RESERVING && (prefillWorker != null || moving)) {
+    if (awaitsReservation()) {
       broken("token: before the reservation (expected: Reserved first)");
       return;
     }
@@ -400,13 +457,14 @@ final class SessionMachine {
     }
     state = State.RUNNING;
     closeSource(false);
+    handOffLost = false;
     nextDecoded = index + 1;
     held.add(token);
     deliverHeld();
   }
 
   private void firstToken(SampledToken token) {
-    if (token.getIndex() != base || prefillSpoke) {
+    if (token.getIndex() != base || prefillSpoke || awaitsReservation()) {
       broken("first token: index " + token.getIndex() + " (expected: " + base + ", once)");
       return;
     }
@@ -442,6 +500,11 @@ final class SessionMachine {
     }
   }
 
+  /** The decode worker owes its reservation before anything else may come. */
+  private boolean awaitsReservation() {
+    return state == State.RESERVING && (prefillWorker != null || moving);
+  }
+
   /** The decode stream is over before the prefill stream has said anything. */
   private boolean awaitsFirstToken() {
     return prefillWorker != null && !progressed();
@@ -471,7 +534,6 @@ final class SessionMachine {
       baseTokenId = token.getTokenId();
     }
     delivered++;
-    handOffLost = false;
     effects.add(new Deliver(token));
     switch (token.getFinishReason()) {
       case FINISH_REASON_UNSPECIFIED -> {}
@@ -490,7 +552,7 @@ final class SessionMachine {
   private void noteHandOff(Failure failure) {
     handOffLost |=
         prefillWorker != null
-            && !progressed()
+            && awaitsDecode()
             && (failure.getCode() == ErrorCode.WORKER_LOST
                 || failure.getCode() == ErrorCode.HANDOFF_FAILED);
   }

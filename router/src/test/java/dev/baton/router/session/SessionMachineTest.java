@@ -87,6 +87,15 @@ final class SessionMachineTest {
   }
 
   @Test
+  void afterAHandOffThatDidNotComeAboutTheNextAttemptDoesWithoutThoughAFirstTokenCame() {
+    runSplit();
+    machine.prefill(1, first(7));
+    Failure failed = Failures.of(ErrorCode.HANDOFF_FAILED, "no answer");
+    assertThat(machine.decode(1, failure(failed)))
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of(), failed, false, true));
+  }
+
+  @Test
   void repeatedTokenFailsTheSession() {
     runSplit();
     machine.prefill(1, first(7));
