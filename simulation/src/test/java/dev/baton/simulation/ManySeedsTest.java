@@ -20,7 +20,7 @@ class ManySeedsTest {
 
   /** What longer campaigns have found. */
   @ParameterizedTest
-  @ValueSource(longs = {15_533, 19_279, 40_261, 128_908, 129_590})
+  @ValueSource(longs = {15_533, 19_279, 40_261, 128_908, 129_590, 1_218_877, 1_574_065})
   void whatOnceWentWrongDoesNotAgain(long seed) {
     Verdict verdict = Simulation.run(seed, Seams.PLAIN, Trace.OFF);
     assertThat(verdict.violation()).isEmpty();
