@@ -24,6 +24,7 @@ import org.openucx.jucx.ucp.UcpEndpoint;
 import org.openucx.jucx.ucp.UcpEndpointParams;
 import org.openucx.jucx.ucp.UcpListener;
 import org.openucx.jucx.ucp.UcpListenerParams;
+import org.openucx.jucx.ucp.UcpMemMapParams;
 import org.openucx.jucx.ucp.UcpParams;
 import org.openucx.jucx.ucp.UcpRequest;
 import org.openucx.jucx.ucp.UcpRequestParams;
@@ -57,6 +58,8 @@ final class UcxLoop implements Runnable {
 
   /** Yields before sleeping; a sleep costs about 10 us to wake from. */
   private static final int IDLE_YIELDS = 200;
+
+  private static final long FIRST_REGISTRATION_BYTES = 64 << 10;
 
   private static final long FLUSH_NANOS = TimeUnit.MILLISECONDS.toNanos(300);
   private static final long CLOSE_NANOS = TimeUnit.SECONDS.toNanos(2);
@@ -162,6 +165,7 @@ final class UcxLoop implements Runnable {
         new UcpParams().requestAmFeature().requestWakeupFeature().setMtWorkersShared(true);
     config.forEach(parameters::setConfig);
     context = new UcpContext(parameters);
+    registerOnce(context);
     UcpWorker opened = context.newWorker(new UcpWorkerParams().requestWakeupRX().requestWakeupTX());
     // UCX 1.13 calls whatever lies in its table's entries for ids that nobody has set: set them
     // all.
@@ -177,6 +181,16 @@ final class UcxLoop implements Runnable {
       worker = opened;
     }
     return acceptor.getAddress();
+  }
+
+  /**
+   * The first registration of memory takes UCX some 100 ms, in which it learns to watch the
+   * process's mappings; the first hand-off is not to wait for that.
+   */
+  private static void registerOnce(UcpContext context) {
+    context
+        .memoryMap(new UcpMemMapParams().allocate().setLength(FIRST_REGISTRATION_BYTES))
+        .deregister();
   }
 
   private int turn() throws Exception {
