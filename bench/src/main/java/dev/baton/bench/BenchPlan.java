@@ -1,5 +1,9 @@
 package dev.baton.bench;
 
+import dev.baton.engine.DeviceOptions;
+import dev.baton.engine.EngineOptions;
+import dev.baton.engine.Precision;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -18,6 +22,7 @@ import org.jspecify.annotations.Nullable;
  * @param prefillChunk 0 = the engine's default
  * @param busy processes that each keep a processor busy while everything is measured a second time;
  *     0 = none, and no second time
+ * @param device on what the engine runs
  * @param peer shell command that prints another engine's rates; null = none
  */
 public record BenchPlan(
@@ -32,6 +37,7 @@ public record BenchPlan(
     int stepTokens,
     int prefillChunk,
     int busy,
+    DeviceOptions device,
     @Nullable String peer) {
 
   public BenchPlan {
@@ -58,6 +64,44 @@ public record BenchPlan(
           "peer: with %d formats and %d TP degrees (expected: one of each, so that it is clear what is compared)"
               .formatted(formats.size(), tensorParallel.size()));
     }
+  }
+
+  /** On the CPU. */
+  public BenchPlan(
+      String shape,
+      List<FormatChoice> formats,
+      List<Integer> tensorParallel,
+      List<Integer> prefill,
+      int decode,
+      List<Integer> depths,
+      List<Integer> batches,
+      int repeats,
+      int stepTokens,
+      int prefillChunk,
+      int busy,
+      @Nullable String peer) {
+    this(
+        shape,
+        formats,
+        tensorParallel,
+        prefill,
+        decode,
+        depths,
+        batches,
+        repeats,
+        stepTokens,
+        prefillChunk,
+        busy,
+        DeviceOptions.CPU,
+        peer);
+  }
+
+  /** Defaults for a model in a format on the plan's device; GPUs compute in bfloat16. */
+  EngineOptions in(FormatChoice choice, Path directory) {
+    EngineOptions options = choice.in(EngineOptions.of(directory)).withDevice(device);
+    return device.kind() != DeviceOptions.Kind.CPU && options.precision() == Precision.AUTO
+        ? options.withPrecision(Precision.BFLOAT16)
+        : options;
   }
 
   private static void require(String name, int value, int least) {

@@ -32,7 +32,7 @@ import org.jspecify.annotations.Nullable;
  * CpuCeilings}). Where there are no native kernels, every rank runs the device's linear operation
  * with weights and inputs that stay in the second-level cache, the best of several shapes.
  */
-final class CeilingProbe implements AutoCloseable {
+final class CeilingProbe implements Probe {
 
   /** Shapes tried: rows, outputs a thread, inputs; 512 KiB or less of bfloat16 weights. */
   private static final int[][] SHAPES = {{64, 256, 1024}, {128, 128, 1024}, {128, 512, 512}};
@@ -96,11 +96,13 @@ final class CeilingProbe implements AutoCloseable {
   }
 
   /** The device's line for a report. */
-  String device() {
+  @Override
+  public String description() {
     return device.description();
   }
 
-  Ceilings measure(Set<Arithmetic> wanted) {
+  @Override
+  public Ceilings measure(Set<Arithmetic> wanted) {
     Map<Arithmetic, Double> operations = new EnumMap<>(Arithmetic.class);
     wanted.forEach(each -> operations.put(each, productRate(each)));
     return new Ceilings(readRate(), operations);

@@ -1,6 +1,7 @@
 package dev.baton.bench;
 
 import dev.baton.device.DType;
+import dev.baton.engine.DeviceOptions;
 import dev.baton.engine.Engine;
 import dev.baton.engine.EngineOptions;
 import dev.baton.engine.Formats;
@@ -83,16 +84,21 @@ public final class EngineBench {
     checkContext();
     List<BenchReport.Configuration> configurations = new ArrayList<>();
     progress.accept("measuring the machine");
-    try (CeilingProbe probe =
-        new CeilingProbe(Runtime.getRuntime().availableProcessors(), probeBytes, probeNanos)) {
+    try (Probe probe = probe()) {
       for (FormatChoice choice : plan.formats()) {
         for (int ranks : plan.tensorParallel()) {
           configurations.add(measure(choice, ranks, probe));
         }
       }
-      Machine machine = Machine.describe(probe.device(), loadBefore);
+      Machine machine = Machine.describe(probe.description(), loadBefore);
       return new BenchReport(shape.name(), machine, plan.busy(), configurations);
     }
+  }
+
+  private Probe probe() {
+    return plan.device().kind() == DeviceOptions.Kind.CPU
+        ? new CeilingProbe(Runtime.getRuntime().availableProcessors(), probeBytes, probeNanos)
+        : new GpuProbe(plan.device());
   }
 
   private void checkContext() {
@@ -109,7 +115,7 @@ public final class EngineBench {
     }
   }
 
-  private BenchReport.Configuration measure(FormatChoice choice, int ranks, CeilingProbe probe) {
+  private BenchReport.Configuration measure(FormatChoice choice, int ranks, Probe probe) {
     EngineOptions options = options(choice, ranks);
     Formats formats = Formats.choose(options, stored());
     warmUp(choice, Math.min(ranks, SMALL_MOST_RANKS));
@@ -125,7 +131,7 @@ public final class EngineBench {
    * A large model takes minutes for as many steps as the JVM needs to compile all of one; a worker
    * has them behind it soon.
    */
-  private static void warmUp(FormatChoice choice, int ranks) {
+  private void warmUp(FormatChoice choice, int ranks) {
     try (Shape small = Shape.open(SMALL)) {
       int context = 1;
       int sessions = 1;
@@ -134,8 +140,7 @@ public final class EngineBench {
         sessions = Math.max(sessions, each.sessions());
       }
       EngineOptions options =
-          choice
-              .in(EngineOptions.of(small.directory()))
+          plan.in(choice, small.directory())
               .withServedName(small.name())
               .withTensorParallel(ranks)
               .withMaxSessions(sessions)
@@ -166,7 +171,7 @@ public final class EngineBench {
   }
 
   private BenchReport.Configuration measure(
-      EngineDriver driver, Formats formats, int ranks, double loadSeconds, CeilingProbe probe) {
+      EngineDriver driver, Formats formats, int ranks, double loadSeconds, Probe probe) {
     Costs costs = Costs.of(shape.config(), formats);
     Set<Arithmetic> needed = EnumSet.of(costs.linear(), costs.attention());
     Rounds quiet = new Rounds();
@@ -227,7 +232,7 @@ public final class EngineBench {
 
   /** Memory for the largest workload and no more. */
   private EngineOptions options(FormatChoice choice, int ranks) {
-    EngineOptions defaults = choice.in(EngineOptions.of(shape.directory()));
+    EngineOptions defaults = plan.in(choice, shape.directory());
     int sessions = 1;
     int context = WARM_UP.contextTokens();
     long blocks = 0;

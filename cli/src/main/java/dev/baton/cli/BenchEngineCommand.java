@@ -33,6 +33,8 @@ final class BenchEngineCommand implements Callable<Integer> {
               + " config.json.")
   String shape = "llama-1b";
 
+  @Mixin DeviceFlags device = new DeviceFlags();
+
   @Mixin BenchFormatFlags formats = new BenchFormatFlags();
 
   @Option(
@@ -140,6 +142,7 @@ final class BenchEngineCommand implements Callable<Integer> {
           stepTokens,
           prefillChunk,
           busy,
+          device.options(),
           peer);
     } catch (IllegalArgumentException e) {
       throw CommandFailure.usage("--" + e.getMessage());

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /**
@@ -113,7 +114,9 @@ final class EngineFlags {
               + " Default: from free memory.")
   @Nullable ByteSize swap;
 
-  /** The same options as a command line that parses back to them. */
+  @Mixin DeviceFlags device = new DeviceFlags();
+
+  /** The same options, but for the device, as a command line that parses back to them. */
   List<String> arguments() {
     List<String> arguments = new ArrayList<>();
     add(arguments, "--served-name", servedName);
@@ -133,6 +136,7 @@ final class EngineFlags {
 
   /** Refuses what no engine takes, before a process is started for it. */
   void check() {
+    device.check();
     Options.checkAtLeast("--block-tokens", blockTokens, 32);
     if (blockTokens != null && blockTokens % 32 != 0) {
       throw CommandFailure.usage(

@@ -21,6 +21,9 @@ final class SystemLayout {
   private final Path model;
   private final Ports ports;
 
+  /** Ranks of the workers so far; each has a GPU where GPUs compute. */
+  private int ranksPlaced;
+
   SystemLayout(UpCommand up, Path model, Ports ports) {
     this.up = up;
     this.model = model;
@@ -29,6 +32,7 @@ final class SystemLayout {
 
   List<ProcessSpec> processes() {
     List<ProcessSpec> processes = new ArrayList<>();
+    ranksPlaced = 0;
     processes.add(router());
     if (!up.aggregated) {
       for (int i = 0; i < up.prefill; i++) {
@@ -61,6 +65,7 @@ final class SystemLayout {
   }
 
   private ProcessSpec worker(String role, int index, @Nullable Integer ranks) {
+    int count = ranks == null ? up.tensorParallel : ranks;
     List<String> arguments =
         new ArrayList<>(
             List.of(
@@ -72,11 +77,13 @@ final class SystemLayout {
                 "--model",
                 model.toString(),
                 "--tp",
-                Integer.toString(ranks == null ? up.tensorParallel : ranks)));
+                Integer.toString(count)));
     if (up.aggregated) {
       arguments.add("--aggregated");
     }
     arguments.addAll(up.engine.arguments());
+    arguments.addAll(up.engine.device.arguments(up.engine.device.share(ranksPlaced, count)));
+    ranksPlaced += count;
     addProcessFlags(arguments);
     return new ProcessSpec(role + "-" + index, arguments, WorkerEnvironment.of(workerHost()));
   }

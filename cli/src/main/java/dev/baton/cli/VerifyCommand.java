@@ -17,6 +17,7 @@ import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code baton verify}: whether a model gives the same when its KV is handed over. */
@@ -81,6 +82,8 @@ final class VerifyCommand implements Callable<Integer> {
       paramLabel = "TYPE",
       description = "KV: auto (as --dtype), float32, bfloat16 or int8. Default: auto.")
   EngineFlags.KvDtype kvDtype = EngineFlags.KvDtype.AUTO;
+
+  @Mixin DeviceFlags device = new DeviceFlags();
 
   @Option(
       names = "--prompts",
@@ -156,7 +159,8 @@ final class VerifyCommand implements Callable<Integer> {
 
   private EngineOptions options(int tensorParallel, @Nullable Integer blockTokens) {
     EngineOptions options =
-        EngineOptions.of(Options.modelWithConfig(model))
+        device
+            .in(EngineOptions.of(Options.modelWithConfig(model)))
             .withTensorParallel(tensorParallel)
             .withPrecision(Precision.valueOf(dtype.name()))
             .withQuantization(Quantization.valueOf(quantize.name()))

@@ -30,6 +30,9 @@ final class WorkerProcess {
   /** An exit that was asked for twice. */
   private static final int STOPPED_AT_ONCE = 143;
 
+  /** Its sessions can still be moved. */
+  private static final int SICK = 2;
+
   private WorkerProcess() {}
 
   /**
@@ -54,11 +57,18 @@ final class WorkerProcess {
                 System.err.println("baton: " + reason);
                 end.complete(1);
               });
+      worker
+          .sick()
+          .thenAccept(
+              reason -> {
+                System.err.println("baton: draining, for its hardware is sick: " + reason);
+                end.complete(SICK);
+              });
       int code = end.get();
-      if (code == 0) {
+      if (code != 1) {
         worker.drainAndClose(options.drainGrace());
       }
-      return code;
+      return code == SICK ? 1 : code;
     } catch (ExecutionException e) {
       throw new IllegalStateException(e);
     }
@@ -101,7 +111,9 @@ final class WorkerProcess {
 
   private static EngineOptions engineOptions(WorkerFlags flags, EngineFlags engine) {
     EngineOptions options =
-        EngineOptions.of(Options.modelDirectory(flags.model))
+        engine
+            .device
+            .in(EngineOptions.of(Options.modelDirectory(flags.model)))
             .withPrecision(Precision.valueOf(engine.dtype.name()))
             .withQuantization(Quantization.valueOf(engine.quantize.name()))
             .withKvPrecision(KvPrecision.valueOf(engine.kvDtype.name()))

@@ -1,5 +1,6 @@
 package dev.baton.engine;
 
+import dev.baton.device.DeviceHealth;
 import dev.baton.engine.model.ModelLoader;
 import dev.baton.engine.model.ModelRunner;
 import java.util.function.Consumer;
@@ -60,6 +61,13 @@ public interface Engine extends AutoCloseable {
   ModelInfo model();
 
   EngineStatus status();
+
+  /**
+   * How the chips are that the model runs on. Any thread, some milliseconds; after close unknown.
+   */
+  default DeviceHealth health() {
+    return DeviceHealth.UNKNOWN;
+  }
 
   /** Rises with every step, and within a long one with every layer. Any thread. */
   default long progress() {

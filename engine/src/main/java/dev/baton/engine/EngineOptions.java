@@ -25,6 +25,7 @@ import java.util.function.Consumer;
  * @param contextLength most tokens of a session; 0 = the model's, or as many as fit memory
  * @param swapBytes host memory for the KV of preempted sessions; 0 = none, {@link #AUTO} = chosen
  *     from free memory
+ * @param device on what it runs
  */
 public record EngineOptions(
     Path modelDirectory,
@@ -40,7 +41,8 @@ public record EngineOptions(
     int maxStepMillis,
     int maxSessions,
     int contextLength,
-    long swapBytes) {
+    long swapBytes,
+    DeviceOptions device) {
 
   /** Of {@code swapBytes}: chosen from free memory. */
   public static final long AUTO = -1;
@@ -127,6 +129,10 @@ public record EngineOptions(
     return with(draft -> draft.contextLength = value);
   }
 
+  public EngineOptions withDevice(DeviceOptions value) {
+    return with(draft -> draft.device = value);
+  }
+
   private EngineOptions with(Consumer<Draft> change) {
     Draft draft = new Draft(modelDirectory, servedName);
     draft.precision = precision;
@@ -141,6 +147,7 @@ public record EngineOptions(
     draft.maxSessions = maxSessions;
     draft.contextLength = contextLength;
     draft.swapBytes = swapBytes;
+    draft.device = device;
     change.accept(draft);
     return draft.options();
   }
@@ -161,6 +168,7 @@ public record EngineOptions(
     int maxSessions = MachineSizes.HERE.maxSessions();
     int contextLength = 0;
     long swapBytes = AUTO;
+    DeviceOptions device = DeviceOptions.CPU;
 
     Draft(Path modelDirectory, String servedName) {
       this.modelDirectory = modelDirectory;
@@ -182,7 +190,8 @@ public record EngineOptions(
           maxStepMillis,
           maxSessions,
           contextLength,
-          swapBytes);
+          swapBytes,
+          device);
     }
   }
 }

@@ -1,6 +1,7 @@
 package dev.baton.engine;
 
 import dev.baton.device.DType;
+import dev.baton.device.Device;
 import dev.baton.device.WeightFormat;
 
 /**
@@ -28,14 +29,38 @@ public record Formats(DType dtype, WeightFormat weights, DType kv) {
   }
 
   /**
-   * What options make of a checkpoint.
+   * What options make of a checkpoint on a device that takes all formats.
    *
    * @param own dtype of the checkpoint, or what its config declares
    */
   public static Formats choose(EngineOptions options, DType own) {
+    return choose(options, own, DType.FLOAT32);
+  }
+
+  /** Likewise; on a device without kernels for float32, AUTO is bfloat16. */
+  public static Formats choose(EngineOptions options, DType own, Device device) {
+    boolean floats = device.supports(WeightFormat.FLOAT32);
+    Formats formats = choose(options, own, floats ? DType.FLOAT32 : DType.BFLOAT16);
+    if (!device.supports(formats.weights()) || !device.supports(formats.head())) {
+      throw refused("weights: %s".formatted(formats.weights()), device);
+    }
+    if (!device.supportsKv(formats.kv())) {
+      throw refused("KV: %s".formatted(formats.kv()), device);
+    }
+    return formats;
+  }
+
+  private static EngineException refused(String what, Device device) {
+    return new EngineException(
+        EngineException.Kind.INVALID,
+        "%s on this device (expected: BFLOAT16, for which it has kernels; use --device cpu for others): %s"
+            .formatted(what, device.description()));
+  }
+
+  private static Formats choose(EngineOptions options, DType own, DType wide) {
     DType dtype =
         switch (options.precision()) {
-          case AUTO -> own == DType.BFLOAT16 ? DType.BFLOAT16 : DType.FLOAT32;
+          case AUTO -> own == DType.BFLOAT16 ? DType.BFLOAT16 : wide;
           case FLOAT32 -> DType.FLOAT32;
           case BFLOAT16 -> DType.BFLOAT16;
         };

@@ -1,5 +1,6 @@
 package dev.baton.engine;
 
+import dev.baton.device.DeviceHealth;
 import dev.baton.device.StepBatch;
 import dev.baton.engine.EngineException.Kind;
 import dev.baton.engine.SampledToken.FinishReason;
@@ -134,6 +135,11 @@ final class LocalEngine implements Engine {
   @Override
   public EngineStatus status() {
     return board.read();
+  }
+
+  @Override
+  public DeviceHealth health() {
+    return runner.health();
   }
 
   @Override

@@ -25,6 +25,51 @@ public interface Device extends AutoCloseable {
     return "baton-1";
   }
 
+  /** Whether weights can be packed in this format. */
+  default boolean supports(WeightFormat format) {
+    return true;
+  }
+
+  /** Whether KV can be kept in this dtype, which is FLOAT32, BFLOAT16 or INT8. */
+  default boolean supportsKv(DType dtype) {
+    return true;
+  }
+
+  /**
+   * The device as a rank sees it: what is allocated and packed there lies near that rank, and is
+   * for its ops. This very device where all ranks share memory.
+   */
+  default Device onRank(int rank) {
+    return this;
+  }
+
+  /** What there is for a model, before anything is allocated. */
+  DeviceMemory memory();
+
+  /** Bytes that one rank's ops take beside the tensors that they are given. */
+  default long workspaceBytes(StepShape shape) {
+    return 0;
+  }
+
+  /** Tells how large steps become; before batches are allocated, on each rank's device. */
+  default void reserve(StepShape shape) {}
+
+  /**
+   * Memory in which Java reads what {@link #refresh} has brought there; the tensor's own on a
+   * device whose memory Java reads. Lives as long as the device.
+   */
+  default MemorySegment mirror(Tensor tensor) {
+    return tensor.segment();
+  }
+
+  /** Brings the first bytes of the tensor to its mirror, after the ranks have ended their pass. */
+  default void refresh(MemorySegment mirror, Tensor tensor, long bytes) {}
+
+  /** How its chips are, now; any thread, some milliseconds. */
+  default DeviceHealth health() {
+    return DeviceHealth.UNKNOWN;
+  }
+
   /** Zeroed memory. */
   Tensor allocate(DType dtype, long rows, long columns);
 
@@ -36,7 +81,9 @@ public interface Device extends AutoCloseable {
 
   /**
    * The place in the slice, {@code row * columns + column} of its own, of the first element that is
-   * infinite or no number; -1 = there is none. To be asked before a slice is converted or packed.
+   * infinite or no number; -1 = there is none. To be asked before a slice is converted or packed. A
+   * device that can tell only while it does so answers -1 and throws {@link
+   * UnusableElementException} then.
    */
   long findUnusable(WeightSlice slice);
 

@@ -18,6 +18,16 @@ public interface Ops {
   int ranks();
 
   /**
+   * Runs a pass over a sealed batch: the program calls these ops, for the batch's tokens, its logit
+   * rows after {@link #gatherLogitRows} and the slots of its routings. On return all has been done.
+   * A device may record what is called and repeat it for other batches without running the program
+   * again, so the calls depend on nothing else of the batch.
+   */
+  default void run(StepBatch batch, Runnable program) {
+    program.run();
+  }
+
+  /**
    * {@code out[i] = table[batch.tokenId(i)]}; out {@code [tokens, hidden]} float32, table {@code
    * [vocabulary, hidden]}.
    */

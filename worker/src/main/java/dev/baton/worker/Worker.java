@@ -55,6 +55,9 @@ public final class Worker implements AutoCloseable {
   /** Sessions that were told to stop have left by then, unless a transfer hangs. */
   private static final Duration STOP = Duration.ofSeconds(2);
 
+  /** Between two looks at the chips. */
+  private static final Duration HEALTH = Duration.ofSeconds(5);
+
   /** Between two lines of the log about a drain. */
   private static final Duration DRAIN_LOG = Duration.ofSeconds(5);
 
@@ -66,6 +69,7 @@ public final class Worker implements AutoCloseable {
   private final StepThread stepThread = new StepThread();
   private final WorkerCore core;
   private final CompletableFuture<String> fatal = new CompletableFuture<>();
+  private final HealthWatch health;
   private @Nullable Server server;
   private @Nullable MetricsEndpoint metrics;
   private boolean closed;
@@ -74,6 +78,7 @@ public final class Worker implements AutoCloseable {
     this.options = options;
     this.engine = engine;
     this.transfer = transfer;
+    this.health = new HealthWatch(engine::health, HEALTH);
     this.core =
         new WorkerCore(
             options,
@@ -162,9 +167,11 @@ public final class Worker implements AutoCloseable {
     if (options.metricsPort() > 0) {
       WorkerMetrics meters = new WorkerMetrics(engine::status, this::sessions);
       transfer.ifPresent(t -> meters.addHandoffs(t::totals));
+      meters.addChips(health::last);
       metrics = new MetricsEndpoint(options.host(), options.metricsPort(), meters);
     }
     core.registry().start();
+    health.start();
     ModelInfo model = engine.model();
     log.info(
         "worker {}: {} of {} ({}, fingerprint {}), {} ranks, {} blocks of {} tokens, gRPC {},"
@@ -215,6 +222,14 @@ public final class Worker implements AutoCloseable {
   }
 
   /**
+   * Completes with the reason when the hardware can no longer be relied on. Sessions still run:
+   * what is to be done is to {@link #drainAndClose} and to end the process.
+   */
+  public CompletionStage<String> sick() {
+    return health.sick();
+  }
+
+  /**
    * Takes no new session, lets those here finish for {@code grace} at most, then closes. Blocks
    * until all is freed.
    */
@@ -223,6 +238,7 @@ public final class Worker implements AutoCloseable {
       return;
     }
     closed = true;
+    health.close();
     drain(grace);
     if (server != null) {
       stop(server);

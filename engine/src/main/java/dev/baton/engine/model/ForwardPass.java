@@ -44,6 +44,7 @@ final class ForwardPass {
   private final List<Norm> feedForwardNorms;
   private final List<Projection> head;
   private final Norm finalNorm;
+  private final Runnable program = this::forward;
 
   /** Layers run since the start; written by the rank's thread alone. */
   private final AtomicLong layersRun = new AtomicLong();
@@ -101,6 +102,10 @@ final class ForwardPass {
 
   /** Runs the sealed batch. */
   void run() {
+    ops.run(batch, program);
+  }
+
+  private void forward() {
     int rows = batch.tokens();
     Tensor table = shared.embedding();
     if (table == null) {

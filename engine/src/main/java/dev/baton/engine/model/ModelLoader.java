@@ -10,7 +10,10 @@ import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
 import dev.baton.device.WeightFormat;
 import dev.baton.device.cpu.CpuDevice;
+import dev.baton.device.cuda.CudaDevice;
+import dev.baton.device.cuda.CudaOptions;
 import dev.baton.device.host.MachineMemory;
+import dev.baton.engine.DeviceOptions;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.EngineOptions;
 import dev.baton.engine.Formats;
@@ -66,18 +69,28 @@ public final class ModelLoader {
    * @param progress hears a line now and then when loading takes long; called on the calling thread
    */
   public static ModelRunner load(EngineOptions options, Consumer<String> progress) {
-    return load(options, progress, openDevice());
+    return load(options, progress, openDevice(options));
   }
 
-  private static Device openDevice() {
+  private static Device openDevice(EngineOptions options) {
+    DeviceOptions chosen = options.device();
     try {
-      return CpuDevice.open();
+      return switch (chosen.kind()) {
+        case CPU -> CpuDevice.open();
+        case CUDA -> openGpus(chosen, false, options.tensorParallel());
+        case EMULATED_CUDA -> openGpus(chosen, true, options.tensorParallel());
+      };
     } catch (IllegalArgumentException e) {
       // A setting of the device, such as an instruction set that this processor does not have.
       throw new EngineException(EngineException.Kind.INVALID, String.valueOf(e.getMessage()), e);
     } catch (RuntimeException e) {
       throw new EngineException(EngineException.Kind.INTERNAL, "device: cannot be opened: " + e, e);
     }
+  }
+
+  private static Device openGpus(DeviceOptions chosen, boolean emulated, int ranks) {
+    return CudaDevice.open(
+        new CudaOptions(emulated, chosen.gpus(), chosen.gpuMemoryUtilization(), true), ranks);
   }
 
   /**
@@ -96,7 +109,7 @@ public final class ModelLoader {
    * @param seed equal seeds give equal weights
    */
   public static ModelRunner random(EngineOptions options, long seed, Consumer<String> progress) {
-    Device device = openDevice();
+    Device device = openDevice(options);
     ModelLoader loader =
         new ModelLoader(options, progress, device, MachineMemory.available(), QUIET_NANOS);
     return loader.closingOnFailure(() -> loader.makeRandom(seed));
@@ -146,6 +159,9 @@ public final class ModelLoader {
 
   /** Of all products: a mixture's router is never quantized. */
   private String numerics(Formats formats) {
+    if (options.device().numerics() == DeviceOptions.Numerics.MIXED) {
+      return "mixed";
+    }
     return device.numerics(formats.weights())
         + "+"
         + device.numerics(WeightFormat.of(formats.dtype()));
@@ -167,7 +183,9 @@ public final class ModelLoader {
       int contextLength,
       Formats formats,
       TensorSource tensors) {
-    MemoryPlan plan = MemoryPlan.make(config, options, contextLength, formats, available);
+    MemoryPlan plan =
+        MemoryPlan.make(
+            config, options, contextLength, formats, device, device.memory().limit(available));
     ModelInfo model = describe(config, fingerprint, plan.contextLength(), formats.kv());
     LOG.info("device: {}", device.description());
     LOG.info(
@@ -185,7 +203,7 @@ public final class ModelLoader {
         formats.kv(),
         options.tensorParallel(),
         model.fingerprint());
-    LOG.info("memory: {}", plan);
+    LOG.info("memory: {}", plan.table());
     if (plan.contextLength() < contextLength) {
       LOG.warn(
           "context: cut to {} tokens, what the KV cache holds, of the model's {}; a larger"
@@ -208,7 +226,7 @@ public final class ModelLoader {
 
   private Formats formats(ModelConfig config, DType stored) {
     DType declared = config.dtype();
-    return Formats.choose(options, declared == null ? stored : declared);
+    return Formats.choose(options, declared == null ? stored : declared, device);
   }
 
   private ModelInfo describe(
@@ -228,15 +246,18 @@ public final class ModelLoader {
 
   private ModelRunner start(
       ModelInfo model, ModelConfig config, MemoryPlan plan, WeightLoader weights) {
-    List<Ops> ops = device.openRanks(options.tensorParallel());
     List<Shard> shards =
-        IntStream.range(0, ops.size())
-            .mapToObj(rank -> new Shard(config, rank, ops.size()))
+        IntStream.range(0, options.tensorParallel())
+            .mapToObj(rank -> new Shard(config, rank, options.tensorParallel()))
             .toList();
-    SharedWeights shared = weights.shared(model.contextLength());
-    List<RankWeights> own =
+    for (Shard shard : shards) {
+      device.onRank(shard.rank()).reserve(plan.stepShape(shard, options));
+    }
+    List<Ops> ops = device.openRanks(options.tensorParallel());
+    List<SharedWeights> shared = weights.shared(ops.size(), model.contextLength());
+    List<RankWeights> packed =
         weights.shards(shards, shared, new Progress(config.layers(), plan.weights())::loaded);
-    List<LinearWeight> outputLayers = own.stream().map(RankWeights::lmHead).toList();
+    List<LinearWeight> outputLayers = packed.stream().map(RankWeights::lmHead).toList();
     StepBatch batch =
         device.allocateStepBatch(
             options.stepTokens(),
@@ -251,17 +272,18 @@ public final class ModelLoader {
       ranks.runAll(
           rank -> {
             Shard shard = shards.get(rank);
+            Device own = device.onRank(rank);
             caches[rank] =
-                device.allocateKvCache(
+                own.allocateKvCache(
                     MemoryPlan.kvShape(shard, options, plan.blocks(), model.kvDtype()));
             passes[rank] =
                 new ForwardPass(
                     ops.get(rank),
                     shard,
-                    shared,
-                    own.get(rank),
+                    shared.get(rank),
+                    packed.get(rank),
                     outputLayers,
-                    Activations.allocate(device, shard, options.stepTokens(), logits),
+                    Activations.allocate(own, shard, options.stepTokens(), logits),
                     caches[rank],
                     batch,
                     logits);

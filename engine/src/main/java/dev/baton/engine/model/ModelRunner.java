@@ -1,5 +1,6 @@
 package dev.baton.engine.model;
 
+import dev.baton.device.DeviceHealth;
 import dev.baton.device.LogitScan;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.StepBatch;
@@ -43,6 +44,11 @@ public interface ModelRunner extends AutoCloseable {
    *     the next run
    */
   MemorySegment run();
+
+  /** How the device's chips are. Any thread. */
+  default DeviceHealth health() {
+    return DeviceHealth.UNKNOWN;
+  }
 
   /** Rises while a step runs, layer by layer. Any thread. */
   default long progress() {

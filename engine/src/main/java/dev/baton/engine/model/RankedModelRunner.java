@@ -2,6 +2,7 @@ package dev.baton.engine.model;
 
 import dev.baton.device.DType;
 import dev.baton.device.Device;
+import dev.baton.device.DeviceHealth;
 import dev.baton.device.KvCache;
 import dev.baton.device.LogitScan;
 import dev.baton.device.SlabRegion;
@@ -27,6 +28,9 @@ final class RankedModelRunner implements ModelRunner {
   private final List<KvCache> caches;
   private final StepBatch batch;
   private final Tensor logits;
+
+  /** Where Java reads the logits. */
+  private final MemorySegment mirror;
 
   /** The first so many rows of the logits; made once, for a step makes no objects. */
   private final MemorySegment[] rows;
@@ -67,7 +71,8 @@ final class RankedModelRunner implements ModelRunner {
     this.logits = logits;
     this.rows = new MemorySegment[Math.toIntExact(logits.rows()) + 1];
     long rowBytes = logits.columns() * DType.FLOAT32.bytes();
-    Arrays.setAll(rows, count -> logits.segment().asSlice(0, count * rowBytes));
+    this.mirror = device.mirror(logits);
+    Arrays.setAll(rows, count -> mirror.asSlice(0, count * rowBytes));
     this.logitScan = device.openLogitScan();
     List<ForwardPass> program = List.copyOf(passes);
     this.window = MemoryPlan.window(shards.getFirst().config());
@@ -127,7 +132,14 @@ final class RankedModelRunner implements ModelRunner {
               .formatted(batch.logitRows(), logits.rows()));
     }
     ranks.runAll(step);
-    return rows[batch.logitRows()];
+    MemorySegment read = rows[batch.logitRows()];
+    device.refresh(mirror, logits, read.byteSize());
+    return read;
+  }
+
+  @Override
+  public DeviceHealth health() {
+    return device.health();
   }
 
   @Override

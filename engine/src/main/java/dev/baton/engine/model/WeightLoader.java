@@ -6,6 +6,7 @@ import dev.baton.device.GatedWeight;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Parallelism;
 import dev.baton.device.Tensor;
+import dev.baton.device.UnusableElementException;
 import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
 import dev.baton.engine.EngineException;
@@ -35,7 +36,23 @@ import java.util.stream.IntStream;
  */
 record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, Formats formats) {
 
-  SharedWeights shared(int positions) {
+  /** What ranks read alike, for each rank: the very same where they share memory. */
+  List<SharedWeights> shared(int ranks, int positions) {
+    List<SharedWeights> shared = new ArrayList<>();
+    for (int rank = 0; rank < ranks; rank++) {
+      Device own = device.onRank(rank);
+      shared.add(
+          rank > 0 && own == device.onRank(0) ? shared.getFirst() : on(rank).sharedHere(positions));
+    }
+    return shared;
+  }
+
+  /** Loads to where a rank is. */
+  private WeightLoader on(int rank) {
+    return new WeightLoader(device.onRank(rank), checkpoint, config, formats);
+  }
+
+  private SharedWeights sharedHere(int positions) {
     int hidden = config.hiddenSize();
     List<Tensor> inputNorms = new ArrayList<>();
     List<Tensor> queryNorms = new ArrayList<>();
@@ -66,7 +83,7 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
    *
    * @param loaded hears the number of layers done so far, on the calling thread
    */
-  List<RankWeights> shards(List<Shard> shards, SharedWeights shared, IntConsumer loaded) {
+  List<RankWeights> shards(List<Shard> shards, List<SharedWeights> shared, IntConsumer loaded) {
     ThreadFactory threads = Thread.ofPlatform().daemon().name("baton-load-", 0).factory();
     int processors = Runtime.getRuntime().availableProcessors();
     try (ExecutorService pool = Executors.newFixedThreadPool(processors, threads)) {
@@ -80,18 +97,26 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
   }
 
   private List<RankWeights> pack(
-      ExecutorService pool, List<Shard> shards, SharedWeights shared, IntConsumer loaded) {
+      ExecutorService pool, List<Shard> shards, List<SharedWeights> shared, IntConsumer loaded) {
     // The largest first: what is unpacked beside it counts least while little is packed.
     String head = config.tiedEmbeddings() ? TensorNames.EMBEDDING : TensorNames.LM_HEAD;
     List<Future<LinearWeight>> heads =
         shards.stream()
-            .map(shard -> pool.submit(() -> rows(head, shard.vocabulary(), formats.head())))
+            .map(
+                shard ->
+                    pool.submit(
+                        () -> on(shard.rank()).rows(head, shard.vocabulary(), formats.head())))
             .toList();
     List<List<Future<LayerWeights>>> layers = new ArrayList<>();
     for (int layer = 0; layer < config.layers(); layer++) {
       int number = layer;
       layers.add(
-          shards.stream().map(shard -> pool.submit(() -> layer(shard, shared, number))).toList());
+          shards.stream()
+              .map(
+                  shard ->
+                      pool.submit(
+                          () -> on(shard.rank()).layer(shard, shared.get(shard.rank()), number)))
+              .toList());
     }
 
     List<List<LayerWeights>> packed = new ArrayList<>();
@@ -172,7 +197,9 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
     }
     Shard.Range all = new Shard.Range(0, mixture.experts());
     // A small matrix that decides much: in any other format rounded inputs change who is chosen.
-    LinearWeight router = rows(names.router(architecture), all, WeightFormat.FLOAT32);
+    WeightFormat exact =
+        device.supports(WeightFormat.FLOAT32) ? WeightFormat.FLOAT32 : WeightFormat.BFLOAT16;
+    LinearWeight router = rows(names.router(architecture), all, exact);
     return new FeedForwardWeights.Experts(router, gated, downs);
   }
 
@@ -204,6 +231,13 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
         + norms * Float.BYTES;
   }
 
+  /** Of these, what every rank has where they share no memory. */
+  static long sharedBytes(ModelConfig config, Formats formats) {
+    long hidden = config.hiddenSize();
+    long table = config.tiedEmbeddings() ? 0 : config.vocabularySize() * hidden;
+    return table * formats.dtype().bytes() + (2L * config.layers() + 1) * hidden * Float.BYTES;
+  }
+
   /** Bits of sixteen weights, with the scales of their groups. */
   private static long bitsOfSixteen(WeightFormat format) {
     return switch (format) {
@@ -216,8 +250,8 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
 
   private Tensor norm(String name, int width) {
     CheckpointTensor tensor = checkpoint.get(name);
-    return device.convert(
-        usable(tensor, WeightSlice.whole(tensor.data(), tensor.dtype(), 1, width)), DType.FLOAT32);
+    return converted(
+        tensor, WeightSlice.whole(tensor.data(), tensor.dtype(), 1, width), DType.FLOAT32);
   }
 
   private Tensor table(String name) {
@@ -225,7 +259,7 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
     WeightSlice all =
         WeightSlice.whole(
             tensor.data(), tensor.dtype(), tensor.shape().get(0), tensor.shape().get(1));
-    Tensor converted = device.convert(usable(tensor, all), formats.dtype());
+    Tensor converted = converted(tensor, all, formats.dtype());
     checkpoint.release(tensor);
     return converted;
   }
@@ -235,7 +269,26 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
     int width = tensor.shape().getFirst();
     WeightSlice part =
         new WeightSlice(tensor.data(), tensor.dtype(), 1, width, 0, 1, range.from(), range.to());
-    return device.convert(usable(tensor, part), DType.FLOAT32);
+    return converted(tensor, part, DType.FLOAT32);
+  }
+
+  private Tensor converted(CheckpointTensor tensor, WeightSlice slice, DType dtype) {
+    try {
+      return device.convert(usable(tensor, slice), dtype);
+    } catch (UnusableElementException e) {
+      throw unusable(tensor, slice, e.place());
+    }
+  }
+
+  private LinearWeight packed(
+      CheckpointTensor tensor, WeightSlice slice, WeightFormat format, Parallelism parallelism) {
+    try {
+      LinearWeight packed = device.packLinear(usable(tensor, slice), format, parallelism);
+      checkpoint.release(tensor);
+      return packed;
+    } catch (UnusableElementException e) {
+      throw unusable(tensor, slice, e.place());
+    }
   }
 
   private LinearWeight rows(String name, Shard.Range range) {
@@ -244,16 +297,22 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
 
   private LinearWeight rows(String name, Shard.Range range, WeightFormat format) {
     CheckpointTensor tensor = checkpoint.get(name);
-    LinearWeight packed = device.packLinear(rowsOf(tensor, range), format, Parallelism.COLUMN);
-    checkpoint.release(tensor);
-    return packed;
+    return packed(tensor, rowsOf(tensor, range), format, Parallelism.COLUMN);
   }
 
   private GatedWeight gated(String gate, String up, Shard.Range range) {
     CheckpointTensor first = checkpoint.get(gate);
     CheckpointTensor second = checkpoint.get(up);
-    GatedWeight packed =
-        device.packGated(rowsOf(first, range), rowsOf(second, range), formats.weights());
+    WeightSlice gates = usable(first, rowsOf(first, range));
+    WeightSlice ups = usable(second, rowsOf(second, range));
+    GatedWeight packed;
+    try {
+      packed = device.packGated(gates, ups, formats.weights());
+    } catch (UnusableElementException e) {
+      // Of the gate or of what it lets through; a checkpoint that is as bad as this is not worth
+      // more.
+      throw unusable(first, gates, e.place());
+    }
     checkpoint.release(first);
     checkpoint.release(second);
     return packed;
@@ -262,10 +321,8 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
   private WeightSlice rowsOf(CheckpointTensor tensor, Shard.Range range) {
     int rows = tensor.shape().get(0);
     int columns = tensor.shape().get(1);
-    return usable(
-        tensor,
-        new WeightSlice(
-            tensor.data(), tensor.dtype(), rows, columns, range.from(), range.to(), 0, columns));
+    return new WeightSlice(
+        tensor.data(), tensor.dtype(), rows, columns, range.from(), range.to(), 0, columns);
   }
 
   private LinearWeight columns(String name, Shard.Range range) {
@@ -275,10 +332,7 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
     WeightSlice part =
         new WeightSlice(
             tensor.data(), tensor.dtype(), rows, columns, 0, rows, range.from(), range.to());
-    LinearWeight packed =
-        device.packLinear(usable(tensor, part), formats.weights(), Parallelism.ROW);
-    checkpoint.release(tensor);
-    return packed;
+    return packed(tensor, part, formats.weights(), Parallelism.ROW);
   }
 
   /** The slice, whose elements are all finite; throws BAD_MODEL when one is not. */
@@ -287,10 +341,14 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
     if (at < 0) {
       return slice;
     }
+    throw unusable(tensor, slice, at);
+  }
+
+  private static EngineException unusable(CheckpointTensor tensor, WeightSlice slice, long at) {
     int width = slice.columnTo() - slice.columnFrom();
     long column = slice.columnFrom() + at % width;
     long row = slice.rowFrom() + at / width;
-    throw new EngineException(
+    return new EngineException(
         EngineException.Kind.BAD_MODEL,
         "%s: %s: element %s is infinite or no number (expected: finite weights)"
             .formatted(

@@ -2,6 +2,7 @@ package dev.baton.engine.model;
 
 import dev.baton.device.DType;
 import dev.baton.device.Device;
+import dev.baton.device.DeviceMemory;
 import dev.baton.device.GatedWeight;
 import dev.baton.device.KvCache;
 import dev.baton.device.KvShape;
@@ -41,6 +42,11 @@ final class FailingDevice implements Device {
   @Override
   public String description() {
     return "failing " + device.description();
+  }
+
+  @Override
+  public DeviceMemory memory() {
+    return device.memory();
   }
 
   @Override

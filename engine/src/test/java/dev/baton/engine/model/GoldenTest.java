@@ -93,27 +93,28 @@ class GoldenTest {
     compareAll(model, Precision.BFLOAT16, 1, 64, Tier.open(tier));
   }
 
-  private static List<Path> models() throws IOException {
+  static List<Path> models() throws IOException {
     List<Path> models = new ArrayList<>();
     String more = System.getProperty("golden");
     for (Path directory :
         more == null ? List.of(Loaded.GOLDEN) : List.of(Loaded.GOLDEN, Path.of(more))) {
-      try (Stream<Path> children = Files.list(directory)) {
-        children
-            .filter(child -> Files.exists(child.resolve("golden.json")))
-            .sorted()
-            .forEach(models::add);
-      }
+      models.addAll(models(directory));
     }
     return models;
   }
 
-  private static boolean fits(ModelConfig config, int ranks) {
+  static List<Path> models(Path directory) throws IOException {
+    try (Stream<Path> children = Files.list(directory)) {
+      return children.filter(child -> Files.exists(child.resolve("golden.json"))).sorted().toList();
+    }
+  }
+
+  static boolean fits(ModelConfig config, int ranks) {
     return config.heads() % ranks == 0
         && (config.kvHeads() % ranks == 0 || ranks % config.kvHeads() == 0);
   }
 
-  private static void compareAll(
+  static void compareAll(
       Path model, Precision precision, int tensorParallel, int chunk, Device device) {
     JsonNode golden = JsonMapper.shared().readTree(model.resolve("golden.json"));
     List<Double> differences = new ArrayList<>();

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.baton.device.DType;
+import dev.baton.device.DeviceMemory;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.EngineOptions;
 import dev.baton.engine.Formats;
@@ -74,9 +75,10 @@ class MemoryPlanTest {
         ConfigReader.read(
             new TinyModel().with("num_attention_heads", 8).write(directory.resolve("tiny")));
     EngineOptions one = EngineOptions.of(directory).withContextLength(64);
-    long kv = MemoryPlan.make(tiny, one, 64, Formats.of(DType.FLOAT32), GIB).kv();
+    long kv = MemoryPlan.make(tiny, one, 64, Formats.of(DType.FLOAT32), host(GIB), 0).kv();
     assertThat(
-            MemoryPlan.make(tiny, one.withTensorParallel(8), 64, Formats.of(DType.FLOAT32), GIB)
+            MemoryPlan.make(
+                    tiny, one.withTensorParallel(8), 64, Formats.of(DType.FLOAT32), host(GIB), 0)
                 .kv())
         .isEqualTo(4 * kv);
   }
@@ -96,7 +98,7 @@ class MemoryPlanTest {
                 .with("num_experts_per_tok", 2)
                 .write(directory.resolve("experts" + experts)));
     EngineOptions one = EngineOptions.of(directory).withContextLength(64);
-    return MemoryPlan.make(mixture, one, 64, Formats.of(DType.FLOAT32), GIB).weights();
+    return MemoryPlan.make(mixture, one, 64, Formats.of(DType.FLOAT32), host(GIB), 0).weights();
   }
 
   @Test
@@ -112,7 +114,8 @@ class MemoryPlanTest {
   @Test
   void theModelsOwnContextIsCutToWhatFits() {
     EngineOptions any = options.withContextLength(0);
-    MemoryPlan plan = MemoryPlan.make(config, any, 131072, Formats.of(DType.BFLOAT16), 8 * GIB);
+    MemoryPlan plan =
+        MemoryPlan.make(config, any, 131072, Formats.of(DType.BFLOAT16), host(8 * GIB), 0);
     long room = 8 * GIB - (256L << 20) - plan.weights() - plan.activations();
     assertThat(plan.kv()).isBetween(room / 2 - (2 << 20), room / 2);
     assertThat(plan.contextLength()).isEqualTo((int) (plan.kv() / TOKEN));
@@ -123,7 +126,8 @@ class MemoryPlanTest {
             any.withKvCacheBytes(1000 * TOKEN),
             131072,
             Formats.of(DType.BFLOAT16),
-            100 * GIB);
+            host(100 * GIB),
+            0);
     assertThat(given.contextLength()).isEqualTo(1000 / 32 * 32);
   }
 
@@ -158,7 +162,7 @@ class MemoryPlanTest {
                 .with("max_position_embeddings", 4096)
                 .write(directory.resolve("mistral")));
     EngineOptions one = EngineOptions.of(directory).withMaxSessions(1).withStepTokens(64);
-    MemoryPlan plan = MemoryPlan.make(mistral, one, 4096, Formats.of(DType.FLOAT32), GIB);
+    MemoryPlan plan = MemoryPlan.make(mistral, one, 4096, Formats.of(DType.FLOAT32), host(GIB), 0);
     assertThat(MemoryPlan.window(mistral)).isEqualTo(40);
     assertThat(plan.contextLength()).isEqualTo(4096);
     assertThat(plan.blocks()).isEqualTo((40 + 64 + 30) / 32 + 1);
@@ -178,8 +182,12 @@ class MemoryPlanTest {
         .hasMessageContaining("KV 50.0 GiB");
   }
 
+  private static DeviceMemory host(long available) {
+    return new DeviceMemory(available, 1, false);
+  }
+
   private MemoryPlan plan(EngineOptions options, long available) {
     return MemoryPlan.make(
-        config, options, options.contextLength(), Formats.of(DType.BFLOAT16), available);
+        config, options, options.contextLength(), Formats.of(DType.BFLOAT16), host(available), 0);
   }
 }

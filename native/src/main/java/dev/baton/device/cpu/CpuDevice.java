@@ -15,6 +15,7 @@ import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
 import dev.baton.device.host.HostDevice;
 import dev.baton.device.host.HostMemory;
+import dev.baton.device.host.NativeLibrary;
 import dev.baton.device.host.RankGroup;
 import dev.baton.device.reference.ReferenceDevice;
 import java.lang.foreign.Arena;
@@ -31,6 +32,9 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
 
   /** The value of {@code BATON_ISA} that means no native code at all. */
   private static final String REFERENCE = "reference";
+
+  static final NativeLibrary KERNELS =
+      new NativeLibrary("libbaton_cpu.so", "BATON_ISA=" + REFERENCE);
 
   /** In the names of its threads, where ranks have their numbers. */
   private static final int SCAN_TEAM = 99;
@@ -83,7 +87,7 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
   static Device open(@Nullable String isa, @Nullable String threads, long partNanos) {
     String forThreads = threads == null ? "" : threads;
     String forced = isa == null ? "" : isa;
-    if (forced.equals(REFERENCE) || (forced.isEmpty() && !NativeLibrary.exists())) {
+    if (forced.equals(REFERENCE) || (forced.isEmpty() && !KERNELS.exists())) {
       return ReferenceDevice.open();
     }
     List<String> tiers = loadedTiers();

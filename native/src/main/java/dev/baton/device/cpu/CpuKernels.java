@@ -29,7 +29,7 @@ import java.util.stream.Stream;
 final class CpuKernels {
 
   private static final Linker LINKER = Linker.nativeLinker();
-  private static final SymbolLookup LIBRARY = NativeLibrary.load();
+  private static final SymbolLookup LIBRARY = CpuDevice.KERNELS.load();
 
   private static final MethodHandle TIER_COUNT = function("baton_tier_count", true);
   private static final MethodHandle TIER_RUNS = function("baton_tier_runs", true, JAVA_INT);

@@ -6,6 +6,7 @@ import static dev.baton.device.DType.FLOAT32;
 
 import dev.baton.device.DType;
 import dev.baton.device.Device;
+import dev.baton.device.DeviceMemory;
 import dev.baton.device.GatedWeight;
 import dev.baton.device.KvCache;
 import dev.baton.device.KvShape;
@@ -91,6 +92,11 @@ public abstract class HostDevice<C extends KvCache> implements Device {
   }
 
   @Override
+  public final DeviceMemory memory() {
+    return new DeviceMemory(MachineMemory.available(), 1, false);
+  }
+
+  @Override
   public final Tensor allocate(DType dtype, long rows, long columns) {
     if (rows < 0 || columns < 0) {
       throw new IllegalArgumentException(
@@ -160,9 +166,9 @@ public abstract class HostDevice<C extends KvCache> implements Device {
 
   @Override
   public final KvCache allocateKvCache(KvShape shape) {
-    if (shape.headDim() > HostOps.MAX_HEAD_DIM) {
+    if (shape.headDim() > CheckedOps.MAX_HEAD_DIM) {
       throw new IllegalArgumentException(
-          "headDim: %d (expected: at most %d)".formatted(shape.headDim(), HostOps.MAX_HEAD_DIM));
+          "headDim: %d (expected: at most %d)".formatted(shape.headDim(), CheckedOps.MAX_HEAD_DIM));
     }
     return cache(
         shape, memory.allocate(shape.bytes(), "KV cache of %d blocks".formatted(shape.blocks())));
@@ -170,7 +176,7 @@ public abstract class HostDevice<C extends KvCache> implements Device {
 
   @Override
   public final StepBatch allocateStepBatch(int maxTokens, int maxSequences, int maxBlocks) {
-    return new HostStepBatch(memory, maxTokens, maxSequences, maxBlocks);
+    return new HostStepBatch(memory::allocate, maxTokens, maxSequences, maxBlocks);
   }
 
   @Override
@@ -216,37 +222,9 @@ public abstract class HostDevice<C extends KvCache> implements Device {
 
   private void copyChecked(
       KvCache cache, int[] blockTable, SlabRegion region, MemorySegment slab, boolean toSlab) {
-    C own = HostOps.own("cache", cacheType, cache);
+    C own = CheckedOps.own("cache", cacheType, cache);
     KvShape shape = cache.shape();
-    if (region.headDim() != shape.headDim()) {
-      throw new IllegalArgumentException(
-          "headDim: %d (expected: %d, the cache's)".formatted(region.headDim(), shape.headDim()));
-    }
-    if (region.layerTo() > shape.layers()) {
-      throw new IllegalArgumentException(
-          "layerTo: %d (expected: at most %d)".formatted(region.layerTo(), shape.layers()));
-    }
-    if (region.tokenTo() > (long) blockTable.length * shape.blockTokens()) {
-      throw new IllegalArgumentException(
-          "tokenTo: %d (expected: at most %d, what %d blocks hold)"
-              .formatted(
-                  region.tokenTo(),
-                  (long) blockTable.length * shape.blockTokens(),
-                  blockTable.length));
-    }
-    if (slab.byteSize() < region.bytes()) {
-      throw new IllegalArgumentException(
-          "slab: %d bytes (expected: at least %d)".formatted(slab.byteSize(), region.bytes()));
-    }
-    int firstBlock = region.tokenFrom() / shape.blockTokens();
-    int lastBlock = (region.tokenTo() - 1) / shape.blockTokens();
-    for (int i = firstBlock; i <= lastBlock; i++) {
-      if (blockTable[i] < 0 || blockTable[i] >= shape.blocks()) {
-        throw new IllegalArgumentException(
-            "blockTable[%d]: %d (expected: 0 to %d)"
-                .formatted(i, blockTable[i], shape.blocks() - 1));
-      }
-    }
+    KvCopyCheck.require(shape, blockTable, region, slab);
     int headFrom = Math.max(region.headFrom(), shape.headFrom());
     int headTo = Math.min(region.headTo(), shape.headFrom() + shape.kvHeads());
     life.readLock().lock();

@@ -1,58 +1,34 @@
 package dev.baton.device.host;
 
-import static dev.baton.device.DType.BFLOAT16;
-import static dev.baton.device.DType.FLOAT32;
-
 import dev.baton.device.GatedWeight;
 import dev.baton.device.KvCache;
-import dev.baton.device.KvShape;
 import dev.baton.device.LinearWeight;
-import dev.baton.device.Norm;
-import dev.baton.device.Ops;
-import dev.baton.device.Projection;
-import dev.baton.device.Routing;
-import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
 import java.lang.foreign.MemorySegment;
-import java.util.ArrayList;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
 
 /**
- * The ops of one rank of a host device: checks every argument, so that no value can make a kernel
- * touch memory outside its tensors, then calls the kernel; and does the collectives. Subclasses
- * bring the kernels and may trust what they are given. Long because it is one flat list, the checks
- * of each operation of {@link Ops} and the kernel that it comes to.
+ * The ops of one rank of a host device: what reads or writes memory that all ranks share, the
+ * collectives among it. Subclasses bring the kernels.
  *
  * @param <W> the device's own kind of packed weight
  * @param <G> the device's own kind of gate and weight packed together
  * @param <C> the device's own kind of KV cache
  */
 public abstract class HostOps<W extends LinearWeight, G extends GatedWeight, C extends KvCache>
-    implements Ops {
-
-  /** Bounds the kernels' buffers for one head. */
-  public static final int MAX_HEAD_DIM = 512;
-
-  /** Most ranks. */
-  protected static final int MAX_SHARDS = LinearWeight.PARTIALS;
-
-  /** Of the call in progress; a step makes no objects. */
-  private final List<W> shards = new ArrayList<>();
+    extends CheckedOps<W, G, C, HostStepBatch, HostRouting> {
 
   private final RankGroup group;
   private final int rank;
-  private final Class<W> weightType;
-  private final Class<G> gatedType;
-  private final Class<C> cacheType;
 
   protected HostOps(
       RankGroup group, int rank, Class<W> weightType, Class<G> gatedType, Class<C> cacheType) {
+    super(
+        rank,
+        group.ranks(),
+        new Kinds<>(weightType, gatedType, cacheType, HostStepBatch.class, HostRouting.class));
     this.group = group;
     this.rank = rank;
-    this.weightType = weightType;
-    this.gatedType = gatedType;
-    this.cacheType = cacheType;
   }
 
   /** {@code out[i] = table[indices[i]]} for {@code rows} rows of {@code width} elements. */
@@ -65,486 +41,36 @@ public abstract class HostOps<W extends LinearWeight, G extends GatedWeight, C e
    */
   protected abstract void gatherShards(Tensor out, List<W> shards, MemorySegment indices, int rows);
 
-  protected abstract void rmsNormRows(
-      Tensor out, Tensor x, Tensor weight, float epsilon, int rows, int width);
-
-  protected abstract void linearRows(
-      Tensor out, Tensor x, W weight, @Nullable Tensor bias, int rows);
-
-  /**
-   * Several products of {@code x}, normed first if there is a norm; all weights are of this device,
-   * one format and one number of inputs.
-   */
-  protected abstract void linearRows(
-      List<Projection> products, Tensor x, @Nullable Norm norm, int rows);
-
-  /** {@code stream += x * weight^T (+ bias)}, of this rank alone; may use {@code scratch}. */
-  protected abstract void addLinearRows(
-      Tensor stream, Tensor x, W weight, @Nullable Tensor bias, Tensor scratch, int rows);
-
-  protected abstract void gatedRows(
-      Tensor out,
-      Tensor x,
-      @Nullable Norm norm,
-      G weight,
-      @Nullable Tensor gateBias,
-      @Nullable Tensor upBias,
-      int rows);
-
-  /**
-   * {@code out} = or, when {@code added}, += the product of {@code down} and what {@link
-   * #gatedRows} would give, of this rank alone, in one go.
-   *
-   * @return false, and nothing done, where this device has no better way than one after the other
-   */
-  protected boolean gatedLinearRows(
-      Tensor out,
-      boolean added,
-      Tensor x,
-      @Nullable Norm norm,
-      G weight,
-      @Nullable Tensor gateBias,
-      @Nullable Tensor upBias,
-      W down,
-      @Nullable Tensor bias,
-      int rows) {
-    return false;
-  }
-
-  protected abstract void ropeStoreTokens(
-      Tensor q,
-      Tensor k,
-      Tensor v,
-      Tensor cos,
-      Tensor sin,
-      C cache,
-      int layer,
-      HostStepBatch batch,
-      int heads);
-
-  protected abstract void attentionTokens(
-      Tensor out,
-      Tensor q,
-      C cache,
-      int layer,
-      HostStepBatch batch,
-      int heads,
-      float scale,
-      int window);
-
-  protected abstract void addRows(Tensor x, Tensor y, int rows, int width);
-
-  protected abstract void siluMultiplyRows(Tensor out, Tensor gate, Tensor up, int rows, int width);
-
-  /** Every slot by the weight of its expert; all weights are of this device and alike. */
-  protected abstract void linearSlots(
-      Tensor out, Tensor x, List<LinearWeight> experts, HostRouting routing);
-
-  /** Likewise by gates and what they let through. */
-  protected abstract void gatedSlots(
-      Tensor out, Tensor x, List<GatedWeight> experts, HostRouting routing);
-
-  /** {@code out[row] = sum of weights[row, j] * x[slots[row, j]]}, all bounds checked. */
-  protected abstract void combineRows(Tensor out, Tensor x, HostRouting routing, int width);
-
   /** Puts the tree sum of all {@code parts} in columns [from, to) into each of them. */
   protected abstract void sumRanks(Tensor[] parts, int rows, int from, int to);
 
   @Override
-  public final int rank() {
-    return rank;
+  protected final void embedTokens(Tensor out, Tensor table, HostStepBatch batch, int width) {
+    gatherRows(out, table, batch.tokenIds(), batch.tokens(), width);
   }
 
   @Override
-  public final int ranks() {
-    return group.ranks();
+  protected final void embedTokens(Tensor out, List<W> shards, HostStepBatch batch) {
+    gatherShards(out, shards, batch.tokenIds(), batch.tokens());
   }
 
   @Override
-  public final void embed(Tensor out, Tensor table, StepBatch batch) {
-    HostStepBatch tokens = sealed(batch);
-    if (table.dtype() != FLOAT32 && table.dtype() != BFLOAT16) {
-      throw new IllegalArgumentException(
-          "table: %s (expected: FLOAT32 or BFLOAT16)".formatted(table.dtype()));
-    }
-    requireMemory("table", table);
-    if (tokens.largestTokenId() >= table.rows()) {
-      throw new IllegalArgumentException(
-          "tokenId: %d (expected: < %d, the table's rows)"
-              .formatted(tokens.largestTokenId(), table.rows()));
-    }
-    int width = Math.toIntExact(table.columns());
-    require("out", out, tokens.tokens(), width);
-    gatherRows(out, table, tokens.tokenIds(), tokens.tokens(), width);
+  protected final void gatherTokens(Tensor out, Tensor x, HostStepBatch batch, int width) {
+    gatherRows(out, x, batch.logitIndex(), batch.logitRows(), width);
   }
 
   @Override
-  public final void embed(Tensor out, List<LinearWeight> table, StepBatch batch) {
-    HostStepBatch tokens = sealed(batch);
-    if (table.isEmpty() || table.size() > MAX_SHARDS) {
-      throw new IllegalArgumentException(
-          "table: %d shards (expected: 1 to %d)".formatted(table.size(), MAX_SHARDS));
-    }
-    shards.clear();
-    long rows = 0;
-    for (int i = 0; i < table.size(); i++) {
-      LinearWeight each = table.get(i);
-      shards.add(own("table", weightType, each));
-      rows += each.outputs();
-      if (each.inputs() != table.getFirst().inputs()
-          || each.format() != table.getFirst().format()) {
-        throw new IllegalArgumentException(
-            "table: %s of %d inputs (expected: %s of %d, as the first shard)"
-                .formatted(
-                    each.format(),
-                    each.inputs(),
-                    table.getFirst().format(),
-                    table.getFirst().inputs()));
-      }
-    }
-    if (tokens.largestTokenId() >= rows) {
-      throw new IllegalArgumentException(
-          "tokenId: %d (expected: < %d, the table's rows)"
-              .formatted(tokens.largestTokenId(), rows));
-    }
-    require("out", out, tokens.tokens(), table.getFirst().inputs());
-    gatherShards(out, shards, tokens.tokenIds(), tokens.tokens());
+  protected final void routeRows(HostRouting routing, Tensor scores, int rows, boolean normalize) {
+    routing.route(scores, rows, normalize);
   }
 
   @Override
-  public final void rmsNorm(
-      Tensor out, Tensor x, Tensor weight, float epsilon, int rows, int width) {
-    require("out", out, rows, width);
-    require("x", x, rows, width);
-    require("weight", weight, 1, 1);
-    if (width % weight.columns() != 0) {
-      throw new IllegalArgumentException(
-          "width: %d (expected: a multiple of the group, %d)".formatted(width, weight.columns()));
-    }
-    if (out.address() != x.address() || out.columns() != x.columns()) {
-      requireApart("out", out, "x", x);
-    }
-    rmsNormRows(out, x, weight, epsilon, rows, width);
+  protected final void gatherSlots(Tensor out, Tensor x, HostRouting routing, int width) {
+    gatherRows(out, x, routing.rowOfSlot(), routing.rows() * routing.chosen(), width);
   }
 
   @Override
-  public final void linear(
-      Tensor out, Tensor x, LinearWeight weight, @Nullable Tensor bias, int rows) {
-    W packed = own("weight", weightType, weight);
-    require("out", out, rows, packed.outputs());
-    require("x", x, rows, packed.inputs());
-    if (bias != null) {
-      require("bias", bias, 1, packed.outputs());
-    }
-    requireApart("out", out, "x", x);
-    linearRows(out, x, packed, bias, rows);
-  }
-
-  @Override
-  public final void linear(List<Projection> products, Tensor x, @Nullable Norm norm, int rows) {
-    if (products.isEmpty()) {
-      throw new IllegalArgumentException("products: none (expected: at least one)");
-    }
-    W first = own("weight", weightType, products.get(0).weight());
-    require("x", x, rows, first.inputs());
-    requireNorm(norm, first.inputs());
-    for (int i = 0; i < products.size(); i++) {
-      Projection each = products.get(i);
-      W packed = own("weight", weightType, each.weight());
-      if (packed.inputs() != first.inputs() || packed.format() != first.format()) {
-        throw new IllegalArgumentException(
-            "weight: %s of %d inputs (expected: %s of %d, as the first product's)"
-                .formatted(packed.format(), packed.inputs(), first.format(), first.inputs()));
-      }
-      require("out", each.out(), rows, packed.outputs());
-      requireBias("bias", each.bias(), packed.outputs());
-      requireApart("out", each.out(), "x", x);
-    }
-    linearRows(products, x, norm, rows);
-  }
-
-  @Override
-  public final void addLinear(
-      Tensor stream,
-      Tensor x,
-      LinearWeight weight,
-      @Nullable Tensor bias,
-      Tensor scratch,
-      int rows) {
-    W packed = own("weight", weightType, weight);
-    require("stream", stream, rows, packed.outputs());
-    require("scratch", scratch, rows, packed.outputs());
-    require("x", x, rows, packed.inputs());
-    requireApart("stream", stream, "x", x);
-    requireApart("scratch", scratch, "x", x);
-    requireApart("scratch", scratch, "stream", stream);
-    requireBias("bias", bias, packed.outputs());
-    if (ranks() == 1) {
-      addLinearRows(stream, x, packed, bias, scratch, rows);
-    } else {
-      linearRows(scratch, x, packed, null, rows);
-      addReduced(stream, scratch, bias, rows, packed.outputs());
-    }
-  }
-
-  /** {@code stream += } the sum of all ranks' {@code part}, which it overwrites. */
-  private void addReduced(
-      Tensor stream, Tensor part, @Nullable Tensor bias, int rows, int outputs) {
-    allReduce(part, rows, outputs);
-    if (bias != null) {
-      add(part, bias, rows, outputs);
-    }
-    addRows(stream, part, rows, outputs);
-  }
-
-  @Override
-  public final void feedForward(
-      Tensor stream,
-      Tensor x,
-      @Nullable Norm norm,
-      GatedWeight weight,
-      @Nullable Tensor gateBias,
-      @Nullable Tensor upBias,
-      Tensor inner,
-      LinearWeight down,
-      @Nullable Tensor bias,
-      Tensor scratch,
-      int rows) {
-    G gate = own("weight", gatedType, weight);
-    W packed = own("down", weightType, down);
-    require("stream", stream, rows, packed.outputs());
-    require("x", x, rows, gate.inputs());
-    requireNorm(norm, gate.inputs());
-    requireBias("gateBias", gateBias, gate.outputs());
-    requireBias("upBias", upBias, gate.outputs());
-    requireBias("bias", bias, packed.outputs());
-    require("scratch", scratch, rows, packed.outputs());
-    requireApart("scratch", scratch, "x", x);
-    requireApart("scratch", scratch, "stream", stream);
-    if (gate.outputs() != packed.inputs()) {
-      throw new IllegalArgumentException(
-          "down: of %d inputs (expected: %d, what the gate lets through)"
-              .formatted(packed.inputs(), gate.outputs()));
-    }
-    boolean alone = ranks() == 1;
-    if (!gatedLinearRows(
-        alone ? stream : scratch,
-        alone,
-        x,
-        norm,
-        gate,
-        gateBias,
-        upBias,
-        packed,
-        alone ? bias : null,
-        rows)) {
-      gated(inner, x, norm, weight, gateBias, upBias, rows);
-      addLinear(stream, inner, down, bias, scratch, rows);
-    } else if (!alone) {
-      addReduced(stream, scratch, bias, rows, packed.outputs());
-    }
-  }
-
-  @Override
-  public final void gated(
-      Tensor out,
-      Tensor x,
-      @Nullable Norm norm,
-      GatedWeight weight,
-      @Nullable Tensor gateBias,
-      @Nullable Tensor upBias,
-      int rows) {
-    G packed = own("weight", gatedType, weight);
-    require("out", out, rows, packed.outputs());
-    require("x", x, rows, packed.inputs());
-    requireNorm(norm, packed.inputs());
-    requireApart("out", out, "x", x);
-    requireBias("gateBias", gateBias, packed.outputs());
-    requireBias("upBias", upBias, packed.outputs());
-    gatedRows(out, x, norm, packed, gateBias, upBias, rows);
-  }
-
-  private static void requireBias(String name, @Nullable Tensor bias, int outputs) {
-    if (bias != null) {
-      require(name, bias, 1, outputs);
-    }
-  }
-
-  private static void requireNorm(@Nullable Norm norm, int inputs) {
-    if (norm == null) {
-      return;
-    }
-    require("norm", norm.weight(), 1, inputs);
-    if (norm.weight().columns() != inputs) {
-      throw new IllegalArgumentException(
-          "norm: %d columns (expected: %d, the weight's inputs)"
-              .formatted(norm.weight().columns(), inputs));
-    }
-  }
-
-  @Override
-  public final void ropeStore(
-      Tensor q,
-      Tensor k,
-      Tensor v,
-      Tensor cos,
-      Tensor sin,
-      KvCache cache,
-      int layer,
-      StepBatch batch) {
-    HostStepBatch tokens = sealed(batch);
-    C own = own("cache", cacheType, cache);
-    KvShape shape = requireCache(own, layer, tokens);
-    int heads = requireHeads(q, shape);
-    int kvWidth = shape.kvHeads() * shape.headDim();
-    require("q", q, tokens.tokens(), heads * shape.headDim());
-    require("k", k, tokens.tokens(), kvWidth);
-    require("v", v, tokens.tokens(), kvWidth);
-    if (shape.headDim() % 2 != 0) {
-      throw new IllegalArgumentException(
-          "headDim: %d (expected: even, to rotate pairs)".formatted(shape.headDim()));
-    }
-    require("cos", cos, tokens.largestPosition() + 1, shape.headDim() / 2);
-    require("sin", sin, tokens.largestPosition() + 1, shape.headDim() / 2);
-    ropeStoreTokens(q, k, v, cos, sin, own, layer, tokens, heads);
-  }
-
-  @Override
-  public final void attention(
-      Tensor out, Tensor q, KvCache cache, int layer, StepBatch batch, float scale, int window) {
-    HostStepBatch tokens = sealed(batch);
-    C own = own("cache", cacheType, cache);
-    KvShape shape = requireCache(own, layer, tokens);
-    int heads = requireHeads(q, shape);
-    require("q", q, tokens.tokens(), heads * shape.headDim());
-    require("out", out, tokens.tokens(), heads * shape.headDim());
-    requireApart("out", out, "q", q);
-    if (!(scale > 0)) {
-      throw new IllegalArgumentException("scale: %s (expected: > 0)".formatted(scale));
-    }
-    if (window < 0) {
-      throw new IllegalArgumentException("window: %d (expected: >= 0)".formatted(window));
-    }
-    attentionTokens(out, q, own, layer, tokens, heads, scale, window);
-  }
-
-  @Override
-  public final void add(Tensor x, Tensor y, int rows, int width) {
-    require("x", x, rows, width);
-    require("y", y, y.rows() == 1 ? 1 : rows, width);
-    addRows(x, y, rows, width);
-  }
-
-  @Override
-  public final void siluMultiply(Tensor out, Tensor gate, Tensor up, int rows, int width) {
-    require("out", out, rows, width);
-    require("gate", gate, rows, width);
-    require("up", up, rows, width);
-    siluMultiplyRows(out, gate, up, rows, width);
-  }
-
-  @Override
-  public final void route(Routing routing, Tensor scores, int rows, boolean normalize) {
-    HostRouting own = own("routing", HostRouting.class, routing);
-    if (rows < 0 || rows > own.maxRows()) {
-      throw new IllegalArgumentException(
-          "rows: %d (expected: 0 to %d, the routing's)".formatted(rows, own.maxRows()));
-    }
-    require("scores", scores, rows, own.experts());
-    own.route(scores, rows, normalize);
-  }
-
-  @Override
-  public final void gatherRouted(Tensor out, Tensor x, Routing routing, int width) {
-    HostRouting own = own("routing", HostRouting.class, routing);
-    require("x", x, own.rows(), width);
-    require("out", out, own.rows() * own.chosen(), width);
-    requireApart("out", out, "x", x);
-    gatherRows(out, x, own.rowOfSlot(), own.rows() * own.chosen(), width);
-  }
-
-  @Override
-  public final void linearRouted(
-      Tensor out, Tensor x, List<LinearWeight> experts, Routing routing) {
-    HostRouting own = own("routing", HostRouting.class, routing);
-    requireExperts(experts.size(), own);
-    W first = own("expert", weightType, experts.get(0));
-    for (int expert = 1; expert < experts.size(); expert++) {
-      W each = own("expert", weightType, experts.get(expert));
-      requireAlike(
-          each.outputs() == first.outputs()
-              && each.inputs() == first.inputs()
-              && each.format() == first.format(),
-          expert);
-    }
-    requireSlots(out, first.outputs(), x, first.inputs(), own);
-    linearSlots(out, x, experts, own);
-  }
-
-  @Override
-  public final void gatedRouted(Tensor out, Tensor x, List<GatedWeight> experts, Routing routing) {
-    HostRouting own = own("routing", HostRouting.class, routing);
-    requireExperts(experts.size(), own);
-    G first = own("expert", gatedType, experts.get(0));
-    for (int expert = 1; expert < experts.size(); expert++) {
-      G each = own("expert", gatedType, experts.get(expert));
-      requireAlike(
-          each.outputs() == first.outputs()
-              && each.inputs() == first.inputs()
-              && each.format() == first.format(),
-          expert);
-    }
-    requireSlots(out, first.outputs(), x, first.inputs(), own);
-    gatedSlots(out, x, experts, own);
-  }
-
-  private static void requireExperts(int count, HostRouting routing) {
-    if (count != routing.experts()) {
-      throw new IllegalArgumentException(
-          "experts: %d weights (expected: %d, the routing's)".formatted(count, routing.experts()));
-    }
-  }
-
-  private static void requireAlike(boolean alike, int expert) {
-    if (!alike) {
-      throw new IllegalArgumentException(
-          "expert %d: another shape or format (expected: those of expert 0)".formatted(expert));
-    }
-  }
-
-  private static void requireSlots(
-      Tensor out, int outputs, Tensor x, int inputs, HostRouting routing) {
-    int slots = routing.rows() * routing.chosen();
-    require("out", out, slots, outputs);
-    require("x", x, slots, inputs);
-    requireApart("out", out, "x", x);
-  }
-
-  @Override
-  public final void combineRouted(Tensor out, Tensor x, Routing routing, int width) {
-    HostRouting own = own("routing", HostRouting.class, routing);
-    require("x", x, own.rows() * own.chosen(), width);
-    require("out", out, own.rows(), width);
-    requireApart("out", out, "x", x);
-    combineRows(out, x, own, width);
-  }
-
-  @Override
-  public final void gatherLogitRows(Tensor out, Tensor x, StepBatch batch) {
-    HostStepBatch tokens = sealed(batch);
-    int width = Math.toIntExact(x.columns());
-    require("x", x, tokens.tokens(), width);
-    require("out", out, tokens.logitRows(), width);
-    requireApart("out", out, "x", x);
-    gatherRows(out, x, tokens.logitIndex(), tokens.logitRows(), width);
-  }
-
-  @Override
-  public final void allReduce(Tensor x, int rows, int width) {
-    require("x", x, rows, width);
-    if (ranks() == 1) {
-      return;
-    }
+  protected final void reduceRanks(Tensor x, int rows, int width) {
     group.publish(rank, "allReduce", x, rows, width);
     group.meet(rank);
     group.requireAlike(true);
@@ -559,13 +85,7 @@ public abstract class HostOps<W extends LinearWeight, G extends GatedWeight, C e
   }
 
   @Override
-  public final void allGather(Tensor out, Tensor part, int rows, int columnFrom, int width) {
-    require("part", part, rows, width);
-    if (columnFrom < 0) {
-      throw new IllegalArgumentException("columnFrom: %d (expected: >= 0)".formatted(columnFrom));
-    }
-    require("out", out, rows, Math.addExact(columnFrom, width));
-    requireApart("out", out, "part", part);
+  protected final void gatherColumns(Tensor out, Tensor part, int rows, int columnFrom, int width) {
     if (ranks() > 1) {
       group.publish(rank, "allGather", out, rows, width);
       group.meet(rank);
@@ -587,68 +107,5 @@ public abstract class HostOps<W extends LinearWeight, G extends GatedWeight, C e
   @Override
   public final void abort(Throwable cause) {
     group.abort(cause);
-  }
-
-  private static HostStepBatch sealed(StepBatch batch) {
-    HostStepBatch own = own("batch", HostStepBatch.class, batch);
-    own.requireSealed();
-    return own;
-  }
-
-  static <T> T own(String name, Class<T> type, Object value) {
-    if (!type.isInstance(value)) {
-      throw new IllegalArgumentException(
-          "%s: a %s (expected: a %s of this device)"
-              .formatted(name, value.getClass().getSimpleName(), type.getSimpleName()));
-    }
-    return type.cast(value);
-  }
-
-  private static KvShape requireCache(KvCache cache, int layer, HostStepBatch batch) {
-    KvShape shape = cache.shape();
-    if (layer < 0 || layer >= shape.layers()) {
-      throw new IllegalArgumentException(
-          "layer: %d (expected: 0 to %d)".formatted(layer, shape.layers() - 1));
-    }
-    batch.requireCovered(shape);
-    return shape;
-  }
-
-  private static int requireHeads(Tensor q, KvShape shape) {
-    long heads = q.columns() / shape.headDim();
-    if (heads == 0 || q.columns() % shape.headDim() != 0 || heads % shape.kvHeads() != 0) {
-      throw new IllegalArgumentException(
-          "q: %d columns (expected: a multiple of kvHeads * headDim, %d * %d)"
-              .formatted(q.columns(), shape.kvHeads(), shape.headDim()));
-    }
-    return Math.toIntExact(heads);
-  }
-
-  private static void require(String name, Tensor tensor, int rows, int columns) {
-    if (tensor.dtype() != FLOAT32
-        || rows < 0
-        || columns < 0
-        || tensor.rows() < rows
-        || tensor.columns() < columns) {
-      throw new IllegalArgumentException(
-          "%s: %s [%d, %d] (expected: FLOAT32, at least [%d, %d], rows and columns >= 0)"
-              .formatted(name, tensor.dtype(), tensor.rows(), tensor.columns(), rows, columns));
-    }
-    requireMemory(name, tensor);
-  }
-
-  private static void requireMemory(String name, Tensor tensor) {
-    if (!tensor.segment().isNative() || !tensor.segment().scope().isAlive()) {
-      throw new IllegalArgumentException(
-          "%s: memory of the heap or of a closed device (expected: of an open device)"
-              .formatted(name));
-    }
-  }
-
-  private static void requireApart(String aName, Tensor a, String bName, Tensor b) {
-    if (a.address() < b.address() + b.bytes() && b.address() < a.address() + a.bytes()) {
-      throw new IllegalArgumentException(
-          "%s: overlaps %s (expected: memory of its own)".formatted(aName, bName));
-    }
   }
 }

@@ -3,18 +3,17 @@ package dev.baton.device.host;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 
-import dev.baton.device.Routing;
 import dev.baton.device.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 
 /**
- * A {@link Routing} in host memory. The choice of experts is a few hundred comparisons a row, next
- * to millions of multiplications in the experts: it is done here, in Java, for every host device.
+ * A {@link dev.baton.device.Routing} in host memory. The choice of experts is a few hundred
+ * comparisons a row, next to millions of multiplications in the experts: it is done here, in Java,
+ * for every host device.
  */
-public final class HostRouting implements Routing {
+public final class HostRouting extends CheckedRouting {
 
-  private final int maxRows;
   private final int experts;
   private final int chosen;
   private final MemorySegment rowOfSlot;
@@ -24,15 +23,9 @@ public final class HostRouting implements Routing {
   private final int[] begins;
   private final float[] scores;
   private final boolean[] taken;
-  private int rows;
 
   HostRouting(HostMemory memory, int maxRows, int experts, int chosen) {
-    if (maxRows < 1 || chosen < 1 || chosen > experts) {
-      throw new IllegalArgumentException(
-          "routing: %d rows, %d of %d experts (expected: rows >= 1, experts >= chosen >= 1)"
-              .formatted(maxRows, chosen, experts));
-    }
-    this.maxRows = maxRows;
+    super(maxRows, experts, chosen);
     this.experts = experts;
     this.chosen = chosen;
     int pairs = Math.multiplyExact(maxRows, chosen);
@@ -43,26 +36,6 @@ public final class HostRouting implements Routing {
     begins = new int[experts + 1];
     scores = new float[experts];
     taken = new boolean[experts];
-  }
-
-  @Override
-  public int maxRows() {
-    return maxRows;
-  }
-
-  @Override
-  public int experts() {
-    return experts;
-  }
-
-  @Override
-  public int chosen() {
-    return chosen;
-  }
-
-  /** Rows routed last. */
-  public int rows() {
-    return rows;
   }
 
   /** The first slot of an expert; of the number behind the last one, the end. */
@@ -86,15 +59,15 @@ public final class HostRouting implements Routing {
   }
 
   void route(Tensor all, int count, boolean normalize) {
-    rows = count;
+    setRows(count);
     Arrays.fill(begins, 0);
-    for (int row = 0; row < rows; row++) {
+    for (int row = 0; row < count; row++) {
       MemorySegment.copy(
           all.segment(), JAVA_FLOAT, row * all.columns() * Float.BYTES, scores, 0, experts);
       choose(row * chosen);
       weigh(row * chosen, normalize);
     }
-    sortByExpert();
+    sortByExpert(count);
   }
 
   private void choose(int at) {
@@ -127,7 +100,7 @@ public final class HostRouting implements Routing {
     return (float) StrictMath.exp(x);
   }
 
-  private void sortByExpert() {
+  private void sortByExpert(int rows) {
     for (int expert = 0; expert < experts; expert++) {
       begins[expert + 1] += begins[expert];
     }

@@ -11,7 +11,7 @@ import java.lang.foreign.MemorySegment;
  * checked as they are added and their extremes kept, so that each op's check against its tensors
  * costs a few comparisons.
  */
-public final class HostStepBatch implements StepBatch {
+public class HostStepBatch implements StepBatch {
 
   private final int maxTokens;
   private final int maxSequences;
@@ -35,7 +35,13 @@ public final class HostStepBatch implements StepBatch {
   /** The block size that the tables were last found to be long enough for; 0 = none yet. */
   private volatile int coveredFor;
 
-  HostStepBatch(HostMemory memory, int maxTokens, int maxSequences, int maxBlocks) {
+  /** Where the arrays come from. */
+  public interface Memory {
+    /** Memory that Java writes, aligned to 4 bytes. */
+    MemorySegment allocate(long bytes, String what);
+  }
+
+  protected HostStepBatch(Memory memory, int maxTokens, int maxSequences, int maxBlocks) {
     if (maxTokens < 1 || maxSequences < 1 || maxBlocks < 1) {
       throw new IllegalArgumentException(
           "step batch: %d tokens, %d sequences, %d blocks (expected: each >= 1)"
@@ -56,22 +62,22 @@ public final class HostStepBatch implements StepBatch {
   }
 
   @Override
-  public int maxTokens() {
+  public final int maxTokens() {
     return maxTokens;
   }
 
   @Override
-  public int maxSequences() {
+  public final int maxSequences() {
     return maxSequences;
   }
 
   @Override
-  public int maxBlocks() {
+  public final int maxBlocks() {
     return maxBlocks;
   }
 
   @Override
-  public void begin() {
+  public final void begin() {
     sealed = false;
     coveredFor = 0;
     tokens = 0;
@@ -83,7 +89,7 @@ public final class HostStepBatch implements StepBatch {
   }
 
   @Override
-  public void addSequence(int[] blockTable, int blocks) {
+  public final void addSequence(int[] blockTable, int blocks) {
     requireOpen();
     if (sequences == maxSequences) {
       throw new IllegalStateException("sequences: full (expected: at most " + maxSequences + ")");
@@ -107,7 +113,7 @@ public final class HostStepBatch implements StepBatch {
   }
 
   @Override
-  public void addToken(int tokenId, int position, boolean needsLogits) {
+  public final void addToken(int tokenId, int position, boolean needsLogits) {
     requireOpen();
     if (sequences == 0) {
       throw new IllegalStateException("sequences: none (expected: addSequence before addToken)");
@@ -141,55 +147,60 @@ public final class HostStepBatch implements StepBatch {
   }
 
   @Override
-  public int tokens() {
+  public final int tokens() {
     return tokens;
   }
 
   @Override
-  public int sequences() {
+  public final int sequences() {
     return sequences;
   }
 
   @Override
-  public int logitRows() {
+  public final int logitRows() {
     return logitRows;
   }
 
   /** Token ids {@code [tokens]}. */
-  public MemorySegment tokenIds() {
+  public final MemorySegment tokenIds() {
     return tokenIds;
   }
 
   /** Positions {@code [tokens]}. */
-  public MemorySegment positions() {
+  public final MemorySegment positions() {
     return positions;
   }
 
   /** Sequence numbers {@code [tokens]}. */
-  public MemorySegment sequenceOf() {
+  public final MemorySegment sequenceOf() {
     return sequenceOf;
   }
 
   /** Rows that need logits {@code [logitRows]}. */
-  public MemorySegment logitIndex() {
+  public final MemorySegment logitIndex() {
     return logitIndex;
   }
 
   /** Block tables {@code [sequences, maxBlocks]}. */
-  public MemorySegment tables() {
+  public final MemorySegment tables() {
     return tables;
   }
 
-  int largestTokenId() {
+  final int largestTokenId() {
     return largestTokenId;
   }
 
   /** -1 = no tokens. */
-  public int largestPosition() {
+  public final int largestPosition() {
     return largestPosition;
   }
 
-  void requireSealed() {
+  /** Blocks of a sequence's table. */
+  protected final int blockCount(int sequence) {
+    return blockCounts[sequence];
+  }
+
+  final void requireSealed() {
     if (!sealed) {
       throw new IllegalStateException("step batch: open (expected: seal() before the step)");
     }
@@ -199,7 +210,7 @@ public final class HostStepBatch implements StepBatch {
   }
 
   /** Every position of every token lies in a block of its sequence that the cache has. */
-  void requireCovered(KvShape shape) {
+  final void requireCovered(KvShape shape) {
     if (largestBlock >= shape.blocks()) {
       throw new IllegalArgumentException(
           "block: %d (expected: < %d, the cache's blocks)".formatted(largestBlock, shape.blocks()));

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.baton.device.Device;
+import dev.baton.device.host.NativeLibrary;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -78,7 +79,7 @@ class CpuTierTest {
   void processesThatStartAtOnceGetTheSameWholeLibrary(@TempDir Path directory) throws Exception {
     byte[] content = "a library".repeat(100_000).getBytes(StandardCharsets.UTF_8);
     try (ExecutorService threads = Executors.newFixedThreadPool(8)) {
-      Callable<Path> start = () -> NativeLibrary.keep(directory, content);
+      Callable<Path> start = () -> CpuDevice.KERNELS.keep(directory, content);
       for (Future<Path> file : threads.invokeAll(java.util.Collections.nCopies(32, start))) {
         assertThat(Files.readAllBytes(file.get())).isEqualTo(content);
       }
@@ -91,7 +92,7 @@ class CpuTierTest {
   @Test
   void aDamagedLibraryInTheCacheIsReplaced(@TempDir Path directory) throws Exception {
     byte[] content = {1, 2, 3};
-    Files.write(NativeLibrary.keep(directory, content), new byte[] {9, 9, 9});
-    assertThat(Files.readAllBytes(NativeLibrary.keep(directory, content))).isEqualTo(content);
+    Files.write(CpuDevice.KERNELS.keep(directory, content), new byte[] {9, 9, 9});
+    assertThat(Files.readAllBytes(CpuDevice.KERNELS.keep(directory, content))).isEqualTo(content);
   }
 }

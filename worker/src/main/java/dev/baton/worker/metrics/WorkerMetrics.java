@@ -1,5 +1,6 @@
 package dev.baton.worker.metrics;
 
+import dev.baton.device.DeviceHealth;
 import dev.baton.engine.EngineStatus;
 import dev.baton.engine.LedgerSnapshot;
 import dev.baton.kvtransfer.TransferTotals;
@@ -134,6 +135,51 @@ public final class WorkerMetrics {
               meter.call(now.openExports(), "export");
               meter.call(now.openImports(), "import");
             })
+        .register(registry);
+  }
+
+  /** The meters of the chips that the worker computes on; what is not known is left out. */
+  public void addChips(Supplier<DeviceHealth> health) {
+    chips("baton_gpu_celsius", "Temperature.", health, DeviceHealth.Chip::celsius);
+    chips("baton_gpu_watts", "Power drawn.", health, DeviceHealth.Chip::watts);
+    chips(
+        "baton_gpu_memory_errors",
+        "Memory errors that could not be corrected, since the driver was loaded.",
+        health,
+        DeviceHealth.Chip::uncorrected);
+    chips(
+        "baton_gpu_throttled",
+        "Reasons for which clocks are held down.",
+        health,
+        chip -> chip.throttled().size());
+    CounterWithCallback.builder()
+        .name("baton_gpu_joules")
+        .help(
+            "Energy drawn since the driver was loaded; its increase over that of"
+                + " baton_generated_tokens is energy per token.")
+        .labelNames("gpu")
+        .callback(
+            meter ->
+                health.get().chips().stream()
+                    .filter(chip -> chip.joules() >= 0)
+                    .forEach(chip -> meter.call(chip.joules(), chip.name())))
+        .register(registry);
+  }
+
+  private void chips(
+      String name,
+      String help,
+      Supplier<DeviceHealth> health,
+      ToDoubleFunction<DeviceHealth.Chip> value) {
+    GaugeWithCallback.builder()
+        .name(name)
+        .help(help)
+        .labelNames("gpu")
+        .callback(
+            meter ->
+                health.get().chips().stream()
+                    .filter(chip -> value.applyAsDouble(chip) >= 0)
+                    .forEach(chip -> meter.call(value.applyAsDouble(chip), chip.name())))
         .register(registry);
   }
 

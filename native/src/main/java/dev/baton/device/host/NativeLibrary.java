@@ -1,4 +1,4 @@
-package dev.baton.device.cpu;
+package dev.baton.device.host;
 
 import java.io.IOException;
 import java.io.InputStream;
@@ -18,7 +18,7 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Finds the kernels' shared library on the class path and loads it from a file.
+ * Finds a shared library of ours on the class path and loads it from a file.
  *
  * <p>The file is kept in the user's cache directory ({@code BATON_CACHE}, else {@code
  * XDG_CACHE_HOME/baton}, else {@code ~/.cache/baton}) under the hash of its content, so versions
@@ -26,45 +26,54 @@ import org.slf4j.LoggerFactory;
  * once do not disturb each other, and compared before use. Where that directory cannot be written a
  * temporary one serves.
  */
-final class NativeLibrary {
+public final class NativeLibrary {
 
   private static final Logger log = LoggerFactory.getLogger(NativeLibrary.class);
 
-  private static final String FILE = "libbaton_cpu.so";
+  private final String name;
+  private final String without;
 
-  private NativeLibrary() {}
+  /**
+   * @param name of the file
+   * @param without what to do where it cannot be had, for messages
+   */
+  public NativeLibrary(String name, String without) {
+    this.name = name;
+    this.without = without;
+  }
 
   /** Name of the running platform, as in {@code linux-x86_64}. */
-  static String platform() {
+  public static String platform() {
     String os = System.getProperty("os.name").toLowerCase(Locale.ROOT);
     String arch = System.getProperty("os.arch");
     return os + "-" + (arch.equals("amd64") ? "x86_64" : arch);
   }
 
-  private static String resource() {
-    return "/META-INF/native/" + platform() + "/" + FILE;
+  private String resource() {
+    return "/META-INF/native/" + platform() + "/" + name;
   }
 
   /** Whether this build has a library for the running platform. */
-  static boolean exists() {
+  public boolean exists() {
     return NativeLibrary.class.getResource(resource()) != null;
   }
 
   /** Its symbols; loaded until the process ends. */
   @SuppressWarnings("restricted") // our own library
-  static SymbolLookup load() {
+  public SymbolLookup load() {
     Path file = file();
     try {
       return SymbolLookup.libraryLookup(file, Arena.global());
     } catch (IllegalArgumentException e) {
       throw new IllegalStateException(
-          "native library: %s cannot be loaded (expected: a directory that allows execution; set BATON_CACHE to one, or BATON_ISA=reference)"
-              .formatted(file),
+          "native library: %s cannot be loaded (expected: a directory that allows execution; set BATON_CACHE to one, or %s)"
+              .formatted(file, without),
           e);
     }
   }
 
-  private static Path file() {
+  /** Where the library lies, as a file. */
+  public Path file() {
     byte[] content = content();
     Path cache = cacheDirectory();
     try {
@@ -91,12 +100,12 @@ final class NativeLibrary {
     }
   }
 
-  private static byte[] content() {
+  private byte[] content() {
     try (InputStream in = NativeLibrary.class.getResourceAsStream(resource())) {
       if (in == null) {
         throw new IllegalStateException(
-            "native library: none for %s in this build (expected: one; set BATON_ISA=reference to do without)"
-                .formatted(platform()));
+            "native library: none for %s in this build (expected: one; or %s)"
+                .formatted(platform(), without));
       }
       return in.readAllBytes();
     } catch (IOException e) {
@@ -116,15 +125,15 @@ final class NativeLibrary {
   }
 
   /** The library's file in {@code directory}, written if it is not there with the same content. */
-  static Path keep(Path directory, byte[] content) throws IOException {
+  public Path keep(Path directory, byte[] content) throws IOException {
     Path home = directory.resolve(hash(content).substring(0, 32));
     Files.createDirectories(
         home, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
-    Path file = home.resolve(FILE);
+    Path file = home.resolve(name);
     if (Files.isRegularFile(file) && Arrays.equals(Files.readAllBytes(file), content)) {
       return file;
     }
-    Path fresh = Files.createTempFile(home, FILE, ".new");
+    Path fresh = Files.createTempFile(home, name, ".new");
     try {
       Files.write(fresh, content);
       Files.move(fresh, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);

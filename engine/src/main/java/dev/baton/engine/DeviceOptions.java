@@ -1,0 +1,65 @@
+package dev.baton.engine;
+
+import java.util.List;
+
+/**
+ * On what a replica runs.
+ *
+ * @param kind of device
+ * @param gpus of the ranks, as the driver numbers them; empty = rank r on GPU r, a single one = all
+ *     ranks on it
+ * @param gpuMemoryUtilization share of each GPU's free memory to take, above 0 and at most 1
+ * @param numerics with whom KV is exchanged
+ */
+public record DeviceOptions(
+    Kind kind, List<Integer> gpus, double gpuMemoryUtilization, Numerics numerics) {
+
+  /** Where kernels run. */
+  public enum Kind {
+    CPU,
+    /** NVIDIA GPUs. */
+    CUDA,
+    /** The kernels of GPUs on the CPU, for tests: slow, and right. */
+    EMULATED_CUDA
+  }
+
+  /** Whose arithmetic must be the same for KV to be exchanged. */
+  public enum Numerics {
+    /** That of the device: equal requests give equal bits wherever they run. */
+    EXACT,
+    /**
+     * Any device's: KV goes between CPUs and GPUs. Tokens then depend on which worker did what, as
+     * far as bfloat16 rounds; a request that moves goes on well, but not with the very same bits.
+     */
+    MIXED
+  }
+
+  public static final DeviceOptions CPU =
+      new DeviceOptions(Kind.CPU, List.of(), 0.9, Numerics.EXACT);
+
+  public DeviceOptions {
+    gpus = List.copyOf(gpus);
+    if (!(gpuMemoryUtilization > 0 && gpuMemoryUtilization <= 1)) {
+      throw new IllegalArgumentException(
+          "gpuMemoryUtilization: %s (expected: above 0, at most 1)"
+              .formatted(gpuMemoryUtilization));
+    }
+  }
+
+  /** Of a kind, else the defaults. */
+  public static DeviceOptions of(Kind kind) {
+    return new DeviceOptions(kind, List.of(), 0.9, Numerics.EXACT);
+  }
+
+  public DeviceOptions withGpus(List<Integer> numbers) {
+    return new DeviceOptions(kind, numbers, gpuMemoryUtilization, numerics);
+  }
+
+  public DeviceOptions withGpuMemoryUtilization(double share) {
+    return new DeviceOptions(kind, gpus, share, numerics);
+  }
+
+  public DeviceOptions withNumerics(Numerics value) {
+    return new DeviceOptions(kind, gpus, gpuMemoryUtilization, value);
+  }
+}

@@ -1,0 +1,127 @@
+package dev.baton.engine.model;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import dev.baton.device.Device;
+import dev.baton.device.cpu.CpuDevice;
+import dev.baton.device.cuda.CudaDevice;
+import dev.baton.device.cuda.CudaOptions;
+import dev.baton.engine.EngineException;
+import dev.baton.engine.EngineOptions;
+import dev.baton.engine.Precision;
+import dev.baton.engine.Quantization;
+import java.nio.file.Path;
+import java.util.Collections;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/**
+ * The kernels of GPUs, run on the CPU: against the answers of Hugging Face transformers, and
+ * against themselves in other shapes. {@link GoldenCheck} runs all families, also on GPUs.
+ */
+class EmulatedCudaTest {
+
+  /** A GPU's memory here is this process's own. */
+  private static final double UTILIZATION = 0.05;
+
+  /** A step that decodes gives about this in bfloat16, CPU against GPU. */
+  private static final double CLOSE = 5e-2;
+
+  private static final Path MODEL = Loaded.GOLDEN.resolve("llama-bare");
+  private static final int[] PROMPT = {3, 14, 15, 9, 2, 6, 5, 35, 8, 9, 7, 9, 32, 38, 46, 26, 4};
+  private static final int[] MORE = {33, 8, 32};
+
+  static Device open(int ranks, boolean graphs) {
+    return CudaDevice.open(
+        new CudaOptions(true, Collections.nCopies(ranks, 0), UTILIZATION, graphs), ranks);
+  }
+
+  private static EngineOptions options(int ranks) {
+    return Loaded.options(MODEL, Precision.BFLOAT16, ranks).withKvCacheBytes(1 << 20);
+  }
+
+  /** One of each kind of arithmetic: biases, head norms and windows, mixtures, tied embeddings. */
+  @ParameterizedTest(name = "{0}, TP {1}")
+  @CsvSource({"llama-bare, 1", "llama-biases, 2", "qwen2-window, 1", "mixtral-fused, 1"})
+  void agreesWithTransformers(String name, int ranks) {
+    GoldenTest.compareAll(
+        Loaded.GOLDEN.resolve(name), Precision.BFLOAT16, ranks, 64, open(ranks, true));
+  }
+
+  @Test
+  void givesTheSameBitsInChunksOnRanksAndRecorded() {
+    float[][] plain = run(1, false, 64);
+    assertThat(run(1, true, 5)).isDeepEqualTo(plain);
+    assertThat(run(2, true, 7)).isDeepEqualTo(plain);
+  }
+
+  /** Logits after the prompt and after each of some more tokens. */
+  private static float[][] run(int ranks, boolean graphs, int chunk) {
+    try (Loaded loaded = new Loaded(options(ranks), open(ranks, graphs))) {
+      Loaded.Sequence sequence = loaded.new Sequence(PROMPT.length + MORE.length);
+      float[][] logits = new float[MORE.length + 1][];
+      logits[0] = sequence.prefill(PROMPT, chunk);
+      for (int i = 0; i < MORE.length; i++) {
+        logits[i + 1] = sequence.feed(MORE[i]);
+      }
+      return logits;
+    }
+  }
+
+  @Test
+  void goesOnFromKvOfOtherRanksWithTheSameBitsAndFromTheCpusAsFarAsBfloat16Goes() {
+    float[][] whole = run(1, true, 64);
+    byte[] ofTwo = prefilled(2, open(2, true));
+    byte[] ofCpu = prefilled(1, CpuDevice.open());
+    try (Loaded loaded = new Loaded(options(1), open(1, true))) {
+      assertThat(decoded(loaded, ofTwo)).isEqualTo(whole[1]);
+      double[] mixed = Loaded.logSoftmax(decoded(loaded, ofCpu));
+      double[] own = Loaded.logSoftmax(whole[1]);
+      for (int i = 0; i < own.length; i++) {
+        assertThat(mixed[i]).isCloseTo(own[i], within(CLOSE));
+      }
+    }
+  }
+
+  private static byte[] prefilled(int ranks, Device device) {
+    try (Loaded loaded = new Loaded(options(ranks), device)) {
+      Loaded.Sequence sequence = loaded.new Sequence(PROMPT.length);
+      sequence.prefill(PROMPT, 64);
+      return sequence.kv();
+    }
+  }
+
+  private static float[] decoded(Loaded loaded, byte[] kv) {
+    Loaded.Sequence sequence = loaded.new Sequence(PROMPT.length + 1);
+    sequence.receive(kv, PROMPT.length);
+    return sequence.feed(MORE[0]);
+  }
+
+  @Test
+  void refusesWhatGpusHaveNoKernelsForByName() {
+    assertThatThrownBy(
+            () ->
+                ModelLoader.load(
+                    options(1).withQuantization(Quantization.INT8), line -> {}, open(1, true)))
+        .isInstanceOf(EngineException.class)
+        .hasMessageContaining("weights: INT8 on this device (expected: BFLOAT16");
+    assertThatThrownBy(
+            () ->
+                ModelLoader.load(
+                    options(1).withPrecision(Precision.FLOAT32), line -> {}, open(1, true)))
+        .hasMessageContaining("weights: FLOAT32 on this device");
+  }
+
+  @Test
+  void refusesWithTheSumsWhatDoesNotFitTheGpu() {
+    Device small = CudaDevice.open(new CudaOptions(true, Collections.nCopies(1, 0), 1e-4, true), 1);
+    assertThatThrownBy(() -> ModelLoader.load(options(1), line -> {}, small))
+        .isInstanceOfSatisfying(
+            EngineException.class,
+            e -> assertThat(e.kind()).isEqualTo(EngineException.Kind.NO_CAPACITY))
+        .hasMessageContaining("+ workspace");
+  }
+}

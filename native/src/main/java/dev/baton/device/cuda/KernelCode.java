@@ -1,0 +1,64 @@
+package dev.baton.device.cuda;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** The kernels' machine code as this build has it, a fat binary for each source file. */
+final class KernelCode {
+
+  /** Of the oldest GPUs that the build makes code for, as major and minor digit. */
+  static final int LEAST_CAPABILITY = 80;
+
+  private static final String DIRECTORY = "/META-INF/native/cuda/";
+
+  private KernelCode() {}
+
+  /** A module's image; compared by identity. */
+  static final class Image {
+    private final byte[] bytes;
+
+    private Image(byte[] bytes) {
+      this.bytes = bytes;
+    }
+
+    byte[] bytes() {
+      return bytes;
+    }
+  }
+
+  /**
+   * Images and the names of their kernels; that of an emulated GPU has all, and names none.
+   *
+   * @throws CudaUnavailableException when this build was made without nvcc
+   */
+  static Map<Image, List<String>> load(CudaDriver driver) {
+    if (driver.emulated()) {
+      return Map.of(new Image(new byte[] {0}), List.of());
+    }
+    Map<Image, List<String>> images = new LinkedHashMap<>();
+    String index = new String(read("kernels.txt"), StandardCharsets.US_ASCII);
+    for (String line : index.lines().toList()) {
+      List<String> words = List.of(line.split(" "));
+      images.put(new Image(read(words.getFirst() + ".fatbin")), words.subList(1, words.size()));
+    }
+    return images;
+  }
+
+  private static byte[] read(String name) {
+    try (InputStream in = KernelCode.class.getResourceAsStream(DIRECTORY + name)) {
+      if (in == null) {
+        throw new CudaUnavailableException(
+            "GPU kernels: not in this build, which found no nvcc (expected: %s; install the CUDA toolkit and build again, or use --device cpu)"
+                .formatted(DIRECTORY.substring(1) + name));
+      }
+      return in.readAllBytes();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+}
