@@ -1,11 +1,16 @@
 package dev.baton.cli;
 
 import dev.baton.cli.supervisor.HttpProbe;
+import dev.baton.proto.worker.v1.DrainWorkerRequest;
 import dev.baton.proto.worker.v1.Role;
+import dev.baton.proto.worker.v1.RouterControlGrpc;
 import dev.baton.router.RouterOptions;
 import dev.baton.router.RouterServer;
 import dev.baton.worker.Worker;
 import dev.baton.worker.wire.HostPort;
+import io.grpc.Grpc;
+import io.grpc.InsecureChannelCredentials;
+import io.grpc.ManagedChannel;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.io.PrintStream;
@@ -17,12 +22,21 @@ import java.net.http.HttpResponse;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
+import org.jspecify.annotations.Nullable;
 
-/** Router and workers in one process, and one request by each front. */
+/**
+ * Router and workers in one process, one request by each front, and a session that moves to another
+ * worker: what the first of each would pay for is in the cache then.
+ */
 final class TrainingRun {
 
   private static final String HOST = "127.0.0.1";
+
+  /** More tokens than the sessions before together. */
+  private static final int MOVE_AFTER = 80;
+
   private static final long POLL_NANOS = 10_000_000;
   private static final long LONGEST_NANOS = 60_000_000_000L;
 
@@ -33,7 +47,8 @@ final class TrainingRun {
         RouterOptions.defaults().withHost(HOST).withPorts(0, 0).withVersion(ProgramVersion.text());
     List<Worker> workers = new ArrayList<>();
     try (RouterServer router = RouterProcess.start(options)) {
-      List<Role> roles = aggregated ? List.of(Role.BOTH) : List.of(Role.PREFILL, Role.DECODE);
+      List<Role> roles =
+          aggregated ? List.of(Role.BOTH) : List.of(Role.PREFILL, Role.DECODE, Role.DECODE);
       for (Role role : roles) {
         workers.add(startWorker(role, model, router.grpcPort()));
       }
@@ -44,8 +59,60 @@ final class TrainingRun {
           "/v1/completions",
           "{\"prompt\": \"Once\", \"max_tokens\": 16, \"stream\": true, \"temperature\": 0}");
       generate(router.grpcPort());
+      if (!aggregated) {
+        move(router, workers.subList(1, workers.size()));
+      }
     } finally {
       workers.forEach(Worker::close);
+    }
+  }
+
+  /** Drains the worker that has a long session, which goes on at the other one. */
+  private static void move(RouterServer router, List<Worker> decode) throws InterruptedException {
+    AtomicReference<@Nullable Exception> failure = new AtomicReference<>();
+    Thread client =
+        Thread.startVirtualThread(
+            () -> {
+              try {
+                post(
+                    router.port(),
+                    "/v1/completions",
+                    "{\"prompt\": \"Once\", \"max_tokens\": 450, \"ignore_eos\": true}");
+              } catch (IOException | InterruptedException | CommandFailure e) {
+                failure.set(e);
+              }
+            });
+    Worker busy = null;
+    while (busy == null && client.isAlive()) {
+      LockSupport.parkNanos(POLL_NANOS / 10);
+      busy = decode.stream().filter(TrainingRun::decodesLong).findAny().orElse(null);
+    }
+    if (busy != null) {
+      drain(router.grpcPort(), busy.id());
+    }
+    client.join();
+    Exception cause = failure.get();
+    if (cause != null) {
+      throw CommandFailure.failed("train: a session that moved failed: " + cause.getMessage());
+    }
+  }
+
+  /** It is past its first tokens, and all that comes before them. */
+  private static boolean decodesLong(Worker worker) {
+    return worker.sessions() > 0 && worker.status().getGeneratedTokensTotal() > MOVE_AFTER;
+  }
+
+  private static void drain(int port, String worker) {
+    ManagedChannel channel =
+        Grpc.newChannelBuilder(
+                new HostPort(HOST, port).toString(), InsecureChannelCredentials.create())
+            .build();
+    try {
+      RouterControlGrpc.newBlockingStub(channel)
+          .drainWorker(DrainWorkerRequest.newBuilder().setWorkerId(worker).build())
+          .forEachRemaining(_ -> {});
+    } finally {
+      channel.shutdownNow();
     }
   }
 
