@@ -41,7 +41,7 @@ static constexpr int SPAN = 64;
 static constexpr int STEP = 16;
 static constexpr int FEW_ROW_TILES = 2;
 
-// Groups that blocks side by side go through in turn.
+// Groups that blocks at different threads go through in different order.
 static constexpr int ROUND = 4;
 
 // Units that are enough for all threads to be busy to the end.
@@ -353,24 +353,19 @@ struct Unit {
   int group;
 };
 
-// In which order threads, which take units by turns, go through blocks of rows and groups of pairs. Blocks `beside` each
-// other go by turns, so that a thread stays with its block, whose staged inputs stay in its cache, while the weight comes
-// from memory once for all of them: half a round of groups apart, so that each finds half of it in the last-level cache. Of deep
-// inputs nothing stays, and all blocks follow each other with the same group.
+// In which order blocks of rows and groups of pairs are gone through. A thread takes units in a row, so that it stays with a
+// block, whose staged inputs stay in its cache, through all groups. Other threads have other blocks, each some groups of a
+// round ahead of the one before, so that of two blocks each finds half of the weight in the last-level cache.
 struct Order {
   int blocks;
   int groups;
-  int beside;
-  int round;  // groups
 
   Unit unit(int unit) const {
-    const int first = unit / (groups * beside) * beside;
-    const int width = smaller(beside, blocks - first);
-    const int at = unit - first * groups;
-    const int block = at % width;
-    const int start = at / width / round * round;
-    const int length = smaller(round, groups - start);
-    return {first + block, start + (at / width - start + block * length / width) % length};
+    const int block = unit / groups;
+    const int at = unit % groups;
+    const int start = at / ROUND * ROUND;
+    const int length = smaller(ROUND, groups - start);
+    return {block, start + (at - start + block * length / blocks) % length};
   }
 };
 
@@ -395,14 +390,13 @@ void linear_tiles(Share share, const int64_t* products, int32_t count, const uin
     });
   } else {
     // A unit is one block of rows by a group of several pairs: whoever takes it knows which part of the weight comes next.
-    const bool deep = ranges > 1 || in.depth > SPAN;
     const int blocks = (row_tiles + ROW_TILES - 1) / ROW_TILES;
     const int tall = ((row_tiles + blocks - 1) / blocks + 1) / 2 * 2;
     int group = PAIRS;
     while (group > 1 && blocks * ((pairs + group - 1) / group) < MANY_UNITS) {
       group /= 2;
     }
-    const Order order = {blocks, (pairs + group - 1) / group, deep ? blocks : share.parts > 1 ? 2 : 1, deep ? 1 : ROUND};
+    const Order order = {blocks, (pairs + group - 1) / group};
     const int units = blocks * order.groups;
     const int to = end_of(share, units);
     for (int unit = first_of(share, units); unit < to; unit++) {
