@@ -81,6 +81,7 @@ class ChaosTest {
         client.get();
       }
       report();
+      assertThat(disturbances).as("a test without any proves nothing").isNotEmpty();
       for (String state : List.of("owned", "reserved", "quarantined")) {
         Deadline.await(
             "no block " + state,
