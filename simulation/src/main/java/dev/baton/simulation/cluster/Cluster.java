@@ -9,6 +9,7 @@ import dev.baton.simulation.network.TransportFaults;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
+import java.util.stream.Stream;
 
 /** A router and its workers on one clock and one network. */
 public final class Cluster {
@@ -115,7 +116,7 @@ public final class Cluster {
 
   /** What workers did that nothing justifies. */
   public List<String> breakdowns() {
-    return List.copyOf(breakdowns);
+    return Stream.concat(breakdowns.stream(), network.broken().stream()).toList();
   }
 
   /** What all workers have come to do. */

@@ -32,6 +32,7 @@ public final class Network {
   private final Map<String, SlabTransport> transports = new HashMap<>();
   private final List<Connection> connections = new ArrayList<>();
   private final Map<Pipe, Boolean> stuck = new LinkedHashMap<>();
+  private final List<String> broken = new ArrayList<>();
 
   /**
    * @param lateness probability that a message takes up to a hundred times as long as usual
@@ -57,6 +58,16 @@ public final class Network {
 
   void note(Process process, String what) {
     trace.event(time.now(), process.name(), what);
+  }
+
+  /** A process has said what it must not. */
+  void broke(String rule) {
+    broken.add(rule);
+  }
+
+  /** What processes said that they must not. */
+  public List<String> broken() {
+    return List.copyOf(broken);
   }
 
   /** How long a message is under way, this time. */

@@ -3,10 +3,13 @@ package dev.baton.simulation.network;
 import dev.baton.kvtransfer.transport.Completion;
 import dev.baton.kvtransfer.transport.Connection;
 import dev.baton.kvtransfer.transport.IncomingPayload;
+import dev.baton.kvtransfer.wire.Message;
 import dev.baton.kvtransfer.wire.MessageCodec;
+import dev.baton.kvtransfer.wire.Route;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Objects;
@@ -24,12 +27,16 @@ final class Wire implements Connection {
 
   private static final long SILENCE_NANOS = 4_000_000_000L;
 
+  /** A slab that was acknowledged here. */
+  private record Slab(Route route, int sequence) {}
+
   private final SlabTransport at;
   private final String peerAddress;
   private final Network network;
   private final SplittableRandom random;
   private final Set<Payload> pending = new LinkedHashSet<>();
   private final Set<Sending> outstanding = new LinkedHashSet<>();
+  private final Set<Slab> acknowledged = new HashSet<>();
   private @Nullable Wire other;
   private boolean open = true;
 
@@ -98,6 +105,20 @@ final class Wire implements Connection {
     return since != Long.MAX_VALUE && network.time().now() - since > SILENCE_NANOS;
   }
 
+  /** Who acknowledges a slab has verified it, and never asks for it again. */
+  private void requireKept(@Nullable Message message) {
+    switch (message) {
+      case Message.SlabAck m -> acknowledged.add(new Slab(m.route(), m.sequence()));
+      case Message.SlabNack m when acknowledged.contains(new Slab(m.route(), m.sequence())) ->
+          network.broke(
+              "%s asks again for slab %d of %s, which it has acknowledged"
+                  .formatted(at.process().name(), m.sequence(), m.route().session()));
+      case null, default -> {
+        // promises nothing
+      }
+    }
+  }
+
   private boolean happens(double probability) {
     return probability > 0 && random.nextDouble() < probability;
   }
@@ -114,9 +135,11 @@ final class Wire implements Connection {
       return;
     }
     byte[] sent = header.clone();
+    Message message = MessageCodec.decode(header);
     if (network.traced()) {
-      network.note(at.process(), "to " + peerAddress + ": " + MessageCodec.decode(header));
+      network.note(at.process(), "to " + peerAddress + ": " + message);
     }
+    requireKept(message);
     if (happens(faults.corruptHeader())) {
       sent[random.nextInt(sent.length)] ^= (byte) (1 << random.nextInt(8));
     }
