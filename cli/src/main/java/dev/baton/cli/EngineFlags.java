@@ -114,6 +114,13 @@ final class EngineFlags {
               + " Default: from free memory.")
   @Nullable ByteSize swap;
 
+  @Option(
+      names = "--check-ledger",
+      description =
+          "Recounts every KV block after every step and every slab whenever one comes back; a"
+              + " worker whose account is wrong ends. Costs time in proportion to the KV cache.")
+  boolean checkLedger;
+
   @Mixin DeviceFlags device = new DeviceFlags();
 
   /** The same options, but for the device, as a command line that parses back to them. */
@@ -131,6 +138,9 @@ final class EngineFlags {
     add(arguments, "--max-sessions", maxSessions);
     add(arguments, "--context-length", contextLength);
     add(arguments, "--swap", swap);
+    if (checkLedger) {
+      arguments.add("--check-ledger");
+    }
     return arguments;
   }
 

@@ -110,6 +110,10 @@ final class WorkerProcess {
   }
 
   private static EngineOptions engineOptions(WorkerFlags flags, EngineFlags engine) {
+    if (engine.checkLedger) {
+      // The pools of slabs read it too.
+      System.setProperty(EngineOptions.CHECK_LEDGER, "true");
+    }
     EngineOptions options =
         engine
             .device

@@ -3,6 +3,7 @@ package dev.baton.engine;
 import dev.baton.device.DeviceHealth;
 import dev.baton.engine.model.ModelLoader;
 import dev.baton.engine.model.ModelRunner;
+import java.util.List;
 import java.util.function.Consumer;
 import java.util.function.LongSupplier;
 
@@ -155,6 +156,11 @@ public interface Engine extends AutoCloseable {
    * @return false when there was nothing to run
    */
   boolean step();
+
+  /** What sessions hold, and why. Walks all blocks. */
+  default List<Holding> holdings() {
+    return List.of();
+  }
 
   /**
    * Recounts every block against every session and cache entry; throws IllegalStateException on any

@@ -25,6 +25,8 @@ import java.util.function.Consumer;
  * @param contextLength most tokens of a session; 0 = the model's, or as many as fit memory
  * @param swapBytes host memory for the KV of preempted sessions; 0 = none, {@link #AUTO} = chosen
  *     from free memory
+ * @param checkLedger recounts every block after every step, and at the end; by default what the
+ *     system property {@link #CHECK_LEDGER} says
  * @param device on what it runs
  */
 public record EngineOptions(
@@ -42,7 +44,11 @@ public record EngineOptions(
     int maxSessions,
     int contextLength,
     long swapBytes,
+    boolean checkLedger,
     DeviceOptions device) {
+
+  /** True where every step is to be checked, as in tests. */
+  public static final String CHECK_LEDGER = "baton.ledger.check";
 
   /** Of {@code swapBytes}: chosen from free memory. */
   public static final long AUTO = -1;
@@ -129,6 +135,10 @@ public record EngineOptions(
     return with(draft -> draft.contextLength = value);
   }
 
+  public EngineOptions withCheckLedger(boolean value) {
+    return with(draft -> draft.checkLedger = value);
+  }
+
   public EngineOptions withDevice(DeviceOptions value) {
     return with(draft -> draft.device = value);
   }
@@ -147,6 +157,7 @@ public record EngineOptions(
     draft.maxSessions = maxSessions;
     draft.contextLength = contextLength;
     draft.swapBytes = swapBytes;
+    draft.checkLedger = checkLedger;
     draft.device = device;
     change.accept(draft);
     return draft.options();
@@ -168,6 +179,7 @@ public record EngineOptions(
     int maxSessions = MachineSizes.HERE.maxSessions();
     int contextLength = 0;
     long swapBytes = AUTO;
+    boolean checkLedger = Boolean.getBoolean(CHECK_LEDGER);
     DeviceOptions device = DeviceOptions.CPU;
 
     Draft(Path modelDirectory, String servedName) {
@@ -191,6 +203,7 @@ public record EngineOptions(
           maxSessions,
           contextLength,
           swapBytes,
+          checkLedger,
           device);
     }
   }

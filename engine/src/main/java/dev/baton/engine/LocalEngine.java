@@ -1,5 +1,7 @@
 package dev.baton.engine;
 
+import static java.util.stream.Collectors.joining;
+
 import dev.baton.device.DeviceHealth;
 import dev.baton.device.StepBatch;
 import dev.baton.engine.EngineException.Kind;
@@ -63,6 +65,7 @@ final class LocalEngine implements Engine {
   /** Rows of the session that is being settled which scored its prompt. */
   private int scoredRows;
 
+  private final boolean checksEveryStep;
   private boolean uncheckedSteps;
   private boolean inStep;
   private boolean closed;
@@ -75,6 +78,7 @@ final class LocalEngine implements Engine {
   LocalEngine(ModelRunner runner, EngineOptions options, LongSupplier nanoTime) {
     this.runner = runner;
     this.nanoTime = nanoTime;
+    this.checksEveryStep = options.checkLedger();
     this.model = runner.model();
     StepBatch batch = runner.batch();
     int contextLength = Math.min(model.contextLength(), batch.maxBlocks() * runner.blockTokens());
@@ -86,14 +90,15 @@ final class LocalEngine implements Engine {
     int maxSessions = Math.min(options.maxSessions(), batch.maxSequences());
     MachineSizes machine = MachineSizes.HERE;
     Window window = new Window(runner.window(), runner.blockTokens(), stepTokens);
-    this.pool = new BlockPool(runner.blocks(), model.fingerprint(), window);
+    this.pool = new BlockPool(runner.blocks(), model.fingerprint(), window, nanoTime);
     this.pace = new Pace(options.maxStepMillis());
     this.swap =
         new SwapSpace(
             runner.swapBytes(),
             KvCopies.pageBytes(runner),
             runner.blockTokens(),
-            new KvCopies(runner, pace, nanoTime));
+            new KvCopies(runner, pace, nanoTime),
+            nanoTime);
     this.scheduler =
         new Scheduler(
             pool, swap, pace, stepTokens, options.prefillChunk(), maxSessions, runner.logitRows());
@@ -257,8 +262,6 @@ final class LocalEngine implements Engine {
     requireOutsideStep("step");
     inStep = true;
     try {
-      pool.beginStep(steps);
-      swap.beginStep(steps);
       StepPlan plan = schedule();
       if (plan.size() == 0) {
         checkWhenIdle();
@@ -271,11 +274,21 @@ final class LocalEngine implements Engine {
       steps++;
       sample(plan, logits);
       settle(plan);
+      if (checksEveryStep) {
+        checkAccount();
+      }
       return true;
     } finally {
       inStep = false;
       publishStatus();
     }
+  }
+
+  @Override
+  public List<Holding> holdings() {
+    List<Holding> all = new ArrayList<>(pool.holdings());
+    all.addAll(swap.holdings());
+    return all;
   }
 
   @Override
@@ -297,6 +310,20 @@ final class LocalEngine implements Engine {
       publishStatus();
       swap.close();
       runner.close();
+      if (checksEveryStep) {
+        requireNothingHeld();
+      }
+    }
+  }
+
+  private void requireNothingHeld() {
+    checkIntegrity();
+    if (!board.read().ledger().closed()) {
+      long now = nanoTime.getAsLong();
+      throw new IllegalStateException(
+          "engine: closed with %s (expected: nothing held)"
+              .formatted(
+                  holdings().stream().map(held -> held.describe(now)).collect(joining(", "))));
     }
   }
 
@@ -355,12 +382,16 @@ final class LocalEngine implements Engine {
   /** Recounts the account once after each burst of steps; a wrong account is wrong text to come. */
   private void checkWhenIdle() {
     if (uncheckedSteps) {
-      uncheckedSteps = false;
-      try {
-        checkIntegrity();
-      } catch (IllegalStateException e) {
-        throw fail("the account of blocks is wrong", e);
-      }
+      checkAccount();
+    }
+  }
+
+  private void checkAccount() {
+    uncheckedSteps = false;
+    try {
+      checkIntegrity();
+    } catch (IllegalStateException e) {
+      throw fail("the account of blocks is wrong", e);
     }
   }
 
@@ -553,5 +584,9 @@ final class LocalEngine implements Engine {
 
   private void publishStatus() {
     board.write(steps, promptTokens, generatedTokens);
+    // Within a step the account is checked at its end, for a listener may be in the middle of it.
+    if (checksEveryStep && !inStep && ended == null) {
+      checkAccount();
+    }
   }
 }

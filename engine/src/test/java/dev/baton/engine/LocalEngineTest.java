@@ -7,8 +7,12 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.baton.engine.EngineException.Kind;
 import dev.baton.engine.SampledToken.FinishReason;
+import dev.baton.engine.cache.BlockLedger;
+import dev.baton.engine.cache.BlockPool;
+import dev.baton.engine.cache.BlockTable;
 import dev.baton.engine.model.FakeModelRunner;
 import java.lang.foreign.MemorySegment;
+import java.lang.reflect.Field;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
@@ -67,6 +71,39 @@ class LocalEngineTest {
     assertThat(heard.ids()).containsExactly(FakeModelRunner.EOS);
     assertThat(heard.tokens.getLast().finish()).isEqualTo(FinishReason.STOP);
     assertThat(ignoring.tokens).hasSize(10);
+  }
+
+  @Test
+  void blocksThatNoSessionOwesAreNamedByTheStepThatFollows() throws Exception {
+    engine.generate(generation("a", prompt(20), ignoringEos(10)), heard);
+    engine.step();
+    Field field = LocalEngine.class.getDeclaredField("pool");
+    field.setAccessible(true);
+    BlockPool pool = (BlockPool) field.get(engine);
+    BlockTable forgotten = pool.open(new SessionId("lost", 3), "");
+    pool.fill(forgotten, prompt(20), 20, 20, 0, 0, BlockLedger.State.OWNED);
+
+    assertThatThrownBy(engine::step)
+        .isInstanceOf(EngineException.class)
+        .hasMessageContaining("the account of blocks is wrong")
+        .hasMessageContaining("held by lost/3 for")
+        .hasMessageContaining("as CONTEXT");
+
+    assertThat(heard.failure).isNotNull();
+    pool.release(forgotten);
+  }
+
+  @Test
+  void tellsWhoHoldsWhat() {
+    engine.generate(generation("a", prompt(50), ignoringEos(10)), heard);
+    engine.reserve(generation("b", prompt(40), ignoringEos(4)), new RecordingListener());
+    engine.step();
+    assertThat(engine.holdings())
+        .extracting(held -> held.session() + " " + held.count() + " " + held.reason())
+        .containsExactlyInAnyOrder("a/1 2 CONTEXT", "b/1 2 HANDOFF");
+    engine.release(new SessionId("a", 1));
+    engine.release(new SessionId("b", 1));
+    assertThat(engine.holdings()).isEmpty();
   }
 
   @Test

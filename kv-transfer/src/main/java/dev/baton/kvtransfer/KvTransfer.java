@@ -1,6 +1,7 @@
 package dev.baton.kvtransfer;
 
 import dev.baton.kvtransfer.wire.HandoffReason;
+import java.util.List;
 
 /**
  * Both sides of hand-offs for one worker process; see the package for the contract. All methods may
@@ -53,6 +54,11 @@ public interface KvTransfer extends AutoCloseable {
   }
 
   TransferTotals totals();
+
+  /** Who has slabs, and why. */
+  default List<SlabHolding> holdings() {
+    return List.of();
+  }
 
   /**
    * Takes nothing new, fails all open hand-offs but the exports that are finished, lets the

@@ -1,10 +1,10 @@
 package dev.baton.kvtransfer;
 
 /**
- * Counters since the start, and slab memory in use now.
+ * Counters since the start, and the slabs as they are now.
  *
- * @param slabBytesQuarantined part of those in use: slabs that a peer which stood still never gave
- *     back, and that are not used again
+ * @param sending slabs for what goes out
+ * @param landing slabs for what arrives
  */
 public record TransferTotals(
     long exported,
@@ -18,5 +18,22 @@ public record TransferTotals(
     long nanos,
     int openExports,
     int openImports,
-    long slabBytesInUse,
-    long slabBytesQuarantined) {}
+    SlabLedger sending,
+    SlabLedger landing) {
+
+  /** Bytes of slabs that are not free. */
+  public long slabBytesInUse() {
+    return sending.bytesInUse() + landing.bytesInUse();
+  }
+
+  /** Part of those in use: slabs that are given up. */
+  public long slabBytesQuarantined() {
+    return sending.quarantined() * sending.slabBytes()
+        + landing.quarantined() * landing.slabBytes();
+  }
+
+  /** Bytes of all slabs. */
+  public long slabBytes() {
+    return sending.capacity() * sending.slabBytes() + landing.capacity() * landing.slabBytes();
+  }
+}

@@ -110,6 +110,7 @@ public final class Simulation {
   private void watch() {
     long now = cluster.time().now();
     cluster.breakdowns().forEach(judge::violated);
+    checkLeaks();
     if (scenario.calm()) {
       clients.forEach(client -> checkFreed(client, now));
     }
@@ -124,6 +125,16 @@ public final class Simulation {
       }
     }
     cluster.time().at(now + WATCH_NANOS, this::watch);
+  }
+
+  /** A worker finds what nobody answers for, and never has to. */
+  private void checkLeaks() {
+    for (WorkerHost worker : cluster.workers()) {
+      WorkerLife life = worker.life();
+      if (life != null) {
+        life.leak().ifPresent(leak -> judge.violated(worker.name() + " leaks " + leak));
+      }
+    }
   }
 
   /** A session that its client left must have left the workers soon. */

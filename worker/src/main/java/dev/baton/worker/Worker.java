@@ -166,11 +166,12 @@ public final class Worker implements AutoCloseable {
     }
     if (options.metricsPort() > 0) {
       WorkerMetrics meters = new WorkerMetrics(engine::status, this::sessions);
+      meters.addLeaks(core::leaks);
       transfer.ifPresent(t -> meters.addHandoffs(t::totals));
       meters.addChips(health::last);
       metrics = new MetricsEndpoint(options.host(), options.metricsPort(), meters);
     }
-    core.registry().start();
+    core.start();
     health.start();
     ModelInfo model = engine.model();
     log.info(

@@ -6,12 +6,15 @@ import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.TransferTotals;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
+import dev.baton.proto.worker.v1.Leak;
 import dev.baton.proto.worker.v1.ModelIdentity;
 import dev.baton.proto.worker.v1.PrefixWorkerGrpc;
 import dev.baton.proto.worker.v1.Registration;
 import dev.baton.proto.worker.v1.Role;
 import dev.baton.proto.worker.v1.WorkerStatus;
 import dev.baton.worker.control.ControlService;
+import dev.baton.worker.ledger.Holding;
+import dev.baton.worker.ledger.LeakWatch;
 import dev.baton.worker.registry.RegistryLink;
 import dev.baton.worker.session.Alarms;
 import dev.baton.worker.session.Sessions;
@@ -21,6 +24,7 @@ import dev.baton.worker.wire.Failures;
 import dev.baton.worker.wire.RefusedException;
 import dev.baton.worker.wire.Statuses;
 import io.grpc.BindableService;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
@@ -61,6 +65,26 @@ public final class WorkerCore {
       Supplier<String> grpcAddress,
       Consumer<Failure> onFatal) {}
 
+  /**
+   * What is leaked.
+   *
+   * @param now the oldest first
+   * @param found since the start
+   * @param suspected something is held that nobody answers for, but not for long yet
+   */
+  public record Leaks(List<Holding> now, long found, boolean suspected) {
+
+    public Leaks {
+      now = List.copyOf(now);
+    }
+  }
+
+  /** Between two looks at what is held; an idle worker holds nothing and is not looked at. */
+  private static final Duration LEAK_INTERVAL = Duration.ofSeconds(1);
+
+  /** Leaks that a status names. */
+  private static final int LEAKS_TOLD = 8;
+
   /** Statuses of an idle worker from one canary to the next: an idle worker should sleep. */
   private static final int IDLE_STATUSES = 8;
 
@@ -72,12 +96,14 @@ public final class WorkerCore {
   private final StepLoop loop;
   private final Sessions sessions;
   private final RegistryLink registry;
+  private final LeakWatch leakWatch = new LeakWatch();
   private final AtomicBoolean starved = new AtomicBoolean();
   private final AtomicLong statuses = new AtomicLong();
   private final AtomicLong beats = new AtomicLong();
   private volatile Role role;
   private volatile boolean servesPrefixes;
   private final AtomicBoolean canaryOut = new AtomicBoolean();
+  private volatile Leaks leaks = new Leaks(List.of(), 0, false);
 
   public WorkerCore(
       WorkerOptions options,
@@ -115,6 +141,37 @@ public final class WorkerCore {
             this::refused,
             surroundings.random(),
             surroundings.network());
+  }
+
+  /** Registers with the router, and looks after what sessions hold. */
+  public void start() {
+    registry.start();
+    surroundings.alarms().after(LEAK_INTERVAL, this::lookForLeaks);
+  }
+
+  private void lookForLeaks() {
+    boolean held =
+        !engine.status().ledger().closed()
+            || transfer.map(t -> t.totals().slabBytesInUse() > 0).orElse(false);
+    if ((held || leaks.suspected()) && !loop.failed()) {
+      loop.post(this::checkLeaks);
+    }
+    surroundings.alarms().after(LEAK_INTERVAL, this::lookForLeaks);
+  }
+
+  /** On the step thread, between two commands, each session's account is as it should be. */
+  private void checkLeaks() {
+    List<Holding> holdings = new ArrayList<>();
+    engine.holdings().forEach(line -> holdings.add(Holding.of(line)));
+    transfer.ifPresent(t -> t.holdings().forEach(line -> holdings.add(Holding.of(line))));
+    List<Holding> leaked =
+        leakWatch.look(holdings, sessions.claimants(), surroundings.nanoTime().getAsLong());
+    leaks = new Leaks(leaked, leakWatch.found(), leakWatch.suspects());
+  }
+
+  /** What is held for sessions that no call has any more. */
+  public Leaks leaks() {
+    return leaks;
   }
 
   /** Name under which the router knows this worker. */
@@ -165,7 +222,14 @@ public final class WorkerCore {
         .setProgress(1 + engine.progress())
         .setBeats(beats.get())
         .setRole(role)
+        .addAllLeaks(leaksTold())
+        .setLeaksFound(leaks.found())
         .build();
+  }
+
+  private List<Leak> leaksTold() {
+    long now = surroundings.nanoTime().getAsLong();
+    return leaks.now().stream().limit(LEAKS_TOLD).map(held -> Statuses.leak(held, now)).toList();
   }
 
   /** Throws {@link RefusedException} for a role that this worker cannot have. */
@@ -207,11 +271,7 @@ public final class WorkerCore {
 
   /** A worker that has lost half its slabs for good starves its hand-offs: it must start anew. */
   private void checkSlabs(TransferTotals totals) {
-    long all =
-        options
-            .transfer()
-            .map(o -> (long) o.slabBytes() * (o.exportSlabs() + o.importSlabs()))
-            .orElse(0L);
+    long all = totals.slabBytes();
     if (2 * totals.slabBytesQuarantined() > all && starved.compareAndSet(false, true)) {
       fail(
           Failures.of(

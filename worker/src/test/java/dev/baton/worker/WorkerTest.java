@@ -3,11 +3,18 @@ package dev.baton.worker;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.baton.engine.EngineException;
 import dev.baton.engine.EngineOptions;
+import dev.baton.engine.Generation;
+import dev.baton.engine.SampledToken;
+import dev.baton.engine.Sampling;
+import dev.baton.engine.SessionId;
+import dev.baton.engine.SessionListener;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.worker.v1.DrainProgress;
 import dev.baton.proto.worker.v1.DrainRequest;
 import dev.baton.proto.worker.v1.GetStatusRequest;
+import dev.baton.proto.worker.v1.Leak;
 import dev.baton.proto.worker.v1.Registration;
 import dev.baton.proto.worker.v1.Role;
 import dev.baton.proto.worker.v1.WorkerControlGrpc;
@@ -166,10 +173,7 @@ class WorkerTest {
 
   @Test
   void metricsShowTheLedgerAndTheHandoffs() throws Exception {
-    int port;
-    try (ServerSocket free = new ServerSocket(0)) {
-      port = free.getLocalPort();
-    }
+    int port = freePort();
     try (FakeTransfer.Network network = new FakeTransfer.Network();
         Worker worker =
             Worker.start(
@@ -178,19 +182,77 @@ class WorkerTest {
                 Optional.of(new FakeTransfer(network)),
                 List.of());
         HttpClient client = HttpClient.newHttpClient()) {
-      HttpResponse<String> response =
-          client.send(
-              HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + port + "/metrics")).build(),
-              HttpResponse.BodyHandlers.ofString());
-      assertThat(response.statusCode()).isEqualTo(200);
-      assertThat(response.body())
+      assertThat(metrics(client, port))
           .contains("baton_blocks{state=\"free\"} 256.0")
           .contains("baton_blocks{state=\"owned\"} 0.0")
+          .contains("baton_blocks_capacity 256.0")
+          .contains("baton_slabs{pool=\"sending\",state=\"free\"} 8.0")
+          .contains("baton_slabs{pool=\"landing\",state=\"quarantined\"} 0.0")
+          .contains("baton_slabs_capacity{pool=\"landing\"} 8.0")
+          .contains("baton_leaks_total 0.0")
           .contains("baton_sessions 0.0")
           .contains("baton_steps_total 0.0")
           .contains("baton_handoff_bytes_total{direction=\"export\"} 0.0")
           .contains("baton_handoff_seconds_total 0.0");
       assertThat(worker.sessions()).isZero();
+    }
+  }
+
+  @Test
+  void blocksThatNoCallHasAreNamedInTheStatusAndInTheMetrics() throws Exception {
+    int port = freePort();
+    try (Worker worker = start(options(router.address()).withMetricsPort(port));
+        HttpClient client = HttpClient.newHttpClient()) {
+      // As if an attempt had left without releasing what it had reserved.
+      engine.reserve(
+          new Generation(
+              new SessionId("lost", 3), new int[] {1, 2}, new int[0], Sampling.greedy(4), "", 0),
+          new IgnoringListener());
+
+      Eventually.within(
+          Duration.ofSeconds(10), "a leak", () -> worker.status().getLeaksCount() > 0);
+
+      Leak leak = worker.status().getLeaks(0);
+      assertThat(leak.getSessionId()).isEqualTo("lost");
+      assertThat(leak.getEpoch()).isEqualTo(3);
+      assertThat(leak.getWhat()).isEqualTo("blocks");
+      assertThat(leak.getReason()).isEqualTo("HANDOFF");
+      assertThat(leak.getAgeMillis()).isPositive();
+      assertThat(worker.status().getLeaksFound()).isEqualTo(1);
+      assertThat(metrics(client, port))
+          .contains("baton_leaks_total 1.0")
+          .contains("baton_leaked{what=\"blocks\"} 1.0")
+          .contains("baton_leaked{what=\"sending slabs\"} 0.0");
+    }
+  }
+
+  private static int freePort() throws IOException {
+    try (ServerSocket free = new ServerSocket(0)) {
+      return free.getLocalPort();
+    }
+  }
+
+  private static String metrics(HttpClient client, int port)
+      throws IOException, InterruptedException {
+    HttpResponse<String> response =
+        client.send(
+            HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + port + "/metrics")).build(),
+            HttpResponse.BodyHandlers.ofString());
+    assertThat(response.statusCode()).isEqualTo(200);
+    return response.body();
+  }
+
+  /** Of a session that nobody has. */
+  private static final class IgnoringListener implements SessionListener {
+
+    @Override
+    public void onToken(SampledToken token) {
+      throw new AssertionError(token);
+    }
+
+    @Override
+    public void onFailed(EngineException cause) {
+      // At the close of the engine.
     }
   }
 

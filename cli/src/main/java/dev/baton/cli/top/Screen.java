@@ -5,7 +5,9 @@ import dev.baton.proto.router.v1.SessionView;
 import dev.baton.proto.router.v1.WorkerView;
 import dev.baton.proto.worker.v1.BlockLedger;
 import dev.baton.proto.worker.v1.HandoffTotals;
+import dev.baton.proto.worker.v1.Leak;
 import dev.baton.proto.worker.v1.Role;
+import dev.baton.proto.worker.v1.SlabLedger;
 import dev.baton.proto.worker.v1.WorkerStatus;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -44,6 +46,7 @@ public final class Screen {
     lines.addAll(ledgers(now));
     lines.add("");
     lines.addAll(handoffs(now, earlier, seconds));
+    lines.addAll(leaks(now));
     if (now.getSessionsCount() > 0) {
       lines.add("");
       lines.addAll(sessions(now));
@@ -113,7 +116,15 @@ public final class Screen {
   private static List<String> ledgers(ClusterSnapshot now) {
     Columns table =
         new Columns(
-            "BLOCKS OF", "OWNED", "RESERVED", "CACHED", "QUARANTINED", "FREE", "CAPACITY", "SLABS");
+            "BLOCKS OF",
+            "OWNED",
+            "RESERVED",
+            "CACHED",
+            "QUARANTINED",
+            "FREE",
+            "CAPACITY",
+            "SLABS OUT",
+            "SLABS IN");
     for (WorkerView worker : now.getWorkersList()) {
       BlockLedger ledger = worker.getStatus().getLedger();
       table.add(
@@ -124,9 +135,22 @@ public final class Screen {
           Long.toString(ledger.getQuarantined()),
           Long.toString(ledger.getFree()),
           Long.toString(worker.getRegistration().getBlockCapacity()),
-          bytes(ledger.getSlabBytes()));
+          slabs(worker.getStatus().getSending()),
+          slabs(worker.getStatus().getLanding()));
     }
     return table.lines();
+  }
+
+  /** Slabs in use, of how many; those given up, if any. */
+  private static String slabs(SlabLedger ledger) {
+    long capacity = ledger.getOwned() + ledger.getQuarantined() + ledger.getFree();
+    return capacity == 0
+        ? NONE
+        : "%d/%d%s"
+            .formatted(
+                ledger.getOwned(),
+                capacity,
+                ledger.getQuarantined() == 0 ? "" : " lost " + ledger.getQuarantined());
   }
 
   private static List<String> handoffs(
@@ -162,6 +186,31 @@ public final class Screen {
               : perSecond(totals.getImportedBytes(), then.getImportedBytes(), seconds));
     }
     return table.lines();
+  }
+
+  /** Nothing as long as there is none. */
+  private static List<String> leaks(ClusterSnapshot now) {
+    Columns table = new Columns("LEAKED ON", "SESSION", "EPOCH", "WHAT", "COUNT", "REASON", "AGE");
+    boolean any = false;
+    for (WorkerView worker : now.getWorkersList()) {
+      for (Leak leak : worker.getStatus().getLeaksList()) {
+        any = true;
+        table.add(
+            worker.getRegistration().getWorkerId(),
+            leak.getSessionId(),
+            Integer.toString(leak.getEpoch()),
+            leak.getWhat(),
+            Long.toString(leak.getCount()),
+            leak.getReason(),
+            "%.1f s".formatted(leak.getAgeMillis() / 1000.0));
+      }
+    }
+    List<String> lines = new ArrayList<>();
+    if (any) {
+      lines.add("");
+      lines.addAll(table.lines());
+    }
+    return lines;
   }
 
   private static List<String> sessions(ClusterSnapshot now) {

@@ -45,6 +45,7 @@ final class BatonSystem implements AutoCloseable {
   static BatonSystem up(String... options) {
     List<String> arguments =
         new ArrayList<>(List.of("up", "--port", "0", "--grpc-port", "0", "--kv-cache", "64M"));
+    arguments.add("--check-ledger");
     arguments.add("--log-dir");
     arguments.add(newLogDirectory().toString());
     arguments.addAll(List.of(options));

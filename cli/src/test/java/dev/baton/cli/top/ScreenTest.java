@@ -7,9 +7,11 @@ import dev.baton.proto.router.v1.SessionView;
 import dev.baton.proto.router.v1.WorkerView;
 import dev.baton.proto.worker.v1.BlockLedger;
 import dev.baton.proto.worker.v1.HandoffTotals;
+import dev.baton.proto.worker.v1.Leak;
 import dev.baton.proto.worker.v1.ModelIdentity;
 import dev.baton.proto.worker.v1.Registration;
 import dev.baton.proto.worker.v1.Role;
+import dev.baton.proto.worker.v1.SlabLedger;
 import dev.baton.proto.worker.v1.WorkerStatus;
 import org.junit.jupiter.api.Test;
 
@@ -30,6 +32,7 @@ class ScreenTest {
                 .setRunningSessions(3)
                 .setGeneratedTokensTotal(tokens)
                 .setLedger(BlockLedger.newBuilder().setOwned(7).setFree(93))
+                .setSending(SlabLedger.newBuilder().setOwned(1).setFree(15))
                 .setHandoffs(HandoffTotals.newBuilder().setImported(4).setImportedBytes(bytes)))
         .setOpen(true)
         .build();
@@ -57,7 +60,7 @@ class ScreenTest {
     assertThat(new Screen().lines(snapshot(0, worker(0, 0))))
         .contains("1 workers, 2 sessions, 0 of them waiting", "and 1 more")
         .anyMatch(line -> line.matches("decode-1 +decode +open +m +2 +3 +0 +0( +-){3} +127.*:5"))
-        .anyMatch(line -> line.matches("decode-1 +7 +0 +0 +0 +93 +100 +0 B"))
+        .anyMatch(line -> line.matches("decode-1 +7 +0 +0 +0 +93 +100 +1/16 +-"))
         .anyMatch(line -> line.matches("decode-1 +0 +4 +0 +0 +0 B +0 B +- +-"))
         .anyMatch(line -> line.matches("s1 +m +2 +- +decode-1 +10 +5 +1.5 s"));
   }
@@ -77,6 +80,26 @@ class ScreenTest {
     screen.lines(snapshot(10_000, worker(100, 1 << 20)));
     assertThat(screen.lines(snapshot(12_000, worker(0, 0))))
         .noneMatch(line -> line.matches(".* -\\d.*"));
+  }
+
+  @Test
+  void namesWhatIsLeaked() {
+    assertThat(new Screen().lines(snapshot(0, worker(0, 0))))
+        .noneMatch(line -> line.contains("LEAKED"));
+    WorkerView.Builder leaking = worker(0, 0).toBuilder();
+    leaking
+        .getStatusBuilder()
+        .addLeaks(
+            Leak.newBuilder()
+                .setSessionId("s9")
+                .setEpoch(2)
+                .setWhat("blocks")
+                .setCount(3)
+                .setReason("HANDOFF")
+                .setAgeMillis(12_300));
+    assertThat(new Screen().lines(snapshot(0, leaking.build())))
+        .anyMatch(line -> line.startsWith("LEAKED ON"))
+        .anyMatch(line -> line.matches("decode-1 +s9 +2 +blocks +3 +HANDOFF +12.3 s"));
   }
 
   @Test

@@ -1,13 +1,19 @@
 package dev.baton.engine.cache;
 
+import dev.baton.engine.Holding;
 import dev.baton.engine.LedgerSnapshot;
 import dev.baton.engine.SessionId;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The account of every KV block: its state, and who holds it, since which step, why. Every change
- * of a block goes through here, and one that the account does not allow throws {@link
+ * The account of every KV block: its state, and who holds it, since when, why. Every change of a
+ * block goes through here, and one that the account does not allow throws {@link
  * IllegalStateException} naming block and session, before anything has changed. Step thread only.
  */
 public final class BlockLedger {
@@ -43,7 +49,8 @@ public final class BlockLedger {
    *   4. The stack of free blocks holds each FREE block once, and nothing else.
    *
    * Cost. The account is flat arrays by block number. Claiming allocates one small object per
-   * block, so nothing per token; finding a session's claim walks the sessions that share the block.
+   * block and reads the clock, so nothing per token; finding a session's claim walks the sessions
+   * that share the block.
    */
 
   /** What a block is at the moment. */
@@ -70,13 +77,13 @@ public final class BlockLedger {
   /** One session's hold on one block. */
   private static final class Claim {
     final SessionId session;
-    final long sinceStep;
+    final long sinceNanos;
     final Reason reason;
     @Nullable Claim next;
 
-    Claim(SessionId session, long sinceStep, Reason reason, @Nullable Claim next) {
+    Claim(SessionId session, long sinceNanos, Reason reason, @Nullable Claim next) {
       this.session = session;
-      this.sinceStep = sinceStep;
+      this.sinceNanos = sinceNanos;
       this.reason = reason;
       this.next = next;
     }
@@ -86,12 +93,16 @@ public final class BlockLedger {
   private final @Nullable Claim[] claims;
   private final int[] freeStack;
   private final int[] counts = new int[State.values().length];
-  private long step;
+  private final LongSupplier nanoTime;
 
-  public BlockLedger(int capacity) {
+  /**
+   * @param nanoTime a clock that only rises, nanoseconds; claims are dated by it
+   */
+  public BlockLedger(int capacity, LongSupplier nanoTime) {
     if (capacity < 1) {
       throw new IllegalArgumentException("capacity: %d (expected: >= 1)".formatted(capacity));
     }
+    this.nanoTime = nanoTime;
     states = new State[capacity];
     Arrays.fill(states, State.FREE);
     claims = new Claim[capacity];
@@ -100,11 +111,6 @@ public final class BlockLedger {
       freeStack[i] = capacity - 1 - i;
     }
     counts[State.FREE.ordinal()] = capacity;
-  }
-
-  /** Claims made from now on are dated with this step. */
-  public void beginStep(long number) {
-    step = number;
   }
 
   public int capacity() {
@@ -141,7 +147,7 @@ public final class BlockLedger {
     }
     int block = freeStack[free - 1];
     move(block, as);
-    claims[block] = new Claim(session, step, reason, null);
+    claims[block] = new Claim(session, nanoTime.getAsLong(), reason, null);
     return block;
   }
 
@@ -153,7 +159,7 @@ public final class BlockLedger {
     if (claimOf(block, session) != null) {
       throw refused("share", block, session, "a session that does not hold it yet");
     }
-    claims[block] = new Claim(session, step, Reason.PREFIX, claims[block]);
+    claims[block] = new Claim(session, nanoTime.getAsLong(), Reason.PREFIX, claims[block]);
     move(block, State.OWNED);
   }
 
@@ -216,6 +222,25 @@ public final class BlockLedger {
         count(State.FREE),
         capacity(),
         0);
+  }
+
+  /** Who holds blocks, and why: a line for each session and reason. Walks all blocks. */
+  public List<Holding> holdings() {
+    Map<SessionId, Holding[]> lines = new LinkedHashMap<>();
+    for (Claim first : claims) {
+      for (Claim claim = first; claim != null; claim = claim.next) {
+        Holding[] bySession =
+            lines.computeIfAbsent(claim.session, _ -> new Holding[Reason.values().length]);
+        int line = claim.reason.ordinal();
+        Holding known = bySession[line];
+        bySession[line] =
+            known == null
+                ? new Holding(
+                    claim.session, Holding.Kind.BLOCK, claim.reason.name(), 1, claim.sinceNanos)
+                : known.plus(1, claim.sinceNanos);
+      }
+    }
+    return lines.values().stream().flatMap(Arrays::stream).filter(Objects::nonNull).toList();
   }
 
   public boolean holds(SessionId session, int block) {
@@ -283,7 +308,11 @@ public final class BlockLedger {
     for (Claim claim = claims[block]; claim != null; claim = claim.next) {
       text.append(separator)
           .append(
-              "%s since step %d for %s".formatted(claim.session, claim.sinceStep, claim.reason));
+              "%s for %.3f s as %s"
+                  .formatted(
+                      claim.session,
+                      (nanoTime.getAsLong() - claim.sinceNanos) / 1e9,
+                      claim.reason));
       separator = " and ";
     }
     return text.toString();

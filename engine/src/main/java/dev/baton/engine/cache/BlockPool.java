@@ -1,9 +1,12 @@
 package dev.baton.engine.cache;
 
+import dev.baton.engine.Holding;
 import dev.baton.engine.LedgerSnapshot;
 import dev.baton.engine.SessionId;
 import dev.baton.engine.cache.BlockLedger.Reason;
 import dev.baton.engine.cache.BlockLedger.State;
+import java.util.List;
+import java.util.function.LongSupplier;
 
 /**
  * Hands blocks to sessions: finds the longest cached prefix, claims the rest, gives up the oldest
@@ -39,9 +42,10 @@ public final class BlockPool {
 
   /**
    * @param fingerprint of the model; part of every key
+   * @param nanoTime a clock that only rises, nanoseconds; holds are dated by it
    */
-  public BlockPool(int capacity, String fingerprint, Window window) {
-    this.ledger = new BlockLedger(capacity);
+  public BlockPool(int capacity, String fingerprint, Window window, LongSupplier nanoTime) {
+    this.ledger = new BlockLedger(capacity, nanoTime);
     this.prefixes = new PrefixCache(capacity);
     this.hasher = new BlockHasher(fingerprint, window.blockTokens());
     this.window = window;
@@ -87,10 +91,6 @@ public final class BlockPool {
   /** An empty table. */
   public BlockTable open(SessionId session, String salt) {
     return new BlockTable(session, hasher.root(salt));
-  }
-
-  public void beginStep(long number) {
-    ledger.beginStep(number);
   }
 
   /**
@@ -296,6 +296,11 @@ public final class BlockPool {
 
   public LedgerSnapshot snapshot() {
     return ledger.snapshot();
+  }
+
+  /** Who holds blocks, and why. Walks all blocks. */
+  public List<Holding> holdings() {
+    return ledger.holdings();
   }
 
   /**

@@ -1,18 +1,21 @@
 package dev.baton.engine.cache;
 
+import dev.baton.engine.Holding;
 import dev.baton.engine.SessionId;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Copies of the KV of preempted sessions, in host memory outside the block pool, so that they go on
  * without computing it again. A page holds one block of all layers and heads in the cache's own
- * dtype, so what comes back is bit for bit what went. Every page belongs to one session, since a
- * step; its reason is always that session's preemption.
+ * dtype, so what comes back is bit for bit what went. Every page belongs to one session; its reason
+ * is always that session's preemption.
  *
  * <p>Owns the memory; takes it page by page when it is first needed, up to its bound. Step thread
  * only.
@@ -30,7 +33,8 @@ public final class SwapSpace implements AutoCloseable {
   }
 
   /** What one session has here: the pages of its blocks from {@code firstBlock} on. */
-  private record Kept(SessionId session, int firstBlock, int tokens, int[] pages, long sinceStep) {}
+  private record Kept(
+      SessionId session, int firstBlock, int tokens, int[] pages, long sinceNanos) {}
 
   private static final long ALIGNMENT = 64;
 
@@ -41,14 +45,16 @@ public final class SwapSpace implements AutoCloseable {
   private final @Nullable MemorySegment[] pages;
   private final int[] free;
   private final Map<SessionId, Kept> kept = new HashMap<>();
+  private final LongSupplier nanoTime;
   private int freeCount;
-  private long step;
 
   /**
    * @param bytes bound of all pages; 0 = no session is ever kept
    * @param pageBytes of the KV of {@code blockTokens} tokens
+   * @param nanoTime a clock that only rises, nanoseconds; pages are dated by it
    */
-  public SwapSpace(long bytes, long pageBytes, int blockTokens, Copier copier) {
+  public SwapSpace(
+      long bytes, long pageBytes, int blockTokens, Copier copier, LongSupplier nanoTime) {
     if (bytes < 0 || pageBytes < 1 || blockTokens < 1) {
       throw new IllegalArgumentException(
           "swap: %d bytes in pages of %d for %d tokens (expected: >= 0, >= 1, >= 1)"
@@ -58,16 +64,12 @@ public final class SwapSpace implements AutoCloseable {
     this.blockTokens = blockTokens;
     this.pageBytes = pageBytes;
     this.copier = copier;
+    this.nanoTime = nanoTime;
     this.pages = new MemorySegment[capacity];
     this.free = new int[capacity];
     // The lowest is given out first, so that memory which has been taken is used before new one.
     Arrays.setAll(free, i -> capacity - 1 - i);
     this.freeCount = capacity;
-  }
-
-  /** Pages that are kept from now on are dated with this step. */
-  public void beginStep(long number) {
-    step = number;
   }
 
   public int capacity() {
@@ -111,7 +113,7 @@ public final class SwapSpace implements AutoCloseable {
     for (int i = 0; i < count; i++) {
       taken[i] = free[--freeCount];
     }
-    Kept copy = new Kept(table.session(), table.first(), computed, taken, step);
+    Kept copy = new Kept(table.session(), table.first(), computed, taken, nanoTime.getAsLong());
     kept.put(table.session(), copy);
     for (int block = copy.firstBlock; block < copy.firstBlock + count; block++) {
       copier.copyOut(table.blocks(), from(block), to(block, copy), page(block, copy));
@@ -149,6 +151,20 @@ public final class SwapSpace implements AutoCloseable {
     return copy == null ? 0 : copy.tokens;
   }
 
+  /** Who has pages. */
+  public List<Holding> holdings() {
+    return kept.values().stream()
+        .map(
+            copy ->
+                new Holding(
+                    copy.session,
+                    Holding.Kind.PAGE,
+                    "PREEMPTION",
+                    copy.pages.length,
+                    copy.sinceNanos))
+        .toList();
+  }
+
   /** Recounts every page; throws IllegalStateException on a difference. */
   public void checkIntegrity() {
     @Nullable Kept[] owners = new Kept[pages.length];
@@ -158,8 +174,8 @@ public final class SwapSpace implements AutoCloseable {
         Kept other = owners[page];
         if (other != null) {
           throw new IllegalStateException(
-              "swap: page %d of %s since step %d and of %s since step %d (expected: one owner)"
-                  .formatted(page, copy.session, copy.sinceStep, other.session, other.sinceStep));
+              "swap: page %d of %s and of %s (expected: one owner)"
+                  .formatted(page, copy.session, other.session));
         }
         owners[page] = copy;
         owned++;

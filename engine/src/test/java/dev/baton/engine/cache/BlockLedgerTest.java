@@ -17,7 +17,8 @@ class BlockLedgerTest {
   private static final SessionId ANNA = new SessionId("anna", 1);
   private static final SessionId BERT = new SessionId("bert", 2);
 
-  private final BlockLedger ledger = new BlockLedger(4);
+  private long now = 5_000_000_000L;
+  private final BlockLedger ledger = new BlockLedger(4, () -> now);
 
   @AfterEach
   void recount() {
@@ -50,17 +51,16 @@ class BlockLedgerTest {
 
   @Test
   void releasingTwiceNamesBlockAndSessionEvenWhenSomeoneElseStillHoldsIt() {
-    ledger.beginStep(7);
     int block = own(ANNA);
-    ledger.beginStep(9);
     ledger.share(block, BERT);
+    now += 1_500_000_000L;
     ledger.release(block, ANNA, true);
 
     assertThatThrownBy(() -> ledger.release(block, ANNA, true))
         .isInstanceOf(IllegalStateException.class)
         .hasMessageContaining("block " + block)
         .hasMessageContaining("session anna/1")
-        .hasMessageContaining("held by bert/2 since step 9 for PREFIX");
+        .hasMessageContaining("held by bert/2 for 1.500 s as PREFIX");
     assertThat(ledger.holds(BERT, block)).isTrue();
   }
 
@@ -134,6 +134,23 @@ class BlockLedgerTest {
     assertThat(ledger.holders(block)).isEqualTo(2);
     ledger.release(block, ANNA, false);
     assertThat(ledger.holds(carl, block)).isTrue();
+  }
+
+  @Test
+  void tellsWhatEachSessionHoldsWhySinceWhen() {
+    ledger.claim(BERT, State.RESERVED, Reason.HANDOFF);
+    now += 2_000_000_000L;
+    int shared = own(ANNA);
+    own(ANNA);
+    now += 500_000_000L;
+    ledger.share(shared, BERT);
+
+    assertThat(ledger.holdings())
+        .extracting(held -> held.describe(now))
+        .containsExactlyInAnyOrder(
+            "1 blocks of session bert/2 for 2.500 s as HANDOFF",
+            "1 blocks of session bert/2 for 0.000 s as PREFIX",
+            "2 blocks of session anna/1 for 0.500 s as CONTEXT");
   }
 
   private int own(SessionId session) {

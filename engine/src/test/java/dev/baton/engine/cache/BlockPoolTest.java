@@ -17,7 +17,7 @@ class BlockPoolTest {
   private static final int BLOCK = 16;
   private static final String MODEL = "model";
 
-  private final BlockPool pool = new BlockPool(6, MODEL, Window.none(BLOCK));
+  private final BlockPool pool = new BlockPool(6, MODEL, Window.none(BLOCK), System::nanoTime);
   private final List<BlockTable> tables = new ArrayList<>();
   private int names;
 

@@ -16,7 +16,7 @@ class BlockPoolWindowTest {
   private static final int BLOCK = 16;
   private static final Window WINDOW = new Window(40, BLOCK, 24);
 
-  private final BlockPool pool = new BlockPool(12, "model", WINDOW);
+  private final BlockPool pool = new BlockPool(12, "model", WINDOW, System::nanoTime);
   private final List<BlockTable> tables = new ArrayList<>();
 
   @AfterEach

@@ -21,8 +21,10 @@ class SwapSpaceTest {
   /** One number for each position of the pool. */
   private final int[] kv = new int[BLOCKS * BLOCK];
 
-  private final BlockPool pool = new BlockPool(BLOCKS, "model", Window.none(BLOCK));
-  private final SwapSpace swap = new SwapSpace(5 * PAGE + 1, PAGE, BLOCK, new Numbers());
+  private final BlockPool pool =
+      new BlockPool(BLOCKS, "model", Window.none(BLOCK), System::nanoTime);
+  private final SwapSpace swap =
+      new SwapSpace(5 * PAGE + 1, PAGE, BLOCK, new Numbers(), System::nanoTime);
 
   @AfterEach
   void close() {
@@ -97,7 +99,7 @@ class SwapSpaceTest {
 
   @Test
   void withoutMemoryNobodyIsKept() {
-    try (SwapSpace none = new SwapSpace(0, PAGE, BLOCK, new Numbers())) {
+    try (SwapSpace none = new SwapSpace(0, PAGE, BLOCK, new Numbers(), System::nanoTime)) {
       assertThat(none.keep(filled("a", 1), 1)).isFalse();
       none.checkIntegrity();
     }

@@ -58,8 +58,15 @@ class SchedulerPropertyTest {
       random = new Random(seed);
       int window = random.nextInt(3) == 0 ? 2 + random.nextInt(60) : 0;
       int stepTokens = 1 + random.nextInt(60);
-      pool = new BlockPool(9 + random.nextInt(12), "model", new Window(window, BLOCK, stepTokens));
-      swap = new SwapSpace(random.nextInt(2) * random.nextInt(30), 1, BLOCK, new NoCopies());
+      pool =
+          new BlockPool(
+              9 + random.nextInt(12),
+              "model",
+              new Window(window, BLOCK, stepTokens),
+              System::nanoTime);
+      swap =
+          new SwapSpace(
+              random.nextInt(2) * random.nextInt(30), 1, BLOCK, new NoCopies(), System::nanoTime);
       scheduler =
           new Scheduler(
               pool,

@@ -25,10 +25,10 @@ class SchedulerTest {
   private static final int BLOCK = 16;
 
   private final List<Session> sessions = new ArrayList<>();
-  private BlockPool pool = new BlockPool(64, "model", Window.none(BLOCK));
+  private BlockPool pool = new BlockPool(64, "model", Window.none(BLOCK), System::nanoTime);
   private final Pace pace = new Pace(0);
   private int stepTokens = 32;
-  private SwapSpace swap = new SwapSpace(0, 1, BLOCK, new NoCopies());
+  private SwapSpace swap = new SwapSpace(0, 1, BLOCK, new NoCopies(), System::nanoTime);
   private Scheduler scheduler = new Scheduler(pool, swap, pace, 32, 20, 8, 32);
 
   @AfterEach
@@ -263,7 +263,7 @@ class SchedulerTest {
   @Test
   void whatWasCopiedAwayGoesOnWhereItWas() {
     poolOf(5);
-    swap = new SwapSpace(100, 1, BLOCK, new NoCopies());
+    swap = new SwapSpace(100, 1, BLOCK, new NoCopies(), System::nanoTime);
     scheduler = new Scheduler(pool, swap, pace, 32, 20, 8, 32);
     Session first = enqueue("first", 15);
     Session second = enqueue("second", 15);
@@ -283,7 +283,7 @@ class SchedulerTest {
   @Test
   void whoLeavesWhileItsKvIsAwayLeavesNothingBehind() {
     poolOf(5);
-    swap = new SwapSpace(100, 1, BLOCK, new NoCopies());
+    swap = new SwapSpace(100, 1, BLOCK, new NoCopies(), System::nanoTime);
     scheduler = new Scheduler(pool, swap, pace, 32, 20, 8, 32);
     enqueue("first", 15);
     enqueue("second", 15);
@@ -380,7 +380,7 @@ class SchedulerTest {
   }
 
   private void poolOf(int blocks) {
-    pool = new BlockPool(blocks, "model", Window.none(BLOCK));
+    pool = new BlockPool(blocks, "model", Window.none(BLOCK), System::nanoTime);
     scheduler = new Scheduler(pool, swap, pace, 32, 20, 8, 32);
   }
 

@@ -64,6 +64,10 @@ final class ExportDesk {
     return pool;
   }
 
+  Leftovers leftovers() {
+    return leftovers;
+  }
+
   void add(ExportSession session) {
     sessions.put(session.machine().route().transfer(), session);
   }

@@ -136,6 +136,10 @@ final class ExportMachine {
     return state == State.ACKNOWLEDGED || state == State.FAILED;
   }
 
+  HandoffReason reason() {
+    return reason;
+  }
+
   Route route() {
     return route;
   }

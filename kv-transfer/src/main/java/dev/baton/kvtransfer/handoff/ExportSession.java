@@ -5,8 +5,10 @@ import dev.baton.kvtransfer.HandoffException;
 import dev.baton.kvtransfer.HandoffStats;
 import dev.baton.kvtransfer.KvSource;
 import dev.baton.kvtransfer.transport.Connection;
+import dev.baton.kvtransfer.wire.HandoffReason;
 import dev.baton.kvtransfer.wire.Message;
 import dev.baton.kvtransfer.wire.MessageCodec;
+import dev.baton.kvtransfer.wire.Route;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -71,6 +73,16 @@ final class ExportSession implements SlabQueue.User {
   @Override
   public int slabsHeld() {
     return held.size();
+  }
+
+  @Override
+  public Route route() {
+    return machine.route();
+  }
+
+  @Override
+  public HandoffReason reason() {
+    return machine.reason();
   }
 
   @Override

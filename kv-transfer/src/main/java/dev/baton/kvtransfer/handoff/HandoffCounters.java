@@ -1,6 +1,7 @@
 package dev.baton.kvtransfer.handoff;
 
 import dev.baton.kvtransfer.HandoffStats;
+import dev.baton.kvtransfer.SlabLedger;
 import dev.baton.kvtransfer.TransferTotals;
 import java.util.concurrent.atomic.LongAdder;
 
@@ -34,8 +35,7 @@ final class HandoffCounters {
     nanos.add(stats.nanos());
   }
 
-  TransferTotals totals(
-      int openExports, int openImports, long slabBytesInUse, long slabBytesQuarantined) {
+  TransferTotals totals(int openExports, int openImports, SlabLedger sending, SlabLedger landing) {
     return new TransferTotals(
         exported.sum(),
         exportedBytes.sum(),
@@ -48,7 +48,7 @@ final class HandoffCounters {
         nanos.sum(),
         openExports,
         openImports,
-        slabBytesInUse,
-        slabBytesQuarantined);
+        sending,
+        landing);
   }
 }

@@ -11,6 +11,7 @@ import dev.baton.kvtransfer.KvSink;
 import dev.baton.kvtransfer.KvSource;
 import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.Manifest;
+import dev.baton.kvtransfer.SlabHolding;
 import dev.baton.kvtransfer.Ticket;
 import dev.baton.kvtransfer.TransferOptions;
 import dev.baton.kvtransfer.TransferTotals;
@@ -25,6 +26,7 @@ import dev.baton.kvtransfer.wire.Route;
 import java.security.SecureRandom;
 import java.util.Collections;
 import java.util.IdentityHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
@@ -67,7 +69,6 @@ public final class HandoffService implements KvTransfer {
   private final LongSupplier clock;
   private final RandomGenerator random;
   private final HandoffCounters counters = new HandoffCounters();
-  private final Leftovers leftovers = new Leftovers();
   private final ExportDesk exports;
   private final ImportDesk imports;
 
@@ -110,16 +111,16 @@ public final class HandoffService implements KvTransfer {
     this.clock = clock;
     this.exports =
         new ExportDesk(
-            new SlabPool(options.slabBytes(), options.exportSlabs()),
-            leftovers,
+            new SlabPool(options.slabBytes(), options.exportSlabs(), clock),
+            new Leftovers(),
             workers.packer(),
             transport::execute,
             clock,
             counters);
     this.imports =
         new ImportDesk(
-            new SlabPool(options.slabBytes(), options.importSlabs()),
-            leftovers,
+            new SlabPool(options.slabBytes(), options.importSlabs(), clock),
+            new Leftovers(),
             workers.unpacker(),
             transport::execute,
             clock,
@@ -244,8 +245,15 @@ public final class HandoffService implements KvTransfer {
     return counters.totals(
         exports.open(),
         imports.open(),
-        exports.pool().bytesInUse() + imports.pool().bytesInUse(),
-        (long) leftovers.quarantined() * options.slabBytes());
+        exports.pool().ledger(exports.leftovers().quarantined()),
+        imports.pool().ledger(imports.leftovers().quarantined()));
+  }
+
+  @Override
+  public List<SlabHolding> holdings() {
+    List<SlabHolding> all = exports.pool().holdings(SlabHolding.Side.SENDING);
+    all.addAll(imports.pool().holdings(SlabHolding.Side.LANDING));
+    return all;
   }
 
   /** Messages refused since the start: garbage, strangers', late ones. Any thread. */
@@ -284,6 +292,8 @@ public final class HandoffService implements KvTransfer {
     boolean idle = workers.close(failed, CLOSE_SECONDS);
     transport.close();
     if (idle) {
+      exports.pool().checkIntegrity();
+      imports.pool().checkIntegrity();
       exports.pool().close();
       imports.pool().close();
     } else {
@@ -294,7 +304,11 @@ public final class HandoffService implements KvTransfer {
 
   /** Looks at the deadlines. Any thread. */
   void tick() {
-    if (exports.open() + imports.open() > 0 || !leftovers.isEmpty() || !strangers.isEmpty()) {
+    if (exports.open() + imports.open() > 0
+        || !exports.leftovers().isEmpty()
+        || !imports.leftovers().isEmpty()
+        || exports.pool().out() + imports.pool().out() > 0
+        || !strangers.isEmpty()) {
       transport.execute(this::checkDeadlines);
     }
   }
@@ -309,13 +323,17 @@ public final class HandoffService implements KvTransfer {
       }
     }
     imports.all().forEach(open -> open.apply(open.machine().tick()));
-    leftovers.check(clock.getAsLong());
+    exports.leftovers().check(clock.getAsLong());
+    imports.leftovers().check(clock.getAsLong());
     strangers.forEach(this::closeIfLate);
     if (clock.getAsLong() - strikesSince >= options.lease().toNanos()) {
       // A stranger keeps its strikes: it has twice the connect timeout to show a ticket anyway.
       strikesSince = clock.getAsLong();
       strikes.keySet().removeIf(known::contains);
     }
+    // Last, for what it throws ends this look; slabs are few, so it costs next to nothing.
+    exports.pool().checkIntegrity();
+    imports.pool().checkIntegrity();
   }
 
   /** A peer that has a ticket says so at once. */

@@ -72,6 +72,10 @@ final class ImportDesk {
     return pool;
   }
 
+  Leftovers leftovers() {
+    return leftovers;
+  }
+
   HandoffCounters counters() {
     return counters;
   }

@@ -6,8 +6,10 @@ import dev.baton.kvtransfer.ImportListener;
 import dev.baton.kvtransfer.KvSink;
 import dev.baton.kvtransfer.transport.Connection;
 import dev.baton.kvtransfer.transport.IncomingPayload;
+import dev.baton.kvtransfer.wire.HandoffReason;
 import dev.baton.kvtransfer.wire.Message;
 import dev.baton.kvtransfer.wire.MessageCodec;
+import dev.baton.kvtransfer.wire.Route;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.List;
@@ -38,6 +40,7 @@ final class ImportSession implements SlabQueue.User {
   private @Nullable Connection abortedBy;
   private Message.@Nullable Abort aborted;
   private @Nullable IncomingPayload arriving;
+  private volatile HandoffReason reason = HandoffReason.PREFILL_TO_DECODE;
   private int slabsHeld;
   private long firstNanos;
 
@@ -66,6 +69,7 @@ final class ImportSession implements SlabQueue.User {
       return false;
     }
     connection = from;
+    reason = message.reason();
     apply(machine.hello(message));
     Message.Abort overtaken = aborted;
     if (abortedBy == from && overtaken != null) {
@@ -101,6 +105,16 @@ final class ImportSession implements SlabQueue.User {
   @Override
   public int slabsHeld() {
     return slabsHeld;
+  }
+
+  @Override
+  public Route route() {
+    return machine.route();
+  }
+
+  @Override
+  public HandoffReason reason() {
+    return reason;
   }
 
   @Override

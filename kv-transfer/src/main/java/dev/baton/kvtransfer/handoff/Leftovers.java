@@ -61,7 +61,11 @@ final class Leftovers {
         stuck += entry.user.slabsHeld();
         if (!entry.quarantined) {
           entry.quarantined = true;
-          log.warn("{} slabs never came back and stay quarantined", entry.user.slabsHeld());
+          log.warn(
+              "{} slabs of {} never came back, {} s after its end, and stay quarantined",
+              entry.user.slabsHeld(),
+              entry.user.describe(),
+              age / 1_000_000_000);
         }
       }
     }

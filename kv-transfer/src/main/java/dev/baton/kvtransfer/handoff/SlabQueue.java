@@ -1,5 +1,7 @@
 package dev.baton.kvtransfer.handoff;
 
+import dev.baton.kvtransfer.wire.HandoffReason;
+import dev.baton.kvtransfer.wire.Route;
 import java.util.ArrayDeque;
 import java.util.IdentityHashMap;
 import java.util.Map;
@@ -24,11 +26,24 @@ final class SlabQueue {
     /** Who decides when its slabs come back; compared by identity. */
     Object peer();
 
+    Route route();
+
+    /** Why the hand-off is. */
+    HandoffReason reason();
+
+    /** The hand-off in words, for logs. */
+    default String describe() {
+      return "%s, %s".formatted(route(), reason());
+    }
+
     /** Takes the slab and with it the duty to release it. */
     void useSlab(Slab slab);
   }
 
   private static final int SHARE = 2;
+
+  /** Whether slabs are recounted whenever one comes back, as in tests. */
+  private static final boolean CHECKS = Boolean.getBoolean("baton.ledger.check");
 
   private final SlabPool pool;
   private final BooleanSupplier open;
@@ -52,8 +67,11 @@ final class SlabQueue {
   }
 
   void release(User user, Slab slab) {
-    pool.release(slab);
+    pool.release(user, slab);
     heldByPeer.compute(user.peer(), (_, held) -> held == null || held == 1 ? null : held - 1);
+    if (CHECKS) {
+      pool.checkIntegrity();
+    }
     serve();
   }
 
@@ -67,7 +85,7 @@ final class SlabQueue {
       waiting.addLast(user);
       if (heldByPeer.getOrDefault(user.peer(), 0) < Math.max(1, SHARE * pool.free())) {
         heldByPeer.merge(user.peer(), 1, Integer::sum);
-        user.useSlab(pool.take());
+        user.useSlab(pool.take(user));
         refused = 0;
       } else {
         refused++;

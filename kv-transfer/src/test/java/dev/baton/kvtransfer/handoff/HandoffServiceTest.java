@@ -1,11 +1,14 @@
 package dev.baton.kvtransfer.handoff;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.tuple;
 
 import dev.baton.kvtransfer.HandoffException.Kind;
 import dev.baton.kvtransfer.ImportSpec;
 import dev.baton.kvtransfer.KvGeometry;
 import dev.baton.kvtransfer.Manifest;
+import dev.baton.kvtransfer.SlabHolding;
+import dev.baton.kvtransfer.SlabHolding.Side;
 import dev.baton.kvtransfer.Ticket;
 import dev.baton.kvtransfer.TransferOptions;
 import dev.baton.kvtransfer.testing.KvStore;
@@ -198,6 +201,9 @@ class HandoffServiceTest {
     assertThat(losses).as("its connection is closed").hasSize(1);
     pass(Leftovers.PATIENCE);
     assertThat(importer.totals().slabBytesQuarantined()).as("still announced").isPositive();
+    assertThat(importer.holdings())
+        .extracting(SlabHolding::session, SlabHolding::side, SlabHolding::reason)
+        .containsExactly(tuple("s", Side.SENDING, HandoffReason.PREFILL_TO_DECODE));
     peer.execute(() -> payloads.forEach(IncomingPayload::refuse));
     pass(Duration.ofMillis(200));
     assertThat(importer.totals().slabBytesInUse()).isZero();

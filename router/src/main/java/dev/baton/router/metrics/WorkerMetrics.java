@@ -62,6 +62,26 @@ public final class WorkerMetrics {
             })
         .register(registry);
     GaugeWithCallback.builder()
+        .name("baton_kv_blocks_capacity")
+        .help("KV blocks of a worker in all.")
+        .labelNames("worker", "role")
+        .callback(
+            gauge ->
+                directory
+                    .workers()
+                    .forEach(
+                        worker ->
+                            gauge.call(
+                                worker.registration().getBlockCapacity(),
+                                worker.id(),
+                                role(worker))))
+        .register(registry);
+    workerCounter(
+        registry,
+        "baton_worker_leaks",
+        "Times that a worker found something held for a session that no call has.",
+        WorkerStatus::getLeaksFound);
+    GaugeWithCallback.builder()
         .name("baton_slab_bytes")
         .help("Bytes of slabs in use for hand-offs.")
         .labelNames("worker", "role")

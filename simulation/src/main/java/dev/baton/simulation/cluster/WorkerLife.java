@@ -80,7 +80,8 @@ public final class WorkerLife {
             .withStepTokens(64)
             .withPrefillChunk(shape.chunk())
             .withMaxSessions(shape.maxSessions())
-            .withSwapBytes(shape.swapBytes());
+            .withSwapBytes(shape.swapBytes())
+            .withCheckLedger(true);
     HashModel model =
         new HashModel(
             shape.blocks(),
@@ -183,7 +184,7 @@ public final class WorkerLife {
   void start(Consumer<String> onFatal) {
     fatal.listener = onFatal;
     turns.start(core.loop());
-    core.registry().start();
+    core.start();
   }
 
   public Process process() {
@@ -250,6 +251,11 @@ public final class WorkerLife {
     return totals.slabBytesInUse() > 0
         ? Optional.of(totals.slabBytesInUse() + " bytes of slabs")
         : Optional.empty();
+  }
+
+  /** What is held for a session that no call has; empty when nothing is, as it always should be. */
+  public Optional<String> leak() {
+    return core.leaks().now().stream().map(held -> held.describe(process.nanoTime())).findFirst();
   }
 
   /** What it has come to do so far. */

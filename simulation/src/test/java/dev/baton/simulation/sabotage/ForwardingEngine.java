@@ -3,10 +3,13 @@ package dev.baton.simulation.sabotage;
 import dev.baton.engine.Engine;
 import dev.baton.engine.EngineStatus;
 import dev.baton.engine.Generation;
+import dev.baton.engine.Holding;
 import dev.baton.engine.KvView;
 import dev.baton.engine.ModelInfo;
 import dev.baton.engine.SessionId;
 import dev.baton.engine.SessionListener;
+import dev.baton.engine.SuspendedSession;
+import java.util.List;
 
 /** Passes everything on. */
 class ForwardingEngine implements Engine {
@@ -50,6 +53,31 @@ class ForwardingEngine implements Engine {
   @Override
   public void start(SessionId session, int firstToken) {
     inner.start(session, firstToken);
+  }
+
+  @Override
+  public int pin(Generation generation, SessionListener listener) {
+    return inner.pin(generation, listener);
+  }
+
+  @Override
+  public void publish(SessionId session) {
+    inner.publish(session);
+  }
+
+  @Override
+  public SuspendedSession suspend(SessionId session) {
+    return inner.suspend(session);
+  }
+
+  @Override
+  public long progress() {
+    return inner.progress();
+  }
+
+  @Override
+  public List<Holding> holdings() {
+    return inner.holdings();
   }
 
   @Override

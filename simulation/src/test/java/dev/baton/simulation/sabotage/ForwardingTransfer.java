@@ -9,9 +9,11 @@ import dev.baton.kvtransfer.KvGeometry;
 import dev.baton.kvtransfer.KvSink;
 import dev.baton.kvtransfer.KvSource;
 import dev.baton.kvtransfer.KvTransfer;
+import dev.baton.kvtransfer.SlabHolding;
 import dev.baton.kvtransfer.Ticket;
 import dev.baton.kvtransfer.TransferTotals;
 import dev.baton.kvtransfer.wire.HandoffReason;
+import java.util.List;
 
 /** Passes everything on. */
 class ForwardingTransfer implements KvTransfer {
@@ -52,6 +54,11 @@ class ForwardingTransfer implements KvTransfer {
   @Override
   public TransferTotals totals() {
     return inner.totals();
+  }
+
+  @Override
+  public List<SlabHolding> holdings() {
+    return inner.holdings();
   }
 
   @Override

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.baton.simulation.Campaign;
 import java.util.ArrayList;
 import java.util.List;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
@@ -15,15 +16,32 @@ class SabotageTest {
   @ParameterizedTest
   @EnumSource(Sabotage.class)
   void isFoundWithinAThousandSeeds(Sabotage sabotage) throws Exception {
+    assertThat(find(sabotage, 1)).as("seeds that find %s", sabotage).isNotEmpty();
+  }
+
+  @Test
+  void theWorkerNamesTheSessionWhoseBlocksWereForgotten() throws Exception {
+    assertThat(find(Sabotage.BLOCKS_LEAKED, 5))
+        .anyMatch(what -> what.matches(".* leaks \\d+ blocks of session s\\d+.*/\\d+ for .*"));
+  }
+
+  @Test
+  void theWorkerNamesTheSessionWhoseSlabsWereForgotten() throws Exception {
+    assertThat(find(Sabotage.SLABS_LEAKED, 5))
+        .anyMatch(
+            what -> what.matches(".* leaks \\d+ sending slabs of session s\\d+.*/\\d+ for .*"));
+  }
+
+  private static List<String> find(Sabotage sabotage, int most) throws Exception {
     List<String> found = new ArrayList<>();
     Campaign.run(
         1,
         SEEDS,
         Math.min(4, Runtime.getRuntime().availableProcessors()),
-        1,
+        most,
         sabotage::seams,
         verdict -> found.add(verdict.seed() + ": " + verdict.violation().orElseThrow()),
         _ -> {});
-    assertThat(found).as("seeds that find %s", sabotage).isNotEmpty();
+    return found;
   }
 }

@@ -3,7 +3,10 @@ package dev.baton.worker.metrics;
 import dev.baton.device.DeviceHealth;
 import dev.baton.engine.EngineStatus;
 import dev.baton.engine.LedgerSnapshot;
+import dev.baton.kvtransfer.SlabLedger;
 import dev.baton.kvtransfer.TransferTotals;
+import dev.baton.worker.WorkerCore;
+import dev.baton.worker.ledger.Holding;
 import io.prometheus.metrics.core.metrics.CounterWithCallback;
 import io.prometheus.metrics.core.metrics.GaugeWithCallback;
 import io.prometheus.metrics.model.registry.PrometheusRegistry;
@@ -34,6 +37,11 @@ public final class WorkerMetrics {
               meter.call(ledger.quarantined(), "quarantined");
               meter.call(ledger.free(), "free");
             })
+        .register(registry);
+    GaugeWithCallback.builder()
+        .name("baton_blocks_capacity")
+        .help("KV blocks in all: the sum of the states.")
+        .callback(meter -> meter.call(engine.get().ledger().capacity()))
         .register(registry);
     GaugeWithCallback.builder()
         .name("baton_sessions")
@@ -126,6 +134,27 @@ public final class WorkerMetrics {
         totals,
         TransferTotals::slabBytesQuarantined);
     GaugeWithCallback.builder()
+        .name("baton_slabs")
+        .help("Slabs by pool and state of the ledger.")
+        .labelNames("pool", "state")
+        .callback(
+            meter -> {
+              TransferTotals now = totals.get();
+              slabs(meter, "sending", now.sending());
+              slabs(meter, "landing", now.landing());
+            })
+        .register(registry);
+    GaugeWithCallback.builder()
+        .name("baton_slabs_capacity")
+        .help("Slabs of a pool in all: the sum of the states.")
+        .labelNames("pool")
+        .callback(
+            meter -> {
+              meter.call(totals.get().sending().capacity(), "sending");
+              meter.call(totals.get().landing().capacity(), "landing");
+            })
+        .register(registry);
+    GaugeWithCallback.builder()
         .name("baton_handoffs_open")
         .help("Hand-offs under way.")
         .labelNames("direction")
@@ -134,6 +163,37 @@ public final class WorkerMetrics {
               TransferTotals now = totals.get();
               meter.call(now.openExports(), "export");
               meter.call(now.openImports(), "import");
+            })
+        .register(registry);
+  }
+
+  private static void slabs(GaugeWithCallback.Callback meter, String pool, SlabLedger ledger) {
+    meter.call(ledger.owned(), pool, "owned");
+    meter.call(ledger.quarantined(), pool, "quarantined");
+    meter.call(ledger.free(), pool, "free");
+  }
+
+  /** The meters of what nobody gives back. */
+  public void addLeaks(Supplier<WorkerCore.Leaks> leaks) {
+    counter(
+        "baton_leaks",
+        "Times that something was found held for a session that no call has; the log names each.",
+        leaks,
+        WorkerCore.Leaks::found);
+    GaugeWithCallback.builder()
+        .name("baton_leaked")
+        .help("Blocks, pages and slabs held now for sessions that no call has.")
+        .labelNames("what")
+        .callback(
+            meter -> {
+              for (Holding.What what : Holding.What.values()) {
+                meter.call(
+                    leaks.get().now().stream()
+                        .filter(held -> held.what() == what)
+                        .mapToLong(Holding::count)
+                        .sum(),
+                    what.label());
+              }
             })
         .register(registry);
   }

@@ -79,6 +79,11 @@ public final class Session<E> {
     }
   }
 
+  /** The stream has ended. */
+  boolean ended() {
+    return stream.ended();
+  }
+
   /** Nothing on this worker belongs to the session any more; the stream has ended. */
   public void leave() {
     if (left) {

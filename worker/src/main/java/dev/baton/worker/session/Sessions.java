@@ -2,9 +2,11 @@ package dev.baton.worker.session;
 
 import dev.baton.engine.Generation;
 import dev.baton.engine.ModelInfo;
+import dev.baton.engine.SessionId;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.SessionSpec;
+import dev.baton.worker.ledger.LeakWatch;
 import dev.baton.worker.step.Outbox;
 import dev.baton.worker.step.StepLoop;
 import dev.baton.worker.wire.Failures;
@@ -220,6 +222,13 @@ public final class Sessions {
     if (draining && open.get() == 0) {
       drained.complete(null);
     }
+  }
+
+  /** Who answers for what is held on this worker. Step thread. */
+  public LeakWatch.Claimants claimants() {
+    Map<SessionId, Boolean> calls = new HashMap<>();
+    here.forEach(session -> calls.put(session.id(), session.ended()));
+    return new LeakWatch.Claimants(calls);
   }
 
   /** Sessions here, those still freeing included. Any thread. */

@@ -5,7 +5,10 @@ import dev.baton.engine.LedgerSnapshot;
 import dev.baton.kvtransfer.TransferTotals;
 import dev.baton.proto.worker.v1.BlockLedger;
 import dev.baton.proto.worker.v1.HandoffTotals;
+import dev.baton.proto.worker.v1.Leak;
+import dev.baton.proto.worker.v1.SlabLedger;
 import dev.baton.proto.worker.v1.WorkerStatus;
+import dev.baton.worker.ledger.Holding;
 import java.util.Optional;
 
 /** Counters of engine and transfer as the protocol's status. */
@@ -38,8 +41,34 @@ public final class Statuses {
             .setPromptTokensTotal(engine.promptTokens())
             .setGeneratedTokensTotal(engine.generatedTokens())
             .setCachedTokensTotal(engine.cachedTokens());
-    totals.ifPresent(t -> status.setHandoffs(handoffs(t)));
+    totals.ifPresent(
+        t ->
+            status
+                .setHandoffs(handoffs(t))
+                .setSending(slabs(t.sending()))
+                .setLanding(slabs(t.landing())));
     return status.build();
+  }
+
+  /** A leak, for the router. */
+  public static Leak leak(Holding held, long nowNanos) {
+    return Leak.newBuilder()
+        .setSessionId(held.session().id())
+        .setEpoch(held.session().epoch())
+        .setWhat(held.what().label())
+        .setReason(held.reason())
+        .setCount(held.count())
+        .setAgeMillis((nowNanos - held.sinceNanos()) / 1_000_000)
+        .build();
+  }
+
+  private static SlabLedger slabs(dev.baton.kvtransfer.SlabLedger ledger) {
+    return SlabLedger.newBuilder()
+        .setOwned(ledger.owned())
+        .setQuarantined(ledger.quarantined())
+        .setFree(ledger.free())
+        .setSlabBytes(ledger.slabBytes())
+        .build();
   }
 
   private static HandoffTotals handoffs(TransferTotals totals) {

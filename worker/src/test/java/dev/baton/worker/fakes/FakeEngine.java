@@ -5,6 +5,7 @@ import dev.baton.engine.Engine;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.EngineStatus;
 import dev.baton.engine.Generation;
+import dev.baton.engine.Holding;
 import dev.baton.engine.KvView;
 import dev.baton.engine.LedgerSnapshot;
 import dev.baton.engine.ModelInfo;
@@ -255,6 +256,21 @@ public final class FakeEngine implements Engine {
       release(session.generation.session());
     }
     session.listener.onToken(new SampledToken(token, index, null, finish));
+  }
+
+  @Override
+  public List<Holding> holdings() {
+    return sessions.values().stream()
+        .filter(session -> session.blocks > 0)
+        .map(
+            session ->
+                new Holding(
+                    session.generation.session(),
+                    Holding.Kind.BLOCK,
+                    session.phase == FakeSession.Phase.RESERVED ? "HANDOFF" : "CONTEXT",
+                    session.blocks,
+                    session.since))
+        .toList();
   }
 
   @Override

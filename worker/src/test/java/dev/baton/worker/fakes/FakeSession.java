@@ -33,6 +33,7 @@ final class FakeSession implements KvView {
   final SessionListener listener;
   final boolean prefillOnly;
   final int[] tokens;
+  final long since = System.nanoTime();
   int computed;
   int count;
   int blocks;

@@ -13,6 +13,7 @@ import dev.baton.kvtransfer.KvSink;
 import dev.baton.kvtransfer.KvSource;
 import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.Manifest;
+import dev.baton.kvtransfer.SlabLedger;
 import dev.baton.kvtransfer.SlabRange;
 import dev.baton.kvtransfer.Ticket;
 import dev.baton.kvtransfer.TransferTotals;
@@ -316,10 +317,12 @@ public final class FakeTransfer implements KvTransfer {
     return outgoing;
   }
 
+  private static final SlabLedger SLABS = new SlabLedger(0, 0, 8, 8, 1024);
+
   @Override
   public TransferTotals totals() {
     return new TransferTotals(
-        exported.get(), 0, 0, 0, 0, 0, 0, 0, 0, openExports.get(), openImports.get(), 0, 0);
+        exported.get(), 0, 0, 0, 0, 0, 0, 0, 0, openExports.get(), openImports.get(), SLABS, SLABS);
   }
 
   @Override
