@@ -81,6 +81,9 @@ public final class FakeWorker implements AutoCloseable {
   /** Prefixes are reserved for and never come. */
   volatile boolean prefixesHang;
 
+  /** Prompt tokens that its next statuses say are before a new session. */
+  volatile long queued;
+
   /** Until the first token of a prompt. */
   volatile long computeNanos;
 
@@ -186,6 +189,7 @@ public final class FakeWorker implements AutoCloseable {
             .setStatus(
                 WorkerStatus.newBuilder()
                     .setSequence(sequence)
+                    .setQueuedPromptTokens(queued)
                     .setLedger(BlockLedger.newBuilder().setFree(1000)))
             .build());
   }

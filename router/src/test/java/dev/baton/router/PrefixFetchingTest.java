@@ -17,7 +17,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
-/** Two prefill workers by turns, and what the router asks of the one that lacks a prompt. */
+/** Two prefill workers, of which one has computed a prompt: who computes what begins with it. */
 class PrefixFetchingTest {
 
   /** A token takes 2 ms. */
@@ -74,15 +74,47 @@ class PrefixFetchingTest {
     return prefills.stream().flatMap(worker -> worker.fetches.stream()).toList();
   }
 
+  /** The one that has computed {@link #LONG}. */
+  private FakeWorker holder() {
+    return prefills.stream()
+        .filter(worker -> worker.sessions.getFirst().getPrompt(5) == 'x')
+        .findFirst()
+        .orElseThrow();
+  }
+
+  private FakeWorker other() {
+    return prefills.get(1 - prefills.indexOf(holder()));
+  }
+
+  /** Completes what begins with the prompt until the other worker is asked to fetch it. */
+  private void completeUntilFetched() {
+    for (int i = 0; i < 50 && fetches().isEmpty(); i++) {
+      // The holder's status may not have arrived yet.
+      complete(LONG + (char) ('a' + i % 26));
+    }
+    assertThat(fetches()).hasSize(1);
+  }
+
   @Test
-  void aPrefixIsFetchedOnceByTheWorkerThatLacksIt() throws Exception {
+  void theIdleHolderOfAPrefixComputesWhatBeginsWithIt() {
     complete(LONG + "a");
     complete(LONG + "b");
     complete(LONG + "c");
-    complete(LONG + "d");
+    assertThat(holder().sessions).hasSize(4);
+    assertThat(other().sessions).hasSize(1);
+    assertThat(fetches()).isEmpty();
+  }
+
+  @Test
+  void aPrefixIsFetchedOnceWhileItsHolderIsBusy() throws Exception {
+    FakeWorker source = holder();
+    FakeWorker target = other();
+    source.queued = 10_000;
+    completeUntilFetched();
+    complete(LONG + "?");
+    complete(LONG + "!");
     assertThat(fetches()).hasSize(1);
-    FakeWorker target = prefills.get(prefills.get(0).fetches.isEmpty() ? 1 : 0);
-    FakeWorker source = prefills.get(prefills.get(0).fetches.isEmpty() ? 0 : 1);
+    assertThat(target.sessions).hasSizeGreaterThanOrEqualTo(4);
     SessionSpec asked = source.exports.poll(10, TimeUnit.SECONDS);
     assertThat(asked).isEqualTo(target.fetches.peek());
     assertThat(asked.getPromptList())
@@ -92,9 +124,9 @@ class PrefixFetchingTest {
   @Test
   void aPrefixThatDoesNotComeIsComputed() {
     prefills.forEach(worker -> worker.prefixesHang = true);
-    complete(LONG + "a");
-    complete(LONG + "b");
-    assertThat(fetches()).hasSize(1);
+    holder().queued = 10_000;
+    completeUntilFetched();
+    complete(LONG + "?");
   }
 
   @Test

@@ -24,6 +24,8 @@ public final class SessionMetrics implements SessionObserver {
   private final Histogram handOff;
   private final Counter promptTokens;
   private final Counter generationTokens;
+  private final Counter prefixFetches;
+  private final Counter prefixTokens;
   private final Counter success;
   private final Counter failures;
   private final Gauge active;
@@ -123,6 +125,18 @@ public final class SessionMetrics implements SessionObserver {
             .register(registry);
     promptTokens = counter("vllm:prompt_tokens", "Prompt tokens of ended sessions.", registry);
     generationTokens = counter("vllm:generation_tokens", "Tokens generated.", registry);
+    prefixFetches =
+        Counter.builder()
+            .name("baton_prefix_fetches")
+            .help("Cached prefixes asked of a worker for another one, by what came of it.")
+            .labelNames("model_name", "outcome")
+            .register(registry);
+    prefixTokens =
+        Counter.builder()
+            .name("baton_prefix_fetched_tokens")
+            .help("Tokens of prefixes that came from another worker's cache.")
+            .labelNames("model_name")
+            .register(registry);
     success =
         Counter.builder()
             .name("vllm:request_success")
@@ -157,6 +171,12 @@ public final class SessionMetrics implements SessionObserver {
   @Override
   public void handedOff(String model, HandedOff event) {
     handOff.labelValues(model).observe(event.getNanos() * NANO);
+  }
+
+  @Override
+  public void prefixFetched(String model, int tokens, long nanos) {
+    prefixFetches.labelValues(model, tokens > 0 ? "fetched" : "given_up").inc();
+    prefixTokens.labelValues(model).inc(tokens);
   }
 
   @Override

@@ -21,12 +21,15 @@ final class Attempt {
   /** Decode messages taken and not yet asked for anew. */
   private int owed;
 
-  Attempt(int epoch, Worker decode, @Nullable Worker prefill, int contextTokens) {
+  /**
+   * @param toCompute tokens that its workers are believed to have to compute
+   */
+  Attempt(int epoch, Worker decode, @Nullable Worker prefill, int toCompute) {
     this.epoch = epoch;
     this.decode = decode;
     this.prefill = prefill;
-    this.decodeCharge = decode.charge(prefill == null ? contextTokens : 0);
-    this.prefillCharge = prefill == null ? null : prefill.charge(contextTokens);
+    this.decodeCharge = decode.charge(prefill == null ? toCompute : 0);
+    this.prefillCharge = prefill == null ? null : prefill.charge(toCompute);
   }
 
   void decodeOpened(ClientCallStreamObserver<?> call) {

@@ -14,11 +14,13 @@ import org.jspecify.annotations.Nullable;
  * Chooses the workers of an attempt: the cheapest decode worker and, when the prompt is long enough
  * to be split off, the cheapest prefill worker.
  *
- * <p>The cost of a prefill worker is the prompt tokens before the session. The cost of a decode
- * worker is the sessions beside it, plus the prompt tokens that it has to compute between its
- * decode steps; one whose free blocks do not hold the prompt comes last. Among equals the one that
- * was chosen less often goes first. While the prefill pool is empty, drained or dead, or has failed
- * this very session, the decode workers compute prompts themselves: slower for all, but served.
+ * <p>The cost of a prefill worker is the prompt tokens before the session and those of its own that
+ * must be computed there ({@link ComputeCost}). The cost of a decode worker is the sessions beside
+ * it, plus the prompt tokens that it has to compute between its decode steps, the session's own
+ * included if it computes them; one whose free blocks do not hold the prompt comes last. Among
+ * equals goes first who holds more of the context, then who was chosen less often. While the
+ * prefill pool is empty, drained or dead, or has failed this very session, the decode workers
+ * compute prompts themselves: slower for all, but served.
  */
 final class Placer {
 
@@ -63,15 +65,17 @@ final class Placer {
         ? unplaceable(
             ErrorCode.NO_WORKER,
             "model " + pools.model().name() + ": no decode worker to move a session to")
-        : new Placement.Placed(cheapestDecode(takers, 0), null);
+        : new Placement.Placed(cheapestDecode(takers, 0, 0, PrefixHints.NONE), null);
   }
 
   /**
    * Chooses for a session that has to be computed.
    *
    * @param whole without a prefill worker
+   * @param hints of its context
    */
-  Placement place(Pools pools, int promptTokens, Set<String> avoided, boolean whole) {
+  Placement place(
+      Pools pools, int promptTokens, Set<String> avoided, boolean whole, PrefixHints hints) {
     String model = pools.model().name();
     if (pools.decode().isEmpty()) {
       return unplaceable(ErrorCode.NO_WORKER, "model " + model + ": its decode pool is empty");
@@ -100,16 +104,18 @@ final class Placer {
         pools.prefill().stream().filter(worker -> !avoided.contains(worker.id())).toList();
     List<Worker> takers = decode.stream().filter(Worker::handsOff).toList();
     if (whole || promptTokens <= splitAbove || prefills.isEmpty() || takers.isEmpty()) {
-      return new Placement.Placed(cheapestDecode(decode, promptTokens), null);
+      return new Placement.Placed(cheapestDecode(decode, promptTokens, promptTokens, hints), null);
     }
     return prefills.stream()
         .filter(worker -> !worker.full())
         .min(
-            Comparator.comparingLong(Worker::queuedPromptTokens)
+            Comparator.<Worker>comparingDouble(worker -> computeCost(worker, promptTokens, hints))
                 .thenComparingLong(Worker::sessions)
+                .thenComparingInt(worker -> -hints.held(worker))
                 .thenComparingLong(Worker::timesCharged))
         .<Placement>map(
-            prefill -> new Placement.Placed(cheapestDecode(takers, promptTokens), prefill))
+            prefill ->
+                new Placement.Placed(cheapestDecode(takers, promptTokens, 0, hints), prefill))
         .orElseGet(
             () ->
                 unplaceable(
@@ -121,19 +127,32 @@ final class Placer {
     return !avoided.contains(worker.id()) && !worker.full();
   }
 
-  private static Worker cheapestDecode(List<Worker> decode, int promptTokens) {
+  /**
+   * @param computed tokens of the prompt that it computes itself
+   */
+  private static Worker cheapestDecode(
+      List<Worker> decode, int promptTokens, int computed, PrefixHints hints) {
     return decode.stream()
         .min(
-            Comparator.<Worker>comparingDouble(worker -> decodeCost(worker, promptTokens))
+            Comparator.<Worker>comparingDouble(
+                    worker -> decodeCost(worker, promptTokens, computed, hints))
+                .thenComparingInt(worker -> -hints.held(worker))
                 .thenComparingLong(Worker::timesCharged))
         .orElseThrow();
   }
 
-  private static double decodeCost(Worker worker, int promptTokens) {
+  private static double computeCost(Worker worker, int contextTokens, PrefixHints hints) {
+    return ComputeCost.tokens(
+        worker.queuedPromptTokens(), contextTokens, hints.held(worker), hints.fetchSaves(worker));
+  }
+
+  private static double decodeCost(
+      Worker worker, int promptTokens, int computed, PrefixHints hints) {
     int blockTokens = worker.registration().getBlockTokens();
     long blocks = promptTokens / blockTokens + 1L;
     return worker.sessions()
-        + worker.queuedPromptTokens() / TOKENS_PER_SESSION
+        + (computed == 0 ? worker.queuedPromptTokens() : computeCost(worker, computed, hints))
+            / TOKENS_PER_SESSION
         + (blocks > worker.availableBlocks() ? NO_BLOCKS : 0);
   }
 

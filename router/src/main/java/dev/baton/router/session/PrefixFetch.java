@@ -23,6 +23,14 @@ import org.jspecify.annotations.Nullable;
  */
 final class PrefixFetch {
 
+  /**
+   * How it went.
+   *
+   * @param tokens that the target has now and had to fetch; 0 = it computes them
+   * @param words for people
+   */
+  record Result(int tokens, String words) {}
+
   private static final int PREFETCH = 4;
 
   private final SessionOrder order;
@@ -31,7 +39,7 @@ final class PrefixFetch {
   private final int[] context;
   private final PrefixPlanner planner;
   private final Executor serial;
-  private final Consumer<String> onEnd;
+  private final Consumer<Result> onEnd;
   private PrefixPlanner.Source source;
   private int tries;
   private boolean over;
@@ -41,7 +49,7 @@ final class PrefixFetch {
   /**
    * @param context of the attempt
    * @param serial the session's serial context
-   * @param onEnd hears once, in that context, how it went, in words; not after {@link #cancel}
+   * @param onEnd hears once, in that context, how it went; not after {@link #cancel}
    */
   PrefixFetch(
       SessionOrder order,
@@ -51,7 +59,7 @@ final class PrefixFetch {
       int[] context,
       PrefixPlanner planner,
       Executor serial,
-      Consumer<String> onEnd) {
+      Consumer<Result> onEnd) {
     this.order = order;
     this.epoch = epoch;
     this.target = target;
@@ -88,7 +96,9 @@ final class PrefixFetch {
         planner.holds(target.id(), order.cacheSalt(), prefix);
         // The source's last word, how long it took, is still to come.
         exporting = null;
-        end("%d tokens of %s".formatted(prefix.length, source.worker().id()));
+        end(
+            new Result(
+                prefix.length, "%d tokens of %s".formatted(prefix.length, source.worker().id())));
       }
       case FAILURE -> end(event.getFailure().getMessage());
       case EVENT_NOT_SET -> end("an event that this router does not know");
@@ -162,11 +172,15 @@ final class PrefixFetch {
         });
   }
 
-  /** Gives up and says so. */
-  void end(String outcome) {
+  /** Gives up and says why. */
+  void end(String why) {
+    end(new Result(0, why));
+  }
+
+  private void end(Result result) {
     if (!over) {
       cancel();
-      onEnd.accept(outcome);
+      onEnd.accept(result);
     }
   }
 

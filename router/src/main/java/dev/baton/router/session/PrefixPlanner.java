@@ -80,11 +80,39 @@ final class PrefixPlanner {
     }
   }
 
-  /** The best source of a prefix of the context for a worker; null when computing is cheaper. */
-  @Nullable Source choose(Pools pools, Worker target, String salt, int[] context) {
+  /** What is known of a context now, for the choice of who computes it. */
+  PrefixHints hints(Pools pools, String salt, int[] context) {
+    Map<String, Integer> found = index.find(salt, context);
+    if (found.isEmpty()) {
+      return PrefixHints.NONE;
+    }
+    List<Peer> peers = workers(pools).values().stream().map(Peer::of).toList();
+    return new PrefixHints() {
+      @Override
+      public int held(Worker worker) {
+        int tokens = Math.min(found.getOrDefault(worker.id(), 0), context.length - 1);
+        int blockTokens = worker.registration().getBlockTokens();
+        return wholeBlocks(tokens, blockTokens, blockTokens);
+      }
+
+      @Override
+      public double fetchSaves(Worker worker) {
+        Choice choice = choose(found, peers, Peer.of(worker), context.length);
+        return choice == null ? 0 : choice.gainSeconds / tokenSeconds(worker.id());
+      }
+    };
+  }
+
+  private static Map<String, Worker> workers(Pools pools) {
     Map<String, Worker> workers = new LinkedHashMap<>();
     pools.prefill().forEach(worker -> workers.put(worker.id(), worker));
     pools.decode().forEach(worker -> workers.put(worker.id(), worker));
+    return workers;
+  }
+
+  /** The best source of a prefix of the context for a worker; null when computing is cheaper. */
+  @Nullable Source choose(Pools pools, Worker target, String salt, int[] context) {
+    Map<String, Worker> workers = workers(pools);
     Choice choice =
         choose(workers.values().stream().map(Peer::of).toList(), Peer.of(target), salt, context);
     Worker source = choice == null ? null : workers.get(choice.worker());
@@ -95,15 +123,21 @@ final class PrefixPlanner {
 
   /** As above, among these. */
   @Nullable Choice choose(List<Peer> peers, Peer target, String salt, int[] context) {
+    return target.serves()
+        ? choose(index.find(salt, context), peers, target, context.length)
+        : null;
+  }
+
+  private @Nullable Choice choose(
+      Map<String, Integer> found, List<Peer> peers, Peer target, int contextTokens) {
     if (!target.serves()) {
       return null;
     }
-    Map<String, Integer> found = index.find(salt, context);
     int here = found.getOrDefault(target.id(), 0);
     Choice best = null;
     for (Peer peer : peers) {
       // The last token is computed anyway: its logits are wanted.
-      int there = Math.min(found.getOrDefault(peer.id(), 0), context.length - 1);
+      int there = Math.min(found.getOrDefault(peer.id(), 0), contextTokens - 1);
       int tokens = wholeBlocks(there, peer.blockTokens(), target.blockTokens());
       if (peer.serves() && !peer.id().equals(target.id()) && tokens > here) {
         double gain = gain(target.id(), tokens - here);
@@ -117,11 +151,25 @@ final class PrefixPlanner {
 
   /** Seconds that fetching so many tokens saves; negative when computing is cheaper, or unknown. */
   synchronized double gain(String target, int tokens) {
-    Double compute = computeSeconds.get(target);
-    if (compute == null || Double.isNaN(moveSeconds)) {
+    double compute = tokenSeconds(target);
+    if (Double.isNaN(compute) || Double.isNaN(moveSeconds)) {
       return -1;
     }
     return tokens * (compute - moveSeconds) - FIXED_SECONDS;
+  }
+
+  /**
+   * Seconds that the worker takes to compute a token; of one that was not measured, what others
+   * take on average. NaN while nobody was.
+   */
+  private synchronized double tokenSeconds(String worker) {
+    Double own = computeSeconds.get(worker);
+    return own != null
+        ? own
+        : computeSeconds.values().stream()
+            .mapToDouble(Double::doubleValue)
+            .average()
+            .orElse(Double.NaN);
   }
 
   /** The most of the tokens that is whole blocks of both sizes. */

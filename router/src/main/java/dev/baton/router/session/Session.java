@@ -20,6 +20,7 @@ import dev.baton.proto.worker.v1.SuspendReply;
 import dev.baton.proto.worker.v1.SuspendRequest;
 import dev.baton.router.failure.FailureException;
 import dev.baton.router.failure.Failures;
+import dev.baton.router.registry.Pools;
 import dev.baton.router.registry.Worker;
 import io.grpc.SynchronizationContext;
 import java.util.Arrays;
@@ -235,6 +236,7 @@ public final class Session implements AdmissionQueue.Waiter {
             sessions
                 .placer()
                 .placeMove(sessions.directory().pools(order.model()), contextTokens(), avoided),
+            PrefixHints.NONE,
             null);
       }
       case SessionEffect.Suspend(int epoch) -> suspend(epoch);
@@ -329,24 +331,23 @@ public final class Session implements AdmissionQueue.Waiter {
           epoch,
           place.because().getMessage());
     }
+    Pools pools = sessions.directory().pools(order.model());
+    PrefixHints hints = prefixes().hints(pools, order.cacheSalt(), context());
     answer(
         epoch,
-        sessions
-            .placer()
-            .place(
-                sessions.directory().pools(order.model()),
-                contextTokens(),
-                place.avoided(),
-                place.whole()),
+        sessions.placer().place(pools, contextTokens(), place.avoided(), place.whole(), hints),
+        hints,
         place.because());
   }
 
-  private void answer(int epoch, Placer.Placement placement, @Nullable Failure because) {
+  private void answer(
+      int epoch, Placer.Placement placement, PrefixHints hints, @Nullable Failure because) {
     switch (placement) {
       case Placer.Placement.Placed(Worker decode, var prefill) -> {
         Worker computing = prefill == null ? decode : prefill;
         computeAlone = computing.queuedPromptTokens() == 0;
-        Attempt placed = new Attempt(epoch, decode, prefill, contextTokens());
+        Attempt placed =
+            new Attempt(epoch, decode, prefill, contextTokens() - hints.held(computing));
         attempt = placed;
         PrefixPlanner.Source prefix =
             source == null
@@ -389,15 +390,18 @@ public final class Session implements AdmissionQueue.Waiter {
             context(),
             prefixes(),
             context::execute,
-            outcome -> {
+            result -> {
               fetch = null;
+              sessions
+                  .observer()
+                  .prefixFetched(order.model().name(), result.tokens(), sessions.nanos() - begun);
               LOG.info(
                   "session {} prefix for {} from {} in {} ms: {}",
                   order.sessionId(),
                   computing.id(),
                   prefix.worker().id(),
                   (sessions.nanos() - begun) / 1_000_000,
-                  outcome);
+                  result.words());
               begin(placed);
             });
     fetch = asked;
@@ -424,11 +428,7 @@ public final class Session implements AdmissionQueue.Waiter {
     if (computeAlone && token.getIndex() == 0 && uncached >= PrefixIndex.CHUNK) {
       prefixes().computed(computing.id(), uncached, sessions.nanos() - computeNanos);
     }
-    int[] context = context();
-    prefixes().holds(computing.id(), order.cacheSalt(), context);
-    if (done.decode != computing) {
-      prefixes().holds(done.decode.id(), order.cacheSalt(), context);
-    }
+    prefixes().holds(computing.id(), order.cacheSalt(), context());
   }
 
   /** Tokens to be computed before the next one can be sampled. */
@@ -497,7 +497,8 @@ public final class Session implements AdmissionQueue.Waiter {
 
   private void openPrefill(int epoch, HandoffTicket ticket) {
     Attempt opened = ofEpoch(epoch);
-    int contextTokens = contextTokens();
+    int[] given = context();
+    int contextTokens = given.length;
     Worker worker = Objects.requireNonNull(opened.prefill);
     PrefillWorkerGrpc.newStub(worker.channel())
         .prefill(
@@ -512,6 +513,7 @@ public final class Session implements AdmissionQueue.Waiter {
                       () -> {
                         if (event.hasHandedOff()) {
                           handedOff(event.getHandedOff(), contextTokens - ticket.getFirstToken());
+                          prefixes().holds(opened.decode.id(), order.cacheSalt(), given);
                         }
                         run(machine.prefill(epoch, event));
                         repay();
@@ -546,7 +548,8 @@ public final class Session implements AdmissionQueue.Waiter {
                           sessions.directory().pools(order.model()),
                           contextTokens(),
                           Set.of(),
-                          false)
+                          false,
+                          PrefixHints.NONE)
                   instanceof Placer.Placement.Placed) {
             run(machine.move());
           }
@@ -673,7 +676,7 @@ public final class Session implements AdmissionQueue.Waiter {
             tokens.size(),
             nanos));
     Attempt last = attempt;
-    if (last != null && reason != null) {
+    if (last != null && reason != null && (last.prefill == null || tokens.size() > 1)) {
       // The last token's KV is not there, nor is it counted: only whole blocks are.
       prefixes().holds(last.decode.id(), order.cacheSalt(), context());
     }

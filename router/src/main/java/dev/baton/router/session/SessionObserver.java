@@ -15,6 +15,13 @@ public interface SessionObserver {
 
   void handedOff(String model, HandedOff handOff);
 
+  /**
+   * A prefix was asked of a worker for another one.
+   *
+   * @param tokens that came; 0 = it was given up
+   */
+  void prefixFetched(String model, int tokens, long nanos);
+
   void ended(String model, Outcome outcome);
 
   /**

@@ -61,6 +61,14 @@ class PrefixPlannerTest {
   }
 
   @Test
+  void aWorkerThatWasNeverMeasuredIsTakenForOneLikeTheOthers() {
+    planner.computed("somebody", 1000, 1000 * MILLI);
+    planner.moved(1000, 100 * MILLI, false);
+    planner.holds("holder", SALT, tokens(512));
+    assertThat(planner.choose(PEERS, TARGET, SALT, tokens(600))).isNotNull();
+  }
+
+  @Test
   void aSlowWireOrAFastProcessorComputes() {
     planner.computed("target", 1000, 50 * MILLI);
     planner.moved(1000, 100 * MILLI, false);

@@ -22,6 +22,11 @@ final class Unobserved implements SessionObserver {
   }
 
   @Override
+  public void prefixFetched(String model, int tokens, long nanos) {
+    // not counted
+  }
+
+  @Override
   public void ended(String model, Outcome outcome) {
     // not counted
   }
