@@ -1,39 +1,56 @@
-// Passes over rows of logits, see LogitScan: the same bits as on every other device. Each pass reads a row once; draws
-// and rankings read it some ten times, from the second-level cache.
+// Choosing tokens from rows of logits where they lie, see TokenChoice: the same results as on every other device. A row is
+// read once for its blocks' peaks and, where it is drawn from, once for its blocks' weights, by all of the GPU; what
+// follows is one block's work on the few blocks of 128 logits that matter: with k blocks whose peaks reach a value, k
+// logits do.
 
 #include "layouts.h"
 
 namespace baton {
 namespace {
 
-constexpr int kBlock = 128;         // elements of a block
-constexpr int kLanes = 16;          // sums of a block
-constexpr int kDigits = 256;        // of eight bits
+constexpr int kBlock = 128;   // elements of a block
+constexpr int kLanes = 16;    // sums of a block of exponentials
+constexpr int kDigits = 256;  // of eight bits
+constexpr int kMostTops = 20;
+constexpr int kHeavy = 1 << 16;  // of ONE = 2^30: likelier than 2^-14
 
-struct View {
-  int row;
-  float peak;
-  float inverse;
-  float floor;
-};
+enum Kind { GREEDY = 0, DRAW = 1, SCORE = 2 };
+enum Flag { BIASED = 1, SEEN = 2, MASKED = 4 };
 
-struct Draw {
-  View view;
+struct Order {
+  int kind;
+  int tops;
+  int target;
   int topK;
   float topP;
+  float inverse;
+  double below;
   double uniform;
+  int changesFrom;
+  int changes;
+  float repetition;
+  float frequency;
+  float presence;
+  int unused;
 };
 
-struct Ranking {
-  int row;
+struct Change {
+  int token;
+  float bias;
+  int generated;
+  int flags;
+};
+
+struct Result {
   float peak;
-  int top;
-  float floor;
-};
-
-struct Best {
-  float logit;
   int number;
+  float changedPeak;
+  int token;
+  float logit;
+  int rank;
+  double sum;
+  int topIds[kMostTops];
+  float topLogits[kMostTops];
 };
 
 using Count = unsigned long long;
@@ -41,6 +58,7 @@ using Count = unsigned long long;
 DEVICE float not_a_number() { return as_float(0x7fc00000u); }
 DEVICE float lowest() { return as_float(0xff800000u); }
 DEVICE bool usable(float x) { return x < as_float(0x7f800000u); }
+DEVICE int blocks_of(int width) { return (width + kBlock - 1) / kBlock; }
 
 // A whole number that is larger for larger floats; both zeros are equal.
 DEVICE unsigned sortable(float x) {
@@ -48,20 +66,48 @@ DEVICE unsigned sortable(float x) {
   return (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
 }
 
-DEVICE unsigned weight_of(const View& view, float x) {
-  if (x < view.floor) {
-    return 0;
+// How a row's logits become weights.
+struct View {
+  float peak;
+  float inverse;
+  float floor;
+
+  DEVICE unsigned weight(float x) const {
+    if (x < floor) {
+      return 0;
+    }
+    float likelihood = exponential((x - peak) * inverse);
+    return static_cast<unsigned>(static_cast<int>(fma_float(likelihood, 1073741824.0f, 0.5f)));
   }
-  float likelihood = exponential((x - view.peak) * view.inverse);
-  return static_cast<unsigned>(static_cast<int>(fma_float(likelihood, 1073741824.0f, 0.5f)));
+};
+
+DEVICE View view_of(const Order& order, float peak) {
+  return {peak, order.inverse, static_cast<float>(static_cast<double>(peak) + order.below)};
 }
 
-// The sum over the block's threads, the same in each; scratch is [16].
-DEVICE Count block_total(Count x, Shared<Count> scratch) {
+DEVICE Count warp_total(Count x) {
   UNROLL
   for (int mask = 16; mask > 0; mask >>= 1) {
     x += lane_xor(x, mask);
   }
+  return x;
+}
+
+// The sum of x over this lane and those below.
+DEVICE Count sum_up_to(Count x) {
+  UNROLL
+  for (int by = 1; by < 32; by *= 2) {
+    Count other = lane_of(x, at_least(lane() - by, 0));
+    x += lane() >= by ? other : 0;
+  }
+  return x;
+}
+
+DEVICE int first_lane(unsigned votes) { return count_bits((votes & (0u - votes)) - 1); }
+
+// The sum over the block's threads, the same in each; scratch is [16].
+DEVICE Count block_total(Count x, Shared<Count> scratch) {
+  x = warp_total(x);
   if (lane() == 0) {
     scratch[warp()] = x;
   }
@@ -92,93 +138,185 @@ DEVICE Count block_largest(Count x, Shared<Count> scratch) {
   return most;
 }
 
-// A row as a block sees it.
+// A row as a block of threads sees it: its logits, and of its blocks of 128 those that matter.
 struct Line {
   Global<const float> of;
   int width;
+  int blocks;
+  int listed;
   Shared<Count> scratch;   // [16]
   Shared<Count> digits;    // [256]
+  Shared<int> list;        // [blocks]: rising numbers of blocks, `listed` of them
+  Shared<unsigned> keys;   // [blocks]: sortable peaks
+  Shared<Count> amounts;   // [blocks]
+
+  // visit(number, logit) for each element of the listed blocks, a warp for each of them.
+  template <typename Visit>
+  DEVICE void each(const Visit& visit) const {
+    for (int i = warp(); i < listed; i += threads() / 32) {
+      int from = list[i] * kBlock + lane();
+      float x[4];
+      UNROLL
+      for (int j = 0; j < 4; j++) {
+        x[j] = from + 32 * j < width ? of[from + 32 * j] : 0.0f;
+      }
+      UNROLL
+      for (int j = 0; j < 4; j++) {
+        if (from + 32 * j < width) {
+          visit(from + 32 * j, x[j]);
+        }
+      }
+    }
+  }
+
+  // Lists the blocks for which `wanted` holds.
+  template <typename Wanted>
+  DEVICE void choose(const Wanted& wanted) {
+    if (warp() == 0) {
+      int found = 0;
+      for (int from = 0; from < blocks; from += 32) {
+        int block = from + lane();
+        bool taken = block < blocks && wanted(block);
+        unsigned votes = vote(taken);
+        if (taken) {
+          list[found + count_bits(votes & ((1u << lane()) - 1))] = block;
+        }
+        found += count_bits(votes);
+      }
+      if (lane() == 0) {
+        scratch[0] = static_cast<Count>(found);
+      }
+    }
+    block_barrier();
+    listed = static_cast<int>(scratch[0]);
+    block_barrier();
+  }
 };
 
-// Of elements with a key and an amount (0 = not regarded), by falling key: the key of the element at which the amounts
-// reach `wanted`, and what the larger keys amount to.
+DEVICE Line line_of(Global<const float> logits, int row, int width) {
+  int blocks = blocks_of(width);
+  int even = (blocks + 1) / 2 * 2;
+  return {logits + static_cast<long long>(row) * width,
+          width,
+          blocks,
+          0,
+          shared_at<Count>(0),
+          shared_at<Count>(128),
+          shared_at<int>(128 + 8 * kDigits),
+          shared_at<unsigned>(128 + 8 * kDigits + 4 * even),
+          shared_at<Count>(128 + 8 * kDigits + 8 * even)};
+}
+
+// Of things with a key and an amount (0 = not regarded), by falling key: the key at which the amounts reach `wanted`, and
+// what the larger keys amount to.
 struct Threshold {
   unsigned key;
   Count larger;
 };
 
-template <typename Key, typename Amount>
-DEVICE Threshold threshold(const Line& line, Count wanted, const Key& key, const Amount& amount) {
+// The digit at which the amounts of the larger digits, added to what is larger already, reach `wanted`; every warp does
+// the same. A lane has eight digits, the largest ones are lane 0's.
+DEVICE int digit_reaching(const Line& line, Count wanted, Count& larger) {
+  Count own = 0;
+  for (int i = 0; i < 8; i++) {
+    own += line.digits[kDigits - 1 - 8 * lane() - i];
+  }
+  Count upTo = sum_up_to(own);
+  unsigned reached = vote(larger + upTo >= wanted);
+  int from = reached == 0 ? 31 : first_lane(reached);
+  larger += lane_of(upTo - own, from);
+  int digit = kDigits - 1 - 8 * from;
+  for (int last = digit - 7; digit > last; digit--) {
+    Count here = line.digits[digit];
+    if (larger + here >= wanted) {
+      break;
+    }
+    larger += here;
+  }
+  return digit;
+}
+
+// One round of the search: each(add) calls add(key, amount) for everything.
+template <typename Each>
+DEVICE Threshold threshold(const Line& line, Count wanted, const Each& each) {
   Threshold found = {0, 0};
   for (int shift = 24; shift >= 0; shift -= 8) {
     for (int i = thread(); i < kDigits; i += threads()) {
       line.digits[i] = 0;
     }
     block_barrier();
-    for (int c = thread(); c < line.width; c += threads()) {
-      float x = line.of[c];
-      unsigned own = key(x);
-      if (shift == 24 || own >> (shift + 8) == found.key >> (shift + 8)) {
-        Count add = amount(c, x);
-        if (add != 0) {
-          add_shared(line.digits + (own >> shift & 255), add);
-        }
+    // Neighbours often have the same digit: a thread adds them up first.
+    int held = 0;
+    Count sum = 0;
+    each([&](unsigned key, Count amount) {
+      if (amount == 0 || (shift != 24 && key >> (shift + 8) != found.key >> (shift + 8))) {
+        return;
       }
+      int digit = static_cast<int>(key >> shift & 255);
+      if (digit != held && sum != 0) {
+        add_shared(line.digits + held, sum);
+        sum = 0;
+      }
+      held = digit;
+      sum += amount;
+    });
+    if (sum != 0) {
+      add_shared(line.digits + held, sum);
     }
     block_barrier();
-    int digit = kDigits - 1;
-    for (; digit > 0 && found.larger + line.digits[digit] < wanted; digit--) {
-      found.larger += line.digits[digit];
-    }
-    found.key |= static_cast<unsigned>(digit) << shift;
+    found.key |= static_cast<unsigned>(digit_reaching(line, wanted, found.larger)) << shift;
     block_barrier();
   }
   return found;
 }
 
-// The first element at which the amounts, summed by rising number, exceed `target`.
+// The first element at which the amounts, summed by rising number over the listed blocks, exceed `target`. `known`: the
+// blocks' amounts stand in line.amounts by block, else they are added up first.
 template <typename Amount>
-DEVICE int first_beyond(const Line& line, Count target, const Amount& amount) {
-  int parts = threads() / 32;
-  int each = (line.width + parts - 1) / parts;
-  int from = at_most(warp() * each, line.width);
-  int to = at_most(from + each, line.width);
-  Count sum = 0;
-  for (int c = from + lane(); c < to; c += 32) {
-    sum += amount(c, line.of[c]);
-  }
-  UNROLL
-  for (int mask = 16; mask > 0; mask >>= 1) {
-    sum += lane_xor(sum, mask);
-  }
-  if (lane() == 0) {
-    line.scratch[warp()] = sum;
-  }
-  block_barrier();
-  int part = 0;
-  for (; part < parts - 1 && target >= line.scratch[part]; part++) {
-    target -= line.scratch[part];
-  }
-  block_barrier();
-  if (warp() == part) {
-    int found = -1;
-    for (int c = from; c < to && found < 0; c += 32) {
-      bool real = c + lane() < to;
-      Count own = real ? amount(c + lane(), line.of[c + lane()]) : 0;
-      Count upTo = own;
+DEVICE int first_beyond(const Line& line, Count target, bool known, const Amount& amount) {
+  if (!known) {
+    for (int i = warp(); i < line.listed; i += threads() / 32) {
+      int from = line.list[i] * kBlock + lane();
+      Count sum = 0;
       UNROLL
-      for (int by = 1; by < 32; by *= 2) {
-        Count other = lane_of(upTo, at_least(lane() - by, 0));
-        upTo += lane() >= by ? other : 0;
+      for (int j = 0; j < 4; j++) {
+        int c = from + 32 * j;
+        sum += c < line.width ? amount(c, line.of[c]) : 0;
       }
+      sum = warp_total(sum);
+      if (lane() == 0) {
+        line.amounts[line.list[i]] = sum;
+      }
+    }
+    block_barrier();
+  }
+  if (warp() == 0) {
+    int block = -1;
+    for (int from = 0; from < line.listed && block < 0; from += 32) {
+      int at = at_most(from + lane(), line.listed - 1);
+      int candidate = line.list[at];
+      Count own = line.amounts[candidate];
+      own = from + lane() < line.listed ? own : 0;
+      Count upTo = sum_up_to(own);
       unsigned beyond = vote(upTo > target);
       if (beyond != 0) {
-        found = c + count_bits((beyond & (0u - beyond)) - 1);
+        int first = first_lane(beyond);
+        block = lane_of(candidate, first);
+        target -= lane_of(upTo - own, first);
+      } else {
+        target -= lane_of(upTo, 31);
       }
+    }
+    int found = -1;
+    for (int c = block * kBlock; block >= 0 && c < line.width && found < 0; c += 32) {
+      Count own = c + lane() < line.width ? amount(c + lane(), line.of[c + lane()]) : 0;
+      Count upTo = sum_up_to(own);
+      unsigned beyond = vote(upTo > target);
+      found = beyond != 0 ? c + first_lane(beyond) : -1;
       target -= lane_of(upTo, 31);
     }
     if (lane() == 0) {
-      line.scratch[0] = static_cast<Count>(found);
+      line.scratch[0] = static_cast<Count>(static_cast<long long>(found));
     }
   }
   block_barrier();
@@ -195,50 +333,94 @@ struct Kept {
   DEVICE bool keeps(unsigned own, int c) const { return own > key || (own == key && c <= last); }
 };
 
-DEVICE Kept largest_kept(const Line& line, int topK) {
-  if (topK <= 0 || topK >= line.width) {
-    return {0, line.width};
+// Lists the blocks that have the row's `most` largest elements, by their peaks; tells what none of these is below.
+DEVICE unsigned choose_largest(Line& line, Global<const float> peaks, int most) {
+  for (int block = thread(); block < line.blocks; block += threads()) {
+    line.keys[block] = sortable(peaks[block]);
   }
-  auto one = [](int, float) -> Count { return 1; };
-  Threshold found = threshold(line, topK, sortable, one);
-  int last = first_beyond(line, topK - found.larger - 1,
-                          [&](int, float x) -> Count { return sortable(x) == found.key ? 1 : 0; });
-  return {found.key, last};
+  block_barrier();
+  unsigned least = 0;
+  if (most < line.blocks) {
+    least = threshold(line, static_cast<Count>(most), [&](const auto& add) {
+              for (int block = thread(); block < line.blocks; block += threads()) {
+                add(line.keys[block], 1);
+              }
+            }).key;
+  }
+  line.choose([&](int block) { return line.keys[block] >= least; });
+  return least;
 }
 
-DEVICE int draw(const Line& line, const Draw& draw) {
-  Kept large = largest_kept(line, draw.topK);
-  auto weight = [&](int c, float x) -> Count { return large.keeps(sortable(x), c) ? weight_of(draw.view, x) : 0; };
-  Count own = 0;
-  for (int c = thread(); c < line.width; c += threads()) {
-    own += weight(c, line.of[c]);
+DEVICE int draw(Line& line, const Order& order, const View& view, Global<const float> peaks,
+                Global<const Count> sums) {
+  Kept large = {0, line.width};
+  Count total = 0;
+  bool whole = order.topK <= 0 || order.topK >= line.width;
+  auto weight = [&](int c, float x) -> Count { return large.keeps(sortable(x), c) ? view.weight(x) : 0; };
+  if (whole) {
+    Count own = 0;
+    for (int block = thread(); block < line.blocks; block += threads()) {
+      Count sum = sums[block];
+      line.amounts[block] = sum;
+      own += sum;
+    }
+    total = block_total(own, line.scratch);
+    line.choose([&](int block) { return line.amounts[block] != 0; });
+  } else {
+    unsigned least = choose_largest(line, peaks, order.topK);
+    Threshold found = threshold(line, static_cast<Count>(order.topK), [&](const auto& add) {
+      line.each([&](int, float x) {
+        unsigned key = sortable(x);
+        add(key, key >= least ? 1 : 0);
+      });
+    });
+    int last = first_beyond(line, order.topK - found.larger - 1, false,
+                            [&](int, float x) -> Count { return sortable(x) == found.key ? 1 : 0; });
+    large = {found.key, last};
+    Count own = 0;
+    line.each([&](int c, float x) { own += weight(c, x); });
+    total = block_total(own, line.scratch);
   }
-  Count total = block_total(own, line.scratch);
   Kept heavy = {0, line.width};
-  if (draw.topP < 1.0f) {
-    double wanted = static_cast<double>(draw.topP) * static_cast<double>(total);
-    auto whole = static_cast<Count>(wanted);
-    whole += static_cast<double>(whole) < wanted ? 1 : 0;
-    whole = at_most(at_least(whole, Count{1}), total);
-    auto key = [&](float x) { return weight_of(draw.view, x); };
-    Threshold found = threshold(line, whole, key, weight);
-    // The amount may be 0 for elements that topK left out; those that are left have the key as their weight.
-    Count ties = (whole - found.larger + found.key - 1) / found.key;
+  bool all = true;
+  if (order.topP < 1.0f) {
+    all = false;
+    double wanted = static_cast<double>(order.topP) * static_cast<double>(total);
+    auto needed = static_cast<Count>(wanted);
+    needed += static_cast<double>(needed) < wanted ? 1 : 0;
+    needed = at_most(at_least(needed, Count{1}), total);
+    unsigned least = 0;
+    if (whole) {
+      // A block that has a heavy element is as heavy; if these alone are enough, the others need not be looked at.
+      line.choose([&](int block) { return line.amounts[block] >= kHeavy; });
+      Count own = 0;
+      line.each([&](int, float x) {
+        unsigned w = view.weight(x);
+        own += w >= kHeavy ? w : 0;
+      });
+      least = block_total(own, line.scratch) >= needed ? kHeavy : 0;
+      if (least == 0) {
+        line.choose([&](int block) { return line.amounts[block] != 0; });
+      }
+    }
+    Threshold found = threshold(line, needed, [&](const auto& add) {
+      line.each([&](int c, float x) {
+        Count w = weight(c, x);
+        add(static_cast<unsigned>(w), w >= least ? w : 0);
+      });
+    });
+    Count ties = (needed - found.larger + found.key - 1) / found.key;
     auto equal = [&](int c, float x) -> Count { return weight(c, x) == found.key ? 1 : 0; };
-    heavy = {found.key, first_beyond(line, ties - 1, equal)};
+    heavy = {found.key, first_beyond(line, ties - 1, false, equal)};
     total = found.larger + ties * found.key;
   }
-  auto target = static_cast<Count>(draw.uniform * static_cast<double>(total));
+  auto target = static_cast<Count>(order.uniform * static_cast<double>(total));
   target = at_most(target, total - 1);
   auto left = [&](int c, float x) -> Count {
     Count w = weight(c, x);
     return heavy.keeps(static_cast<unsigned>(w), c) ? w : 0;
   };
-  return first_beyond(line, target, left);
-}
-
-DEVICE Line line_of(Global<const float> logits, int row, int width) {
-  return {logits + static_cast<long long>(row) * width, width, shared_at<Count>(0), shared_at<Count>(128)};
+  return first_beyond(line, target, whole && all, left);
 }
 
 }  // namespace
@@ -246,18 +428,20 @@ DEVICE Line line_of(Global<const float> logits, int row, int width) {
 
 using namespace baton;
 
-// A warp for each block of 128 logits.
-KERNEL(256) logit_peaks(Global<float> peaks, Global<const float> logits, int width, int rowFrom) {
-  int blocks = (width + kBlock - 1) / kBlock;
+// A warp for each block of 128 logits; of all rows, or (`changed`) of those alone that have changes.
+KERNEL(256) logit_peaks(Global<float> peaks, Global<const float> logits, int width, Global<const Order> orders,
+                        Global<const int> rows, int changed) {
+  int row = block_y();
+  int blocks = blocks_of(width);
   int block = block_x() * 8 + warp();
-  if (block >= blocks) {
+  if (row >= *rows || block >= blocks || (changed != 0 && orders[row].changes == 0)) {
     return;
   }
-  Global<const float> row = logits + static_cast<long long>(rowFrom + block_y()) * width;
+  Global<const float> own = logits + static_cast<long long>(row) * width;
   float peak = lowest();
   bool all = true;
   for (int c = block * kBlock + lane(); c < at_most(width, (block + 1) * kBlock); c += 32) {
-    float x = row[c];
+    float x = own[c];
     all = all && usable(x);
     peak = x > peak ? x : peak;
   }
@@ -268,16 +452,21 @@ KERNEL(256) logit_peaks(Global<float> peaks, Global<const float> logits, int wid
   }
   bool none = vote(!all) == 0;
   if (lane() == 0) {
-    peaks[static_cast<long long>(block_y()) * blocks + block] = none ? peak + 0.0f : not_a_number();
+    peaks[static_cast<long long>(row) * blocks + block] = none ? peak + 0.0f : not_a_number();
   }
 }
 BATON_KERNEL(logit_peaks)
 
-// The largest of a row, or the first that is no finite number, found in the first block whose peak says so.
-KERNEL(256) logit_best(Global<Best> best, Global<const float> peaks, Global<const float> logits, int width,
-                       int rowFrom) {
-  int blocks = (width + kBlock - 1) / kBlock;
-  Global<const float> own = peaks + static_cast<long long>(block_x()) * blocks;
+// The largest of a row, or the first that is no finite number, found in the first block whose peak says so. Of raw rows it
+// is also what the changed row has, as long as nothing is changed, and the token.
+KERNEL(256) logit_best(Global<Result> results, Global<const float> peaks, Global<const float> logits, int width,
+                       Global<const Order> orders, Global<const int> rows, int changed) {
+  int at = block_x();
+  if (at >= *rows || (changed != 0 && (orders[at].changes == 0 || !(results[at].peak > lowest())))) {
+    return;
+  }
+  int blocks = blocks_of(width);
+  Global<const float> own = peaks + static_cast<long long>(at) * blocks;
   // Larger for what comes first: no number, then the larger peak, then the lower number.
   Count first = 0;
   for (int block = thread(); block < blocks; block += threads()) {
@@ -289,16 +478,21 @@ KERNEL(256) logit_best(Global<Best> best, Global<const float> peaks, Global<cons
   int block = static_cast<int>(0xffffffffu - static_cast<unsigned>(first));
   float peak = own[block];
   if (warp() == 0) {
-    Global<const float> row = logits + static_cast<long long>(rowFrom + block_x()) * width;
+    Global<const float> row = logits + static_cast<long long>(at) * width;
     bool found = false;
     for (int c = block * kBlock; c < width && !found; c += 32) {
       float x = c + lane() < width ? row[c + lane()] : 0.0f;
-      bool here = c + lane() < width && (peak == peak ? x == peak : !usable(x));
-      unsigned votes = vote(here);
+      unsigned votes = vote(c + lane() < width && (peak == peak ? x == peak : !usable(x)));
       if (votes != 0) {
         found = true;
+        int number = c + first_lane(votes);
         if (lane() == 0) {
-          best[block_x()] = {peak, c + count_bits((votes & (0u - votes)) - 1)};
+          if (changed == 0) {
+            results[at].peak = peak;
+            results[at].number = number;
+          }
+          results[at].changedPeak = peak;
+          results[at].token = number;
         }
       }
     }
@@ -306,60 +500,162 @@ KERNEL(256) logit_best(Global<Best> best, Global<const float> peaks, Global<cons
 }
 BATON_KERNEL(logit_best)
 
-// Half a warp for each block, as many lanes as the sum has.
-KERNEL(256) logit_exponentials(Global<float> sums, Global<const float> logits, int width, Global<const View> views) {
-  int blocks = (width + kBlock - 1) / kBlock;
+// Sums of exp(logit - largest) of the rows that tell log probabilities. Half a warp for each block, as many lanes as the
+// sum has.
+KERNEL(256) logit_exponentials(Global<float> sums, Global<const float> logits, int width, Global<const Order> orders,
+                               Global<const Result> results, Global<const int> rows) {
+  int at = block_y();
+  if (at >= *rows || orders[at].tops < 0) {
+    return;
+  }
+  int blocks = blocks_of(width);
   int block = block_x() * (256 / kLanes) + thread() / kLanes;
-  View view = views[block_y()];
-  Global<const float> row = logits + static_cast<long long>(view.row) * width;
+  float peak = results[at].peak;
+  Global<const float> row = logits + static_cast<long long>(at) * width;
   float sum = 0.0f;
   for (int c = block * kBlock + thread() % kLanes; c < at_most(width, (block + 1) * kBlock); c += kLanes) {
-    sum += exponential((row[c] - view.peak) * view.inverse);
+    sum += exponential((row[c] - peak) * 1.0f);
   }
   UNROLL
   for (int mask = kLanes / 2; mask > 0; mask >>= 1) {
     sum += lane_xor(sum, mask);
   }
   if (block < blocks && thread() % kLanes == 0) {
-    sums[static_cast<long long>(block_y()) * blocks + block] = sum;
+    sums[static_cast<long long>(at) * blocks + block] = sum;
   }
 }
 BATON_KERNEL(logit_exponentials)
 
-KERNEL(512) logit_draw(Global<int> tokens, Global<const float> logits, int width, Global<const Draw> draws) {
-  Draw own = draws[block_x()];
-  int token = draw(line_of(logits, own.view.row, width), own);
-  if (thread() == 0) {
-    tokens[block_x()] = token;
+// Of the same rows: the sum over all blocks, in order; how many reach the target; the likeliest tokens.
+KERNEL(512) logit_rank(Global<Result> results, Global<const float> logits, Global<const float> peaks,
+                       Global<const float> sums, int width, Global<const Order> orders, Global<const int> rows) {
+  int at = block_x();
+  if (at >= *rows || orders[at].tops < 0 || !(results[at].peak > lowest())) {
+    return;
   }
-}
-BATON_KERNEL(logit_draw)
-
-// The largest, then the largest of what comes behind it, and so on.
-KERNEL(512) logit_rank(Global<int> ids, Global<int> reached, Global<const float> logits, int width,
-                       Global<const Ranking> rankings, int most) {
-  Ranking own = rankings[block_x()];
-  Line line = line_of(logits, own.row, width);
-  Count found = 0;
-  for (int c = thread(); c < width; c += threads()) {
-    found += line.of[c] >= own.floor ? 1 : 0;
+  Order order = orders[at];
+  Line line = line_of(logits, at, width);
+  long long first = static_cast<long long>(at) * line.blocks;
+  if (warp() == 0) {
+    double sum = 0.0;
+    for (int from = 0; from < line.blocks; from += 32) {
+      float own = from + lane() < line.blocks ? sums[first + from + lane()] : 0.0f;
+      for (int i = 0; i < at_most(32, line.blocks - from); i++) {
+        sum += static_cast<double>(lane_of(own, i));
+      }
+    }
+    if (lane() == 0) {
+      results[at].sum = sum;
+    }
   }
-  found = block_total(found, line.scratch);
-  if (thread() == 0) {
-    reached[block_x()] = static_cast<int>(found);
+  int tops = at_most(at_most(order.tops, width), kMostTops);
+  choose_largest(line, peaks + first, order.kind == SCORE ? line.blocks : tops);
+  if (order.kind == SCORE) {
+    float floor = line.of[order.target];
+    line.choose([&](int block) { return line.keys[block] >= sortable(floor); });
+    Count reached = 0;
+    line.each([&](int, float x) { reached += x >= floor ? 1 : 0; });
+    reached = block_total(reached, line.scratch);
+    if (thread() == 0) {
+      results[at].rank = static_cast<int>(reached);
+    }
+    choose_largest(line, peaks + first, tops);
   }
   Count before = ~Count{0};
-  for (int place = 0; place < own.top; place++) {
+  for (int place = 0; place < tops; place++) {
     Count next = 0;
-    for (int c = thread(); c < width; c += threads()) {
-      Count key = static_cast<Count>(sortable(line.of[c])) << 32 | (0xffffffffu - static_cast<unsigned>(c));
+    line.each([&](int c, float x) {
+      Count key = static_cast<Count>(sortable(x)) << 32 | (0xffffffffu - static_cast<unsigned>(c));
       next = key < before ? at_least(next, key) : next;
-    }
+    });
     before = block_largest(next, line.scratch);
     if (thread() == 0) {
       int id = static_cast<int>(0xffffffffu - static_cast<unsigned>(before));
-      ids[static_cast<long long>(block_x()) * most + place] = id;
+      results[at].topIds[place] = id;
+      results[at].topLogits[place] = line.of[id];
     }
   }
 }
 BATON_KERNEL(logit_rank)
+
+// Changes logits; what was there goes to `overwritten`, by change.
+KERNEL(256) logit_change(Global<float> logits, Global<float> overwritten, int width, Global<const Change> changes,
+                         Global<const Order> orders, Global<const Result> results, Global<const int> rows) {
+  int at = block_x();
+  if (at >= *rows || orders[at].changes == 0 || !(results[at].peak > lowest())) {
+    return;
+  }
+  Order order = orders[at];
+  for (int i = order.changesFrom + thread(); i < order.changesFrom + order.changes; i += threads()) {
+    Change change = changes[i];
+    Global<float> to = logits + (static_cast<long long>(at) * width + change.token);
+    float logit = *to;
+    overwritten[i] = logit;
+    if ((change.flags & BIASED) != 0) {
+      logit += change.bias;
+    }
+    if ((change.flags & SEEN) != 0) {
+      logit = logit > 0.0f ? logit / order.repetition : logit * order.repetition;
+      if (change.generated > 0) {
+        logit -= order.frequency * static_cast<float>(change.generated);
+        logit -= order.presence;
+      }
+    }
+    if ((change.flags & MASKED) != 0) {
+      logit = lowest();
+    }
+    *to = logit;
+  }
+}
+BATON_KERNEL(logit_change)
+
+// The sum of each block's weights, of rows that are drawn from.
+KERNEL(256) logit_weights(Global<Count> sums, Global<const float> logits, int width, Global<const Order> orders,
+                          Global<const Result> results, Global<const int> rows) {
+  int at = block_y();
+  int blocks = blocks_of(width);
+  int block = block_x() * 8 + warp();
+  if (at >= *rows || block >= blocks || orders[at].kind != DRAW) {
+    return;
+  }
+  View view = view_of(orders[at], results[at].changedPeak);
+  Global<const float> row = logits + static_cast<long long>(at) * width;
+  Count sum = 0;
+  for (int c = block * kBlock + lane(); c < at_most(width, (block + 1) * kBlock); c += 32) {
+    sum += view.weight(row[c]);
+  }
+  sum = warp_total(sum);
+  if (lane() == 0) {
+    sums[static_cast<long long>(at) * blocks + block] = sum;
+  }
+}
+BATON_KERNEL(logit_weights)
+
+// Draws; then puts back what was changed, and tells the raw logit of the token.
+KERNEL(512) logit_draw(Global<Result> results, Global<float> logits, Global<const float> overwritten,
+                       Global<const float> peaks, Global<const Count> sums, int width, Global<const Change> changes,
+                       Global<const Order> orders, Global<const int> rows) {
+  int at = block_x();
+  if (at >= *rows || !(results[at].peak > lowest())) {
+    return;
+  }
+  Order order = orders[at];
+  int token = order.kind == SCORE ? order.target : results[at].token;
+  float peak = results[at].changedPeak;
+  if (order.kind == DRAW && peak > lowest()) {
+    Line line = line_of(logits, at, width);
+    long long first = static_cast<long long>(at) * line.blocks;
+    token = draw(line, order, view_of(order, peak), peaks + first, sums + first);
+  }
+  block_barrier();
+  Global<float> row = logits + static_cast<long long>(at) * width;
+  for (int i = order.changesFrom + thread(); i < order.changesFrom + order.changes; i += threads()) {
+    row[changes[i].token] = overwritten[i];
+  }
+  block_barrier();
+  if (thread() == 0) {
+    results[at].token = token;
+    results[at].logit = row[token];
+  }
+}
+BATON_KERNEL(logit_draw)

@@ -96,6 +96,17 @@ Status enqueue(Stream* stream, std::function<Status()> work) {
   return work();
 }
 
+// What was called of what a step may call, as long as it is asked for (baton_emulate_trace).
+std::atomic<bool> tracing{false};
+std::string trace;  // guarded
+
+void called(const char* what) {
+  if (tracing.load(std::memory_order_relaxed)) {
+    std::lock_guard<std::mutex> lock(guard);
+    trace += trace.empty() ? what : std::string(" ") + what;
+  }
+}
+
 Status launch(const char* name, const uint32_t* grid, const uint32_t* block, uint32_t shared, void* const* params) {
   if (baton_emulate(name, grid, block, shared, params) != 0) {
     std::lock_guard<std::mutex> lock(guard);
@@ -109,6 +120,17 @@ Status launch(const char* name, const uint32_t* grid, const uint32_t* block, uin
 }  // namespace
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
+
+// The calls since tracing began, by name, launches by their kernels'; begins to trace anew, or (0) ends it. The text holds
+// until the next call of this.
+EXPORT const char* baton_emulate_trace(int on) {
+  static std::string told;
+  std::lock_guard<std::mutex> lock(guard);
+  told.swap(trace);
+  trace.clear();
+  tracing = on != 0;
+  return told.c_str();
+}
 
 EXPORT Status cuInit(unsigned) { return kSuccess; }
 
@@ -191,6 +213,7 @@ EXPORT Status cuDevicePrimaryCtxRetain(Context** context, int device) {
 EXPORT Status cuDevicePrimaryCtxRelease_v2(int) { return kSuccess; }
 
 EXPORT Status cuCtxSetCurrent(Context* context) {
+  called("cuCtxSetCurrent");
   current = context;
   return kSuccess;
 }
@@ -288,14 +311,17 @@ Status copy(Stream* stream, void* to, const void* from, size_t bytes) {
 }  // namespace
 
 EXPORT Status cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, Stream* stream) {
+  called("cuMemcpyHtoDAsync");
   return copy(stream, reinterpret_cast<void*>(to), from, bytes);
 }
 
 EXPORT Status cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, Stream* stream) {
+  called("cuMemcpyDtoHAsync");
   return copy(stream, to, reinterpret_cast<const void*>(from), bytes);
 }
 
 EXPORT Status cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, Stream* stream) {
+  called("cuMemcpyDtoDAsync");
   return copy(stream, reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
 }
 
@@ -317,6 +343,7 @@ struct Copy2D {
 };
 
 EXPORT Status cuMemcpy2DAsync_v2(const Copy2D* given, Stream* stream) {
+  called("cuMemcpy2DAsync");
   Copy2D c = *given;
   return enqueue(stream, [c] {
     const char* from = c.srcMemoryType == 1 ? static_cast<const char*>(c.srcHost) : reinterpret_cast<const char*>(c.srcDevice);
@@ -330,6 +357,7 @@ EXPORT Status cuMemcpy2DAsync_v2(const Copy2D* given, Stream* stream) {
 }
 
 EXPORT Status cuMemsetD8Async(uint64_t to, unsigned char value, size_t count, Stream* stream) {
+  called("cuMemsetD8Async");
   return enqueue(stream, [=] {
     std::memset(reinterpret_cast<void*>(to), value, count);
     return kSuccess;
@@ -337,6 +365,7 @@ EXPORT Status cuMemsetD8Async(uint64_t to, unsigned char value, size_t count, St
 }
 
 EXPORT Status cuMemsetD32Async(uint64_t to, unsigned value, size_t count, Stream* stream) {
+  called("cuMemsetD32Async");
   return enqueue(stream, [=] {
     for (size_t i = 0; i < count; i++) {
       reinterpret_cast<unsigned*>(to)[i] = value;
@@ -356,12 +385,17 @@ EXPORT Status cuStreamDestroy_v2(Stream* stream) {
 }
 
 EXPORT Status cuStreamSynchronize(Stream* stream) {
+  called("cuStreamSynchronize");
   return stream != nullptr && stream->captured != nullptr ? kCaptureInvalid : kSuccess;
 }
 
-EXPORT Status cuStreamWaitEvent(Stream*, Event*, unsigned) { return kSuccess; }
+EXPORT Status cuStreamWaitEvent(Stream*, Event*, unsigned) {
+  called("cuStreamWaitEvent");
+  return kSuccess;
+}
 
 EXPORT Status cuStreamBeginCapture_v2(Stream* stream, int) {
+  called("cuStreamBeginCapture");
   if (stream == nullptr || stream->captured != nullptr) {
     return kInvalidValue;
   }
@@ -370,6 +404,7 @@ EXPORT Status cuStreamBeginCapture_v2(Stream* stream, int) {
 }
 
 EXPORT Status cuStreamEndCapture(Stream* stream, Graph** graph) {
+  called("cuStreamEndCapture");
   if (stream == nullptr || stream->captured == nullptr) {
     return kInvalidValue;
   }
@@ -383,6 +418,7 @@ EXPORT Status cuGraphInstantiateWithFlags(Graph** executable, Graph* graph, unsi
 }
 
 EXPORT Status cuGraphLaunch(Graph* graph, Stream* stream) {
+  called("cuGraphLaunch");
   return enqueue(stream, [graph] {
     for (auto& each : graph->work) {
       Status status = each();
@@ -415,6 +451,7 @@ EXPORT Status cuEventDestroy_v2(Event* event) {
 }
 
 EXPORT Status cuEventRecord(Event* event, Stream* stream) {
+  called("cuEventRecord");
   return enqueue(stream, [event] {
     timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -423,7 +460,10 @@ EXPORT Status cuEventRecord(Event* event, Stream* stream) {
   });
 }
 
-EXPORT Status cuEventSynchronize(Event*) { return kSuccess; }
+EXPORT Status cuEventSynchronize(Event*) {
+  called("cuEventSynchronize");
+  return kSuccess;
+}
 
 EXPORT Status cuEventElapsedTime(float* milliseconds, Event* from, Event* to) {
   *milliseconds = static_cast<float>(static_cast<double>(to->nanos - from->nanos) / 1e6);
@@ -467,6 +507,7 @@ EXPORT Status cuLaunchKernel(Function* function, unsigned gridX, unsigned gridY,
     std::vector<std::vector<uint64_t>> values;
     std::vector<void*> params;
   };
+  called(function->name.c_str());
   auto call = std::make_shared<Call>();
   call->name = function->name;
   uint32_t grid[3] = {gridX, gridY, gridZ};

@@ -129,9 +129,12 @@ public final class EngineBench {
 
   /**
    * A large model takes minutes for as many steps as the JVM needs to compile all of one; a worker
-   * has them behind it soon.
+   * has them behind it soon. Steps of an emulated GPU tell no speed, and are slow.
    */
   private void warmUp(FormatChoice choice, int ranks) {
+    if (plan.device().kind() == DeviceOptions.Kind.EMULATED_CUDA) {
+      return;
+    }
     try (Shape small = Shape.open(SMALL)) {
       int context = 1;
       int sessions = 1;

@@ -3,6 +3,7 @@ package dev.baton.bench;
 import dev.baton.device.LogitScan;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.StepBatch;
+import dev.baton.device.TokenChoice;
 import dev.baton.engine.ModelInfo;
 import dev.baton.engine.model.ModelRunner;
 import java.lang.foreign.MemorySegment;
@@ -32,9 +33,19 @@ final class TimedRunner implements ModelRunner {
   }
 
   @Override
+  public TokenChoice openChoice() {
+    return runner.openChoice();
+  }
+
+  @Override
   public MemorySegment run() {
+    return runner.run();
+  }
+
+  @Override
+  public MemorySegment run(TokenChoice choice) {
     long begun = System.nanoTime();
-    MemorySegment logits = runner.run();
+    MemorySegment logits = runner.run(choice);
     forwardNanos += System.nanoTime() - begun;
     steps++;
     return logits;

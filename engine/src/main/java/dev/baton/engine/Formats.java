@@ -29,12 +29,13 @@ public record Formats(DType dtype, WeightFormat weights, DType kv) {
   }
 
   /**
-   * What options make of a checkpoint on a device that takes all formats.
+   * What options make of a checkpoint on the device that they name; nobody has opened it yet.
    *
    * @param own dtype of the checkpoint, or what its config declares
    */
   public static Formats choose(EngineOptions options, DType own) {
-    return choose(options, own, DType.FLOAT32);
+    boolean floats = options.device().kind() == DeviceOptions.Kind.CPU;
+    return choose(options, own, floats ? DType.FLOAT32 : DType.BFLOAT16);
   }
 
   /** Likewise; on a device without kernels for float32, AUTO is bfloat16. */

@@ -31,8 +31,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * The engine over a {@link ModelRunner} in this process. A step is four verbs: schedule, run,
- * sample, settle. Owns the runner. Listeners may call back into every method but {@link #step} and
+ * The engine over a {@link ModelRunner} in this process. A step is four verbs: schedule, order,
+ * run, settle. Owns the runner. Listeners may call back into every method but {@link #step} and
  * {@link #close}.
  *
  * <p>Long, because it is the whole contract of {@link Engine}, method by method; what can stand
@@ -103,7 +103,7 @@ final class LocalEngine implements Engine {
         new Scheduler(
             pool, swap, pace, stepTokens, options.prefillChunk(), maxSessions, runner.logitRows());
     this.board = new StatusBoard(scheduler, pool, swap);
-    this.sampler = new Sampler(runner.logitScan(), model.vocabularySize(), runner.logitRows());
+    this.sampler = new Sampler(runner.openChoice(), model.vocabularySize());
     this.views = new KvViews(runner, window);
     LOG.info(
         """
@@ -268,11 +268,12 @@ final class LocalEngine implements Engine {
         return false;
       }
       uncheckedSteps = true;
+      order(plan);
       long begun = nanoTime.getAsLong();
       MemorySegment logits = run(plan);
       pace.ran(plan.decodes(), plan.prefillTokens(), nanoTime.getAsLong() - begun);
       steps++;
-      sample(plan, logits);
+      sampler.run(logits);
       settle(plan);
       if (checksEveryStep) {
         checkAccount();
@@ -372,7 +373,7 @@ final class LocalEngine implements Engine {
   private MemorySegment run(StepPlan plan) {
     try {
       plan.writeTo(runner.batch());
-      return runner.run();
+      return runner.run(sampler.choice());
     } catch (RuntimeException | Error e) {
       // After a failed step nobody knows what is in the KV, so nothing may go on from it.
       throw fail("step %d failed".formatted(steps + 1), e);
@@ -403,9 +404,9 @@ final class LocalEngine implements Engine {
     return failure;
   }
 
-  /** Chooses the tokens of all sessions together; none of them has heard of the step yet. */
-  private void sample(StepPlan plan, MemorySegment logits) {
-    sampler.begin(logits);
+  /** Says how the tokens of all sessions are to be chosen, before the step: together. */
+  private void order(StepPlan plan) {
+    sampler.begin();
     for (int i = 0; i < plan.size(); i++) {
       Session session = plan.session(i);
       int end = session.computed() + plan.tokens(i);
@@ -423,7 +424,6 @@ final class LocalEngine implements Engine {
         }
       }
     }
-    sampler.run();
   }
 
   private void settle(StepPlan plan) {

@@ -193,7 +193,8 @@ class SamplingEquivalenceTest {
     }
   }
 
-  private static List<Generation> requests() {
+  /** Prompts with a stem in common, and every parameter in use. */
+  static List<Generation> requests() {
     Random random = new Random(SEED);
     int[] stem = random.ints(150, 3, 512).toArray();
     List<Generation> requests = new ArrayList<>();

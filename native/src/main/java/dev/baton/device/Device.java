@@ -2,6 +2,7 @@ package dev.baton.device;
 
 import java.lang.foreign.MemorySegment;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Where tensors live and kernels run: one CPU, or the GPUs of one worker. Owns all memory it hands
@@ -118,6 +119,16 @@ public interface Device extends AutoCloseable {
    * one thread of its own.
    */
   List<Ops> openRanks(int ranks);
+
+  /**
+   * Chooses tokens from logits of this device within its passes ({@link Ops#choose}); null = it
+   * does not, and logits are for {@link #openLogitScan}.
+   *
+   * @param maxRows most rows of a step
+   */
+  default @Nullable TokenChoice openTokenChoice(int vocabulary, int maxRows) {
+    return null;
+  }
 
   /**
    * Passes over logits that lie in this device's memory, with the threads of the ranks or with

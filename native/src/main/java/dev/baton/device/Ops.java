@@ -225,6 +225,17 @@ public interface Ops {
    */
   void allGather(Tensor out, Tensor part, int rows, int columnFrom, int width);
 
+  /**
+   * Carries out a choice's orders for the batch's logit rows, behind what was called before. All
+   * ranks call it alike, last in a pass. Only where the device has choices of its own ({@link
+   * Device#openTokenChoice}).
+   *
+   * @param logits of the device's first rank, {@code [rows, vocabulary]}
+   */
+  default void choose(TokenChoice choice, Tensor logits, int rows) {
+    throw new UnsupportedOperationException("choices: none of this device's own");
+  }
+
   /** Makes every other rank's present or next collective throw; for a rank that has failed. */
   void abort(Throwable cause);
 }

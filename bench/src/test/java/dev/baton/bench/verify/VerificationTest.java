@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.baton.engine.DeviceOptions;
 import dev.baton.engine.EngineOptions;
 import dev.baton.engine.KvPrecision;
 import dev.baton.engine.Precision;
@@ -45,7 +46,13 @@ class VerificationTest {
   private static VerifyReport run(
       EngineOptions prefill, EngineOptions decode, UnaryOperator<KvSink> landing)
       throws IOException {
-    VerifyPlan plan = new VerifyPlan(prefill, decode, null, 200, 12, 1);
+    return run(prefill, decode, 200, landing);
+  }
+
+  private static VerifyReport run(
+      EngineOptions prefill, EngineOptions decode, int longest, UnaryOperator<KvSink> landing)
+      throws IOException {
+    VerifyPlan plan = new VerifyPlan(prefill, decode, null, longest, 12, 1);
     return Verification.run(plan, VerificationTest::transfer, landing, line -> {});
   }
 
@@ -66,6 +73,18 @@ class VerificationTest {
             quantized.withTensorParallel(2).withBlockTokens(64).withPrefillChunk(48),
             quantized.withTensorParallel(4),
             sink -> sink);
+    assertThat(report.verified()).as(report.text()).isTrue();
+  }
+
+  /** Float32 weights are taken as bfloat16 there, and the KV's heads are filled up. */
+  @Test
+  void emulatedGpusAreVerified() throws Exception {
+    EngineOptions gpu =
+        ENGINE.withDevice(
+            DeviceOptions.of(DeviceOptions.Kind.EMULATED_CUDA)
+                .withGpus(List.of(0))
+                .withGpuMemoryUtilization(0.1));
+    VerifyReport report = run(gpu.withTensorParallel(2), gpu, 20, sink -> sink);
     assertThat(report.verified()).as(report.text()).isTrue();
   }
 

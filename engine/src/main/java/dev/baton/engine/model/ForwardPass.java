@@ -9,10 +9,12 @@ import dev.baton.device.Ops;
 import dev.baton.device.Projection;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
+import dev.baton.device.TokenChoice;
 import dev.baton.engine.checkpoint.Mixture;
 import dev.baton.engine.checkpoint.ModelConfig;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One rank's program: a decoder of the Llama kind, from token ids to logits. All ranks run the same
@@ -45,6 +47,8 @@ final class ForwardPass {
   private final List<Projection> head;
   private final Norm finalNorm;
   private final Runnable program = this::forward;
+  private final Runnable choosingProgram = this::forwardAndChoose;
+  private @Nullable TokenChoice choice;
 
   /** Layers run since the start; written by the rank's thread alone. */
   private final AtomicLong layersRun = new AtomicLong();
@@ -100,9 +104,26 @@ final class ForwardPass {
     return layersRun.getAcquire();
   }
 
+  /** Lets {@link #runAndChoose} choose so. */
+  void choose(TokenChoice deviceChoice) {
+    choice = deviceChoice;
+  }
+
   /** Runs the sealed batch. */
   void run() {
     ops.run(batch, program);
+  }
+
+  /** Runs the sealed batch and carries out the orders of its rows. */
+  void runAndChoose() {
+    ops.run(batch, choosingProgram);
+  }
+
+  private void forwardAndChoose() {
+    forward();
+    if (batch.logitRows() > 0) {
+      ops.choose(requireNonNull(choice), logits, batch.logitRows());
+    }
   }
 
   private void forward() {

@@ -4,6 +4,8 @@ import dev.baton.device.DeviceHealth;
 import dev.baton.device.LogitScan;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.StepBatch;
+import dev.baton.device.TokenChoice;
+import dev.baton.device.host.HostTokenChoice;
 import dev.baton.engine.ModelInfo;
 import java.lang.foreign.MemorySegment;
 
@@ -44,6 +46,22 @@ public interface ModelRunner extends AutoCloseable {
    *     the next run
    */
   MemorySegment run();
+
+  /** What chooses the tokens of steps; made once. */
+  default TokenChoice openChoice() {
+    return new HostTokenChoice(logitScan(), model().vocabularySize(), logitRows());
+  }
+
+  /**
+   * As {@link #run()}, of a step whose rows of logits have orders.
+   *
+   * @param choice from {@link #openChoice}; its orders may be carried out with the pass
+   * @return for {@link TokenChoice#choose} alone: where orders were carried out, logits stay on the
+   *     device
+   */
+  default MemorySegment run(TokenChoice choice) {
+    return run();
+  }
 
   /** How the device's chips are. Any thread. */
   default DeviceHealth health() {

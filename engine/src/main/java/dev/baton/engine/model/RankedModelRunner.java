@@ -8,12 +8,14 @@ import dev.baton.device.LogitScan;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
+import dev.baton.device.TokenChoice;
 import dev.baton.engine.ModelInfo;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.locks.ReadWriteLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The model on its ranks. Owns device, ranks and all memory. {@link #close} waits for packs and
@@ -29,14 +31,14 @@ final class RankedModelRunner implements ModelRunner {
   private final StepBatch batch;
   private final Tensor logits;
 
-  /** Where Java reads the logits. */
-  private final MemorySegment mirror;
-
-  /** The first so many rows of the logits; made once, for a step makes no objects. */
+  /** The first so many rows of the logits, where Java reads them; made when first needed. */
   private final MemorySegment[] rows;
 
-  private final LogitScan logitScan;
+  /** Of a device that chooses tokens itself. */
+  private final @Nullable TokenChoice choice;
+
   private final Ranks.Task step;
+  private final Ranks.Task choosingStep;
   private final ForwardPass firstRank;
   private final int window;
   private final long swapBytes;
@@ -70,15 +72,19 @@ final class RankedModelRunner implements ModelRunner {
     this.batch = batch;
     this.logits = logits;
     this.rows = new MemorySegment[Math.toIntExact(logits.rows()) + 1];
-    long rowBytes = logits.columns() * DType.FLOAT32.bytes();
-    this.mirror = device.mirror(logits);
-    Arrays.setAll(rows, count -> mirror.asSlice(0, count * rowBytes));
-    this.logitScan = device.openLogitScan();
+    Arrays.fill(rows, MemorySegment.NULL);
+    TokenChoice own =
+        device.openTokenChoice(Math.toIntExact(logits.columns()), Math.toIntExact(logits.rows()));
+    this.choice = own;
     List<ForwardPass> program = List.copyOf(passes);
+    if (own != null) {
+      program.forEach(pass -> pass.choose(own));
+    }
     this.window = MemoryPlan.window(shards.getFirst().config());
     this.swapBytes = swapBytes;
     this.firstRank = program.getFirst();
     this.step = rank -> program.get(rank).run();
+    this.choosingStep = rank -> program.get(rank).runAndChoose();
   }
 
   @Override
@@ -113,7 +119,12 @@ final class RankedModelRunner implements ModelRunner {
 
   @Override
   public LogitScan logitScan() {
-    return logitScan;
+    return device.openLogitScan();
+  }
+
+  @Override
+  public TokenChoice openChoice() {
+    return choice == null ? ModelRunner.super.openChoice() : choice;
   }
 
   @Override
@@ -123,6 +134,33 @@ final class RankedModelRunner implements ModelRunner {
 
   @Override
   public MemorySegment run() {
+    requireRunnable();
+    ranks.runAll(step);
+    MemorySegment read = rows(batch.logitRows());
+    device.refresh(rows[rows.length - 1], logits, read.byteSize());
+    return read;
+  }
+
+  @Override
+  public MemorySegment run(TokenChoice stepChoice) {
+    if (stepChoice != choice) {
+      return run();
+    }
+    requireRunnable();
+    ranks.runAll(choosingStep);
+    return MemorySegment.NULL;
+  }
+
+  private MemorySegment rows(int count) {
+    if (rows[rows.length - 1].byteSize() == 0) {
+      long rowBytes = logits.columns() * DType.FLOAT32.bytes();
+      MemorySegment mirror = device.mirror(logits);
+      Arrays.setAll(rows, each -> mirror.asSlice(0, each * rowBytes));
+    }
+    return rows[count];
+  }
+
+  private void requireRunnable() {
     if (batch.tokens() == 0) {
       throw new IllegalArgumentException("batch: empty (expected: at least one token)");
     }
@@ -131,10 +169,6 @@ final class RankedModelRunner implements ModelRunner {
           "batch: %d rows that need logits (expected: <= %d, what memory was planned for)"
               .formatted(batch.logitRows(), logits.rows()));
     }
-    ranks.runAll(step);
-    MemorySegment read = rows[batch.logitRows()];
-    device.refresh(mirror, logits, read.byteSize());
-    return read;
   }
 
   @Override

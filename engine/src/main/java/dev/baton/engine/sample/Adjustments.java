@@ -1,12 +1,13 @@
 package dev.baton.engine.sample;
 
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 
+import dev.baton.device.TokenChoice;
 import dev.baton.engine.Sampling;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -33,45 +34,37 @@ public final class Adjustments {
 
   private final Sampling sampling;
   private final int promptLength;
-  private final int[] biased;
-  private final float[] biases;
-  private final int[] masked;
 
-  /** Distinct tokens in order of their first appearance, and how often each was generated. */
-  private int[] seen = new int[ROOM];
+  /** Distinct tokens concerned, in order of their first appearance, and what is to be done. */
+  private int[] ids = new int[ROOM];
 
+  private float[] biases = new float[ROOM];
   private int[] generated = new int[ROOM];
+  private int[] flags = new int[ROOM];
   private int distinct;
 
-  /** Places in {@link #seen} by hash of the token, open addressing. */
+  /** Places in {@link #ids} by hash of the token, open addressing. */
   private int[] places = new int[4 * ROOM];
 
   /** Tokens of the log that are counted. */
   private int counted;
 
-  /** What {@link #apply} has overwritten, in order. */
-  private int[] changedIds = new int[ROOM];
-
-  private float[] changedFrom = new float[ROOM];
-  private int changes;
-
   private Adjustments(Sampling sampling, int promptLength, List<Integer> eosTokenIds) {
     this.sampling = sampling;
     this.promptLength = promptLength;
-    Map<Integer, Float> bias = sampling.logitBias();
-    this.biased = bias.keySet().stream().mapToInt(Integer::intValue).sorted().toArray();
-    this.biases = new float[biased.length];
-    for (int i = 0; i < biased.length; i++) {
-      biases[i] = bias.getOrDefault(biased[i], 0f);
-    }
-    this.masked =
-        sampling.minTokens() == 0
-            ? new int[0]
-            : java.util.stream.Stream.concat(eosTokenIds.stream(), sampling.stopTokenIds().stream())
-                .mapToInt(Integer::intValue)
-                .distinct()
-                .toArray();
     Arrays.fill(places, NOT_SEEN);
+    sampling
+        .logitBias()
+        .forEach(
+            (id, bias) -> {
+              int place = place(id);
+              flags[place] |= TokenChoice.BIASED;
+              biases[place] = bias;
+            });
+    if (sampling.minTokens() > 0) {
+      eosTokenIds.forEach(id -> flags[place(id)] |= TokenChoice.MASKED);
+      sampling.stopTokenIds().forEach(id -> flags[place(id)] |= TokenChoice.MASKED);
+    }
   }
 
   /**
@@ -83,44 +76,38 @@ public final class Adjustments {
   public static @Nullable Adjustments of(
       Sampling sampling, int promptLength, List<Integer> eosTokenIds) {
     Adjustments adjustments = new Adjustments(sampling, promptLength, eosTokenIds);
-    return adjustments.biased.length == 0 && !adjustments.counts() && adjustments.masked.length == 0
-        ? null
-        : adjustments;
+    return adjustments.distinct == 0 && !adjustments.counts() ? null : adjustments;
   }
 
   /**
-   * Changes a row of logits.
+   * Writes the changes of the next row.
    *
-   * @param rowBytes where the row begins
+   * @param from where they begin
    * @param tokens the session's log, of which the first {@code length} hold
-   * @return whether anything was changed
+   * @return how many there are
    */
-  boolean apply(MemorySegment logits, long rowBytes, int[] tokens, int length) {
-    changes = 0;
-    for (int i = 0; i < biased.length; i++) {
-      set(logits, rowBytes, biased[i], get(logits, rowBytes, biased[i]) + biases[i]);
-    }
+  int write(TokenChoice choice, int from, int[] tokens, int length) {
     if (counts()) {
       count(tokens, length);
-      penalize(logits, rowBytes);
     }
+    int wanted = TokenChoice.BIASED | TokenChoice.SEEN;
     if (length - promptLength < sampling.minTokens()) {
-      for (int id : masked) {
-        set(logits, rowBytes, id, Float.NEGATIVE_INFINITY);
+      wanted |= TokenChoice.MASKED;
+    }
+    MemorySegment changes = choice.changes(from + distinct);
+    long at = (long) from * TokenChoice.CHANGE_BYTES;
+    int written = 0;
+    for (int place = 0; place < distinct; place++) {
+      if ((flags[place] & wanted) != 0) {
+        changes.set(JAVA_INT_UNALIGNED, at, ids[place]);
+        changes.set(JAVA_FLOAT_UNALIGNED, at + 4, biases[place]);
+        changes.set(JAVA_INT_UNALIGNED, at + 8, generated[place]);
+        changes.set(JAVA_INT_UNALIGNED, at + 12, flags[place] & wanted);
+        at += TokenChoice.CHANGE_BYTES;
+        written++;
       }
     }
-    return changes > 0;
-  }
-
-  /** Undoes {@link #apply}. */
-  void restore(MemorySegment logits, long rowBytes) {
-    while (changes > 0) {
-      changes--;
-      logits.set(
-          JAVA_FLOAT_UNALIGNED,
-          rowBytes + (long) changedIds[changes] * Float.BYTES,
-          changedFrom[changes]);
-    }
+    return written;
   }
 
   private boolean counts() {
@@ -129,55 +116,45 @@ public final class Adjustments {
         || sampling.presencePenalty() != 0f;
   }
 
-  private void penalize(MemorySegment logits, long rowBytes) {
-    float repetition = sampling.repetitionPenalty();
-    for (int place = 0; place < distinct; place++) {
-      float logit = get(logits, rowBytes, seen[place]);
-      logit = logit > 0 ? logit / repetition : logit * repetition;
-      if (generated[place] > 0) {
-        logit -= sampling.frequencyPenalty() * generated[place];
-        logit -= sampling.presencePenalty();
-      }
-      set(logits, rowBytes, seen[place], logit);
-    }
-  }
-
   private void count(int[] tokens, int length) {
     for (; counted < length; counted++) {
       int place = place(tokens[counted]);
+      flags[place] |= TokenChoice.SEEN;
       if (counted >= promptLength) {
         generated[place]++;
       }
     }
   }
 
-  /** Where the token stands in {@link #seen}; a new one is appended. */
+  /** Where the token stands in {@link #ids}; a new one is appended. */
   private int place(int token) {
     int mask = places.length - 1;
     int at = hash(token) & mask;
     while (places[at] != NOT_SEEN) {
-      if (seen[places[at]] == token) {
+      if (ids[places[at]] == token) {
         return places[at];
       }
       at = at + 1 & mask;
     }
-    if (distinct == seen.length) {
+    if (distinct == ids.length) {
       grow();
       return place(token);
     }
     places[at] = distinct;
-    seen[distinct] = token;
+    ids[distinct] = token;
     return distinct++;
   }
 
   private void grow() {
-    seen = Arrays.copyOf(seen, 2 * seen.length);
-    generated = Arrays.copyOf(generated, seen.length);
-    places = new int[4 * seen.length];
+    ids = Arrays.copyOf(ids, 2 * ids.length);
+    biases = Arrays.copyOf(biases, ids.length);
+    generated = Arrays.copyOf(generated, ids.length);
+    flags = Arrays.copyOf(flags, ids.length);
+    places = new int[4 * ids.length];
     Arrays.fill(places, NOT_SEEN);
     int mask = places.length - 1;
     for (int place = 0; place < distinct; place++) {
-      int at = hash(seen[place]) & mask;
+      int at = hash(ids[place]) & mask;
       while (places[at] != NOT_SEEN) {
         at = at + 1 & mask;
       }
@@ -188,19 +165,5 @@ public final class Adjustments {
   private static int hash(int token) {
     int mixed = token * 0x9E3779B9;
     return mixed ^ mixed >>> 15;
-  }
-
-  private static float get(MemorySegment logits, long rowBytes, int id) {
-    return logits.get(JAVA_FLOAT_UNALIGNED, rowBytes + (long) id * Float.BYTES);
-  }
-
-  private void set(MemorySegment logits, long rowBytes, int id, float value) {
-    if (changes == changedIds.length) {
-      changedIds = Arrays.copyOf(changedIds, 2 * changes);
-      changedFrom = Arrays.copyOf(changedFrom, 2 * changes);
-    }
-    changedIds[changes] = id;
-    changedFrom[changes++] = get(logits, rowBytes, id);
-    logits.set(JAVA_FLOAT_UNALIGNED, rowBytes + (long) id * Float.BYTES, value);
   }
 }

@@ -5,22 +5,24 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 
 import dev.baton.device.LogitScan;
+import dev.baton.device.TokenChoice;
+import dev.baton.device.host.HostTokenChoice;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.EngineException.Kind;
 import dev.baton.engine.PromptLogprobs;
 import dev.baton.engine.SampledToken.Logprobs;
 import dev.baton.engine.Sampling;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Chooses the next tokens of a step, all rows together: {@link #begin}, one {@link #draw} or {@link
- * #score} per row in order, {@link #run}, then the results by row. A row with a NaN, or without a
- * finite maximum, has a {@link #failure} and no result. Memory outside the heap is freed with this
- * object. Step thread only.
+ * Has the next tokens of a step chosen, all rows together: {@link #begin}, one {@link #draw} or
+ * {@link #score} per row in order, the step, {@link #run}, then the results by row. What sessions
+ * ask for becomes orders here; they are carried out where the logits lie ({@link TokenChoice}). A
+ * row with a NaN, or without a finite maximum, has a {@link #failure} and no result. Step thread
+ * only.
  */
 public final class Sampler {
 
@@ -53,99 +55,44 @@ public final class Sampler {
   /** Logits are differences of at least 2^-24 or so: what is beyond tells no two of them apart. */
   private static final float MOST_INVERSE = 1e30f;
 
-  private static final int MOST_TOPS = Sampling.MAX_LOGPROBS;
-
-  private final LogitScan scan;
-  private final int vocabulary;
-  private final int blocks;
-  private final long rowBytes;
-  private final Row[] rows;
-  private final MemorySegment best;
-  private final MemorySegment peaks;
-  private final MemorySegment views;
-  private final MemorySegment exponentials;
-  private final MemorySegment draws;
-  private final MemorySegment sums;
-  private final MemorySegment tokens;
-  private final MemorySegment rankings;
-  private final MemorySegment topIds;
-  private final MemorySegment reached;
-  private final int[] counter = new int[4];
-  private MemorySegment logits = MemorySegment.NULL;
-  private int size;
-
-  /**
-   * One row's order and result.
-   *
-   * <p>{@code tops} -1 = no log probabilities; {@code target} -1 = a draw, else the token that is
-   * scored.
-   */
-  private static final class Row {
-    final MemorySegment best;
-    final MemorySegment peaks;
-    @Nullable Sampling sampling;
-    @Nullable Adjustments adjustments;
-    int[] tokens = new int[0];
-    int length;
-    int index;
-    int target;
-    int tops;
-
-    @Nullable EngineException failure;
-    float peak;
-    int token;
-    double normalizer;
-    float logprob;
-    int rank;
-    int topCount;
-    final int[] topIds = new int[MOST_TOPS];
-    final float[] topLogprobs = new float[MOST_TOPS];
-
-    Row(MemorySegment best, MemorySegment peaks) {
-      this.best = best;
-      this.peaks = peaks;
+  static {
+    if (Sampling.MAX_LOGPROBS > TokenChoice.MOST_TOPS) {
+      throw new IllegalStateException("likeliest tokens: more than a choice tells");
     }
   }
 
+  private final TokenChoice choice;
+  private final int vocabulary;
+  private final MemorySegment orders;
+  private final MemorySegment results;
+  private final @Nullable EngineException[] failures;
+  private final int[] counter = new int[4];
+  private int size;
+  private int changes;
+
   /**
+   * Over logits in host memory.
+   *
    * @param maxRows most rows of a step
    */
   public Sampler(LogitScan scan, int vocabulary, int maxRows) {
-    this.scan = scan;
-    this.vocabulary = vocabulary;
-    this.blocks = LogitScan.blocks(vocabulary);
-    this.rowBytes = (long) vocabulary * Float.BYTES;
-    this.rows = new Row[maxRows];
-    Arena arena = Arena.ofAuto();
-    long all = (long) maxRows * blocks;
-    this.best = arena.allocate((long) maxRows * LogitScan.BEST_BYTES, Long.BYTES);
-    this.peaks = arena.allocate(all * Float.BYTES, Long.BYTES);
-    long peakBytes = (long) blocks * Float.BYTES;
-    for (int i = 0; i < maxRows; i++) {
-      rows[i] =
-          new Row(
-              best.asSlice((long) i * LogitScan.BEST_BYTES, LogitScan.BEST_BYTES),
-              peaks.asSlice(i * peakBytes, peakBytes));
-    }
-    this.views = arena.allocate((long) maxRows * LogitScan.VIEW_BYTES, Long.BYTES);
-    this.exponentials = arena.allocate(all * Float.BYTES, Long.BYTES);
-    this.draws = arena.allocate((long) maxRows * LogitScan.DRAW_BYTES, Long.BYTES);
-    this.sums = arena.allocate(all * Long.BYTES, Long.BYTES);
-    this.tokens = arena.allocate((long) maxRows * Integer.BYTES, Integer.BYTES);
-    this.rankings = arena.allocate((long) maxRows * LogitScan.RANKING_BYTES, Integer.BYTES);
-    this.topIds = arena.allocate((long) maxRows * MOST_TOPS * Integer.BYTES, Integer.BYTES);
-    this.reached = arena.allocate((long) maxRows * Integer.BYTES, Integer.BYTES);
+    this(new HostTokenChoice(scan, vocabulary, maxRows), vocabulary);
   }
 
-  /**
-   * Begins a step.
-   *
-   * @param stepLogits float32 {@code [rows, vocabulary]}; rows with adjustments are changed for a
-   *     while
-   */
-  public void begin(MemorySegment stepLogits) {
-    logits = stepLogits;
+  /** With the choice of whoever runs the steps. */
+  public Sampler(TokenChoice choice, int vocabulary) {
+    this.choice = choice;
+    this.vocabulary = vocabulary;
+    this.orders = choice.orders();
+    this.results = choice.results();
+    this.failures =
+        new @Nullable EngineException[(int) (orders.byteSize() / TokenChoice.ORDER_BYTES)];
+  }
+
+  /** Begins a step. */
+  public void begin() {
     size = 0;
+    changes = 0;
   }
 
   /**
@@ -157,17 +104,50 @@ public final class Sampler {
    */
   public void draw(
       Sampling sampling, @Nullable Adjustments adjustments, int[] tokens, int length, int index) {
-    Row row = next(-1, sampling.logprobs());
-    row.sampling = sampling;
-    row.adjustments = adjustments;
-    row.tokens = tokens;
-    row.length = length;
-    row.index = index;
+    boolean greedy = sampling.temperature() == 0f;
+    long order = order(greedy ? TokenChoice.GREEDY : TokenChoice.DRAW, sampling.logprobs());
+    if (!greedy) {
+      float inverse = Math.min(1f / sampling.temperature(), MOST_INVERSE);
+      double below =
+          sampling.minP() == 0f
+              ? Double.NEGATIVE_INFINITY
+              : sampling.temperature() * StrictMath.log(sampling.minP());
+      orders.set(JAVA_INT_UNALIGNED, order + TokenChoice.TOP_K, sampling.topK());
+      orders.set(JAVA_FLOAT_UNALIGNED, order + TokenChoice.TOP_P, sampling.topP());
+      orders.set(JAVA_FLOAT_UNALIGNED, order + TokenChoice.INVERSE, inverse);
+      orders.set(JAVA_DOUBLE_UNALIGNED, order + TokenChoice.BELOW, below);
+      double uniform = Philox.uniform(sampling.seed(), index, counter);
+      orders.set(JAVA_DOUBLE_UNALIGNED, order + TokenChoice.UNIFORM, uniform);
+    }
+    if (adjustments != null) {
+      int written = adjustments.write(choice, changes, tokens, length);
+      orders.set(JAVA_INT_UNALIGNED, order + TokenChoice.CHANGES_FROM, changes);
+      orders.set(JAVA_INT_UNALIGNED, order + TokenChoice.CHANGES, written);
+      orders.set(
+          JAVA_FLOAT_UNALIGNED, order + TokenChoice.REPETITION, sampling.repetitionPenalty());
+      orders.set(JAVA_FLOAT_UNALIGNED, order + TokenChoice.FREQUENCY, sampling.frequencyPenalty());
+      orders.set(JAVA_FLOAT_UNALIGNED, order + TokenChoice.PRESENCE, sampling.presencePenalty());
+      changes += written;
+    }
   }
 
   /** The next row tells how likely {@code target} was, its rank, and the {@code tops} likeliest. */
   public void score(int target, int tops) {
-    next(target, tops);
+    long order = order(TokenChoice.SCORE, tops);
+    orders.set(JAVA_INT_UNALIGNED, order + TokenChoice.TARGET, target);
+  }
+
+  private long order(int kind, int tops) {
+    long order = (long) size++ * TokenChoice.ORDER_BYTES;
+    orders.set(JAVA_INT_UNALIGNED, order + TokenChoice.KIND, kind);
+    orders.set(JAVA_INT_UNALIGNED, order + TokenChoice.TOPS, tops);
+    orders.set(JAVA_INT_UNALIGNED, order + TokenChoice.CHANGES, 0);
+    return order;
+  }
+
+  /** What carries the orders out. */
+  public TokenChoice choice() {
+    return choice;
   }
 
   /** Rows added since {@link #begin}. */
@@ -175,204 +155,93 @@ public final class Sampler {
     return size;
   }
 
-  /** Does all rows. */
-  public void run() {
-    if (size == 0) {
-      return;
-    }
-    scan.peaks(best, peaks, logits, vocabulary, 0, size);
-    for (int i = 0; i < size; i++) {
-      takeBest(rows[i]);
-    }
-    takeLogprobs();
-    adjust();
-    draw();
-    for (int i = 0; i < size; i++) {
-      Row row = rows[i];
-      if (row.failure == null) {
-        finish(row, i);
-      }
+  /**
+   * Does all rows.
+   *
+   * @param logits float32 {@code [rows, vocabulary]}, as the step has left them
+   */
+  public void run(MemorySegment logits) {
+    choice.choose(logits, size);
+    for (int row = 0; row < size; row++) {
+      failures[row] = unusable(row);
     }
   }
 
   /** Why the row has no result; null when it has one. */
   public @Nullable EngineException failure(int row) {
-    return rows[row].failure;
+    return failures[row];
   }
 
   /** The token chosen, or the one that was scored. */
   public int token(int row) {
-    return rows[row].token;
+    return number(row, TokenChoice.TOKEN);
   }
 
   /** Puts a scored row down as position {@code position}. */
   public void writeScore(int row, PromptLogprobs to, int position) {
-    Row from = rows[row];
-    to.chosen()[position] = from.logprob;
-    to.ranks()[position] = from.rank;
-    System.arraycopy(from.topIds, 0, to.topIds(), position * to.tops(), from.topCount);
-    System.arraycopy(from.topLogprobs, 0, to.topLogprobs(), position * to.tops(), from.topCount);
+    double normalizer = normalizer(row);
+    to.chosen()[position] = logprob(row, TokenChoice.LOGIT, normalizer);
+    to.ranks()[position] = number(row, TokenChoice.RANK);
+    for (int place = 0; place < tops(row); place++) {
+      to.topIds()[position * to.tops() + place] = number(row, TokenChoice.TOP_IDS + 4 * place);
+      to.topLogprobs()[position * to.tops() + place] =
+          logprob(row, TokenChoice.TOP_LOGITS + 4 * place, normalizer);
+    }
   }
 
   /** The log probabilities of a row that asked for them. */
   public Logprobs logprobs(int row) {
-    Row from = rows[row];
-    List<Logprobs.Entry> top = new ArrayList<>(from.topCount);
-    for (int place = 0; place < from.topCount; place++) {
-      top.add(new Logprobs.Entry(from.topIds[place], from.topLogprobs[place]));
+    double normalizer = normalizer(row);
+    int tops = tops(row);
+    List<Logprobs.Entry> top = new ArrayList<>(tops);
+    for (int place = 0; place < tops; place++) {
+      top.add(
+          new Logprobs.Entry(
+              number(row, TokenChoice.TOP_IDS + 4 * place),
+              logprob(row, TokenChoice.TOP_LOGITS + 4 * place, normalizer)));
     }
-    return new Logprobs(from.logprob, top);
+    return new Logprobs(logprob(row, TokenChoice.LOGIT, normalizer), top);
   }
 
-  private Row next(int target, int tops) {
-    Row row = rows[size++];
-    row.target = target;
-    row.tops = tops;
-    row.sampling = null;
-    row.adjustments = null;
-    row.failure = null;
-    row.topCount = 0;
-    return row;
+  private int tops(int row) {
+    long order = (long) row * TokenChoice.ORDER_BYTES;
+    return Math.min(orders.get(JAVA_INT_UNALIGNED, order + TokenChoice.TOPS), vocabulary);
   }
 
-  /** The row's largest logit and its first token. */
-  private static void takeBest(Row row) {
-    row.peak = row.best.get(JAVA_FLOAT_UNALIGNED, 0);
-    row.token = row.best.get(JAVA_INT_UNALIGNED, Float.BYTES);
-    if (!(row.peak > Float.NEGATIVE_INFINITY)) {
-      row.failure = unusable(row);
-    }
+  private int number(int row, int field) {
+    return results.get(JAVA_INT_UNALIGNED, (long) row * TokenChoice.RESULT_BYTES + field);
   }
 
-  /** Normalizers and likeliest tokens of the raw logits, before anything is changed. */
-  private void takeLogprobs() {
-    int count = 0;
-    for (int i = 0; i < size; i++) {
-      if (rows[i].tops >= 0 && rows[i].failure == null) {
-        writeView(
-            views,
-            (long) count * LogitScan.VIEW_BYTES,
-            i,
-            rows[i].peak,
-            1f,
-            Float.NEGATIVE_INFINITY);
-        rows[i].topCount = Math.min(rows[i].tops, vocabulary);
-        writeRanking((long) count++ * LogitScan.RANKING_BYTES, i);
-      }
-    }
-    if (count == 0) {
-      return;
-    }
-    scan.exponentials(exponentials, logits, vocabulary, views, count);
-    scan.rank(topIds, reached, logits, peaks, vocabulary, rankings, count, MOST_TOPS);
-    int at = 0;
-    for (int i = 0; i < size; i++) {
-      Row row = rows[i];
-      if (row.tops >= 0 && row.failure == null) {
-        double sum = 0;
-        for (int block = 0; block < blocks; block++) {
-          sum += exponentials.get(JAVA_FLOAT_UNALIGNED, ((long) at * blocks + block) * Float.BYTES);
-        }
-        row.normalizer = row.peak + StrictMath.log(sum);
-        takeTops(row, i, at);
-        row.rank = reached.get(JAVA_INT_UNALIGNED, (long) at * Integer.BYTES);
-        at++;
-      }
-    }
+  private float value(int row, int field) {
+    return results.get(JAVA_FLOAT_UNALIGNED, (long) row * TokenChoice.RESULT_BYTES + field);
   }
 
-  private void writeRanking(long at, int index) {
-    Row row = rows[index];
-    rankings.set(JAVA_INT_UNALIGNED, at, index);
-    rankings.set(JAVA_FLOAT_UNALIGNED, at + 4, row.peak);
-    rankings.set(JAVA_INT_UNALIGNED, at + 8, row.topCount);
-    float floor = row.target < 0 ? Float.POSITIVE_INFINITY : logit(index, row.target);
-    rankings.set(JAVA_FLOAT_UNALIGNED, at + 12, floor);
+  /** What a logit's excess over is its log probability. */
+  private double normalizer(int row) {
+    long result = (long) row * TokenChoice.RESULT_BYTES;
+    double sum = results.get(JAVA_DOUBLE_UNALIGNED, result + TokenChoice.SUM);
+    return value(row, TokenChoice.PEAK) + StrictMath.log(sum);
   }
 
-  private void takeTops(Row row, int index, int at) {
-    for (int place = 0; place < row.topCount; place++) {
-      int id = topIds.get(JAVA_INT_UNALIGNED, ((long) at * MOST_TOPS + place) * Integer.BYTES);
-      row.topIds[place] = id;
-      row.topLogprobs[place] = (float) (logit(index, id) - row.normalizer);
+  private float logprob(int row, int field, double normalizer) {
+    return (float) (value(row, field) - normalizer);
+  }
+
+  private @Nullable EngineException unusable(int row) {
+    float raw = value(row, TokenChoice.PEAK);
+    if (!(raw > Float.NEGATIVE_INFINITY)) {
+      return unusable(raw, number(row, TokenChoice.NUMBER));
     }
+    float changed = value(row, TokenChoice.CHANGED_PEAK);
+    return changed > Float.NEGATIVE_INFINITY
+        ? null
+        : unusable(changed, number(row, TokenChoice.TOKEN));
   }
 
-  private void adjust() {
-    for (int i = 0; i < size; i++) {
-      Row row = rows[i];
-      Adjustments adjustments = row.adjustments;
-      if (adjustments != null
-          && row.failure == null
-          && adjustments.apply(logits, i * rowBytes, row.tokens, row.length)) {
-        scan.peaks(row.best, row.peaks, logits, vocabulary, i, 1);
-        takeBest(row);
-      }
-    }
-  }
-
-  /** The tokens of all rows that are not greedy. */
-  private void draw() {
-    int count = 0;
-    for (int i = 0; i < size; i++) {
-      Row row = rows[i];
-      Sampling sampling = row.sampling;
-      if (sampling != null && row.failure == null && sampling.temperature() > 0f) {
-        long at = (long) count++ * LogitScan.DRAW_BYTES;
-        writeView(draws, at, i, row.peak, inverse(sampling), floor(row, sampling));
-        draws.set(JAVA_INT_UNALIGNED, at + LogitScan.VIEW_BYTES, sampling.topK());
-        draws.set(JAVA_FLOAT_UNALIGNED, at + LogitScan.VIEW_BYTES + 4, sampling.topP());
-        double uniform = Philox.uniform(sampling.seed(), row.index, counter);
-        draws.set(JAVA_DOUBLE_UNALIGNED, at + LogitScan.VIEW_BYTES + 8, uniform);
-      }
-    }
-    if (count > 0) {
-      scan.draw(tokens, logits, peaks, vocabulary, sums, draws, count);
-    }
-    for (int at = 0; at < count; at++) {
-      int row = draws.get(JAVA_INT_UNALIGNED, (long) at * LogitScan.DRAW_BYTES);
-      rows[row].token = tokens.get(JAVA_INT_UNALIGNED, (long) at * Integer.BYTES);
-    }
-  }
-
-  private void finish(Row row, int index) {
-    if (row.sampling == null) {
-      row.token = row.target;
-    }
-    if (row.adjustments != null) {
-      row.adjustments.restore(logits, index * rowBytes);
-    }
-    if (row.tops >= 0) {
-      row.logprob = (float) (logit(index, row.token) - row.normalizer);
-    }
-  }
-
-  private static float inverse(Sampling sampling) {
-    return Math.min(1f / sampling.temperature(), MOST_INVERSE);
-  }
-
-  private static float floor(Row row, Sampling sampling) {
-    return sampling.minP() == 0f
-        ? Float.NEGATIVE_INFINITY
-        : (float) (row.peak + sampling.temperature() * StrictMath.log(sampling.minP()));
-  }
-
-  private static void writeView(
-      MemorySegment to, long at, int row, float peak, float inverse, float floor) {
-    to.set(JAVA_INT_UNALIGNED, at, row);
-    to.set(JAVA_FLOAT_UNALIGNED, at + 4, peak);
-    to.set(JAVA_FLOAT_UNALIGNED, at + 8, inverse);
-    to.set(JAVA_FLOAT_UNALIGNED, at + 12, floor);
-  }
-
-  private float logit(int row, int id) {
-    return logits.get(JAVA_FLOAT_UNALIGNED, row * rowBytes + (long) id * Float.BYTES);
-  }
-
-  private static EngineException unusable(Row row) {
+  private static EngineException unusable(float peak, int number) {
     String what =
-        Float.isNaN(row.peak)
-            ? "logit of token %d: NaN or Infinity".formatted(row.token)
+        Float.isNaN(peak)
+            ? "logit of token %d: NaN or Infinity".formatted(number)
             : "largest logit: -Infinity";
     return new EngineException(Kind.INTERNAL, what + " (expected: finite)");
   }

@@ -109,9 +109,9 @@ public final class FakeModelRunner implements ModelRunner {
       for (int i = window == 0 ? 0 : Math.max(0, length - window); i < length; i++) {
         hash = mix(hash, tokens[i]);
       }
-      sampler.begin(MemorySegment.ofArray(logits(hash)));
+      sampler.begin();
       sampler.draw(generation.sampling(), adjustments, tokens, length, generated.size());
-      sampler.run();
+      sampler.run(MemorySegment.ofArray(logits(hash)));
       int next = sampler.token(0);
       generated.add(next);
       tokens[length++] = next;

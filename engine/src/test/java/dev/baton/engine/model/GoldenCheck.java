@@ -16,7 +16,7 @@ import java.util.List;
  */
 final class GoldenCheck {
 
-  private static final double UTILIZATION = 0.05;
+  private static final double UTILIZATION = 0.2;
 
   private GoldenCheck() {}
 

@@ -116,11 +116,11 @@ final class SamplerBench {
               VOCABULARY);
         }
         long begun = System.nanoTime();
-        sampler.begin(logits.segment());
+        sampler.begin();
         for (int i = 0; i < rows; i++) {
           sampler.draw(sampling, adjustments[i], tokens, tokens.length, index++);
         }
-        sampler.run();
+        sampler.run(logits.segment());
         spent += System.nanoTime() - begun;
         steps++;
       }

@@ -39,9 +39,9 @@ class SamplerOracleTest {
         Sampling sampling = sampling(random, vocabulary);
         int index = random.nextInt(1 << 20);
         Sampler sampler = new Sampler(scan, vocabulary, 1);
-        sampler.begin(arena.allocateFrom(ValueLayout.JAVA_FLOAT, logits));
+        sampler.begin();
         sampler.draw(sampling, null, NO_TOKENS, 0, index);
-        sampler.run();
+        sampler.run(arena.allocateFrom(ValueLayout.JAVA_FLOAT, logits));
         assertThat(sampler.failure(0)).isNull();
         checkDraw(logits, sampling, index, sampler.token(0));
       }
@@ -57,9 +57,9 @@ class SamplerOracleTest {
       int target = random.nextInt(vocabulary);
       int tops = random.nextInt(21);
       Sampler sampler = new Sampler(new ReferenceLogitScan(), vocabulary, 1);
-      sampler.begin(MemorySegment.ofArray(logits));
+      sampler.begin();
       sampler.score(target, tops);
-      sampler.run();
+      sampler.run(MemorySegment.ofArray(logits));
 
       double largest = IntStream.range(0, vocabulary).mapToDouble(i -> logits[i]).max().orElse(0);
       double sum = 0;
@@ -101,18 +101,18 @@ class SamplerOracleTest {
           System.arraycopy(logits(random, vocabulary), 0, all, row * vocabulary, vocabulary);
           samplings[row] = sampling(random, vocabulary).with(draft -> draft.logprobs = 3);
         }
-        together.begin(arena.allocateFrom(ValueLayout.JAVA_FLOAT, all));
+        together.begin();
         for (int row = 0; row < rows; row++) {
           together.draw(samplings[row], null, NO_TOKENS, 0, row);
         }
-        together.run();
+        together.run(arena.allocateFrom(ValueLayout.JAVA_FLOAT, all));
         for (int row = 0; row < rows; row++) {
           Sampler alone = new Sampler(new ReferenceLogitScan(), vocabulary, 1);
-          alone.begin(
+          alone.begin();
+          alone.draw(samplings[row], null, NO_TOKENS, 0, row);
+          alone.run(
               MemorySegment.ofArray(
                   Arrays.copyOfRange(all, row * vocabulary, (row + 1) * vocabulary)));
-          alone.draw(samplings[row], null, NO_TOKENS, 0, row);
-          alone.run();
           assertThat(together.token(row)).isEqualTo(alone.token(0));
           assertThat(together.logprobs(row)).isEqualTo(alone.logprobs(0));
         }

@@ -126,10 +126,10 @@ class SamplerTest {
     float[] both = new float[8];
     System.arraycopy(logits, 0, both, 4, 4);
     for (int index = 50; index >= 0; index--) {
-      used.begin(MemorySegment.ofArray(both));
+      used.begin();
       used.score(1, 2);
       used.draw(sampling, null, NO_TOKENS, 0, index);
-      used.run();
+      used.run(MemorySegment.ofArray(both));
       assertThat(used.token(1)).isEqualTo(choose(sampling, index, logits));
     }
   }
@@ -137,10 +137,10 @@ class SamplerTest {
   @Test
   void aRowIsFoundAmongOthers() {
     Sampler sampler = new Sampler(SCAN, 3, 2);
-    sampler.begin(MemorySegment.ofArray(new float[] {9f, 0f, 0f, 0f, 0f, 9f}));
+    sampler.begin();
     sampler.draw(Sampling.greedy(1), null, NO_TOKENS, 0, 0);
     sampler.draw(Sampling.greedy(1), null, NO_TOKENS, 0, 0);
-    sampler.run();
+    sampler.run(MemorySegment.ofArray(new float[] {9f, 0f, 0f, 0f, 0f, 9f}));
     assertThat(sampler.token(0)).isZero();
     assertThat(sampler.token(1)).isEqualTo(2);
   }
@@ -187,17 +187,17 @@ class SamplerTest {
 
   private static Sampler sampler(Sampling sampling, int index, float... logits) {
     Sampler sampler = new Sampler(SCAN, logits.length, 1);
-    sampler.begin(MemorySegment.ofArray(logits.clone()));
+    sampler.begin();
     sampler.draw(sampling, null, NO_TOKENS, 0, index);
-    sampler.run();
+    sampler.run(MemorySegment.ofArray(logits.clone()));
     return sampler;
   }
 
   private static Sampler scored(int target, int tops, float... logits) {
     Sampler sampler = new Sampler(SCAN, logits.length, 1);
-    sampler.begin(MemorySegment.ofArray(logits));
+    sampler.begin();
     sampler.score(target, tops);
-    sampler.run();
+    sampler.run(MemorySegment.ofArray(logits));
     return sampler;
   }
 
@@ -209,9 +209,9 @@ class SamplerTest {
     Sampler sampler = new Sampler(SCAN, logits.length, 1);
     int[] counts = new int[logits.length];
     for (int index = 0; index < DRAWS; index++) {
-      sampler.begin(MemorySegment.ofArray(logits));
+      sampler.begin();
       sampler.draw(sampling, null, NO_TOKENS, 0, index);
-      sampler.run();
+      sampler.run(MemorySegment.ofArray(logits));
       counts[sampler.token(0)]++;
     }
     return counts;

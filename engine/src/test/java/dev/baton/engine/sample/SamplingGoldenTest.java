@@ -2,11 +2,13 @@ package dev.baton.engine.sample;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.baton.device.LogitScan;
 import dev.baton.device.reference.ReferenceLogitScan;
 import dev.baton.engine.Sampling;
 import java.io.IOException;
 import java.io.InputStream;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -53,6 +55,7 @@ class SamplingGoldenTest {
         Sampling.greedy(1)
             .with(
                 draft -> {
+                  draft.temperature = 1;
                   draft.repetitionPenalty = golden.get("repetition");
                   draft.frequencyPenalty = golden.get("frequency");
                   draft.presencePenalty = golden.get("presence");
@@ -61,24 +64,71 @@ class SamplingGoldenTest {
     int[] tokens =
         IntStream.concat(Arrays.stream(golden.prompt()), Arrays.stream(golden.output())).toArray();
     Adjustments adjustments = Adjustments.of(sampling, golden.prompt().length, List.of());
-    float[] row = golden.logits().clone();
-    MemorySegment logits = MemorySegment.ofArray(row);
-    if (adjustments == null) {
-      assertThat(sampling.repetitionPenalty()).isOne();
-    } else {
-      // Token by token, as a session grows.
-      for (int length = golden.prompt().length; length < tokens.length; length++) {
-        adjustments.apply(logits, 0, tokens, length);
-        adjustments.restore(logits, 0);
-        assertThat(row).isEqualTo(golden.logits());
-      }
-      adjustments.apply(logits, 0, tokens, tokens.length);
+    float[] logits = golden.logits().clone();
+    Watched scan = new Watched();
+    Sampler sampler = new Sampler(scan, logits.length, 1);
+    // Token by token, as a session grows.
+    for (int length = golden.prompt().length; length <= tokens.length; length++) {
+      sampler.begin();
+      sampler.draw(sampling, adjustments, tokens, length, 0);
+      sampler.run(MemorySegment.ofArray(logits));
+      assertThat(logits).isEqualTo(golden.logits());
     }
+    float[] row = scan.drawnFrom;
     float[] expected = new float[row.length];
     for (int i = 0; i < row.length; i++) {
       expected[i] = Float.parseFloat(golden.result().get(i));
     }
     assertThat(row).usingComparatorWithPrecision(1e-6f).containsExactly(expected);
+  }
+
+  /** Keeps the row that was drawn from. */
+  private static final class Watched implements LogitScan {
+    private final LogitScan scan = new ReferenceLogitScan();
+    float[] drawnFrom = {};
+
+    @Override
+    public void peaks(
+        MemorySegment best,
+        MemorySegment peaks,
+        MemorySegment logits,
+        int width,
+        int rowFrom,
+        int rows) {
+      scan.peaks(best, peaks, logits, width, rowFrom, rows);
+    }
+
+    @Override
+    public void exponentials(
+        MemorySegment sums, MemorySegment logits, int width, MemorySegment views, int count) {
+      scan.exponentials(sums, logits, width, views, count);
+    }
+
+    @Override
+    public void draw(
+        MemorySegment tokens,
+        MemorySegment logits,
+        MemorySegment peaks,
+        int width,
+        MemorySegment sums,
+        MemorySegment draws,
+        int count) {
+      drawnFrom = logits.toArray(ValueLayout.JAVA_FLOAT);
+      scan.draw(tokens, logits, peaks, width, sums, draws, count);
+    }
+
+    @Override
+    public void rank(
+        MemorySegment ids,
+        MemorySegment reached,
+        MemorySegment logits,
+        MemorySegment peaks,
+        int width,
+        MemorySegment rankings,
+        int count,
+        int most) {
+      scan.rank(ids, reached, logits, peaks, width, rankings, count, most);
+    }
   }
 
   @ParameterizedTest
@@ -97,9 +147,9 @@ class SamplingGoldenTest {
     Sampler sampler = new Sampler(new ReferenceLogitScan(), golden.logits().length, 1);
     TreeSet<Integer> drawn = new TreeSet<>();
     for (int index = 0; index < DRAWS; index++) {
-      sampler.begin(MemorySegment.ofArray(golden.logits()));
+      sampler.begin();
       sampler.draw(sampling, null, new int[0], 0, index);
-      sampler.run();
+      sampler.run(MemorySegment.ofArray(golden.logits()));
       drawn.add(sampler.token(0));
     }
     List<Integer> kept = golden.result().stream().map(Integer::valueOf).toList();

@@ -19,6 +19,7 @@ import dev.baton.device.SlabRegion;
 import dev.baton.device.StepBatch;
 import dev.baton.device.StepShape;
 import dev.baton.device.Tensor;
+import dev.baton.device.TokenChoice;
 import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
 import dev.baton.device.cpu.CpuDevice;
@@ -61,8 +62,11 @@ public final class CudaDevice implements Device {
   /** What attention over single tokens may take for its sums. */
   private static final long MOST_ATTENTION_BYTES = 256L << 20;
 
-  /** Biases, tables of routings and experts, numbers of rows: what nobody counts one by one. */
-  private static final long SMALL_THINGS = 16L << 20;
+  /**
+   * Biases, tables of routings and experts, numbers of rows, what tokens are chosen with: what
+   * nobody counts one by one.
+   */
+  private static final long SMALL_THINGS = 32L << 20;
 
   /** Elements of a sum over ranks where no step shape was told. */
   private static final long UNPLANNED_REDUCTION = 1L << 20;
@@ -488,6 +492,15 @@ public final class CudaDevice implements Device {
       }
     }
     return List.copyOf(opened);
+  }
+
+  @Override
+  public TokenChoice openTokenChoice(int vocabulary, int maxRows) {
+    CudaTokenChoice choice = new CudaTokenChoice(group.devices.getFirst().gpu, vocabulary, maxRows);
+    synchronized (group) {
+      group.ops.forEach(ops -> ops.open(choice));
+    }
+    return choice;
   }
 
   @Override

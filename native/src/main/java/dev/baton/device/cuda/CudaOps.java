@@ -11,6 +11,7 @@ import dev.baton.device.Norm;
 import dev.baton.device.Projection;
 import dev.baton.device.StepBatch;
 import dev.baton.device.Tensor;
+import dev.baton.device.TokenChoice;
 import dev.baton.device.host.CheckedOps;
 import java.lang.foreign.MemorySegment;
 import java.util.HashMap;
@@ -99,10 +100,17 @@ final class CudaOps
   /** By identity: a layer's list of experts is the same in every step. */
   private final Map<Object, Long> expertTables = new IdentityHashMap<>();
 
-  private record Recorded(int tokens, int span, boolean logits) {}
+  /** What is launched follows from these alone. */
+  private record Recorded(int tokens, int span, boolean logits, Runnable program, int choice) {}
 
   private final Map<Recorded, CUgraphExec> recorded = new HashMap<>();
   private boolean warm;
+
+  /** Chooses tokens at the ends of passes; null = nobody has asked for that. */
+  private @Nullable CudaTokenChoice choice;
+
+  /** What ranks meet with before tokens are chosen: a sum of nothing. */
+  private final Tensor meeting;
 
   CudaOps(CudaGpu gpu, CudaReduction reduction, int rank, int ranks, boolean graphs) {
     super(
@@ -123,6 +131,7 @@ final class CudaOps
     attention = new Scratch(gpu, "attention");
     image = new Scratch(gpu, "step batch");
     counts = gpu.allocate((long) COUNTS * Integer.BYTES, "numbers of rows");
+    meeting = new Tensor(FLOAT32, 1, 1, gpu.allocate(Float.BYTES, "meeting of ranks"));
   }
 
   @Override
@@ -152,7 +161,8 @@ final class CudaOps
 
   private void replay(CudaStepBatch batch, Runnable program) {
     int tokens = Math.min(Integer.highestOneBit(2 * batch.tokens() - 1), batch.maxTokens());
-    Recorded key = new Recorded(tokens, batch.span(), batch.logitRows() > 0);
+    Recorded key =
+        new Recorded(tokens, batch.span(), batch.logitRows() > 0, program, variant(batch));
     CUgraphExec graph = recorded.get(key);
     if (graph == null) {
       passTokens = tokens;
@@ -175,6 +185,35 @@ final class CudaOps
       }
     }
     return driver.endCapture(launch.stream());
+  }
+
+  /** Names what the choice launches for the batch. */
+  private int variant(CudaStepBatch batch) {
+    return choice == null ? 0 : choice.variant(batch.logitRows());
+  }
+
+  /** From now on passes may end with this choice. The rank rests. */
+  void open(CudaTokenChoice own) {
+    choice = own;
+  }
+
+  @Override
+  public void choose(TokenChoice given, Tensor logits, int count) {
+    CudaTokenChoice own = choice;
+    CudaStepBatch batch = pass;
+    if (own == null || own != given || batch == null) {
+      throw new IllegalArgumentException(
+          "choice: %s (expected: the device's own, within a pass)".formatted(given));
+    }
+    requireRows(count, batch.logitRows(), "logit rows");
+    Rows rows = logitRows(batch);
+    if (ranks() > 1) {
+      // All ranks' columns are there when all have come here.
+      reduction.launch(launch, rank(), meeting, meeting, null, false, rows, 0);
+    }
+    if (rank() == 0) {
+      own.launch(launch, logits.address(), rows, variant(batch));
+    }
   }
 
   /** Steps that were recorded. */

@@ -30,9 +30,9 @@ public final class PlainRun {
     int length = prompt.length;
     while (length < most) {
       TokenHash.logits(hash, logits, 0, HashModel.VOCABULARY);
-      sampler.begin(memory);
+      sampler.begin();
       sampler.draw(sampling, adjustments, tokens, length, length - prompt.length);
-      sampler.run();
+      sampler.run(memory);
       int next = sampler.token(0);
       tokens[length++] = next;
       hash = TokenHash.mix(hash, next);
