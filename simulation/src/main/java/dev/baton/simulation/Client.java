@@ -15,13 +15,18 @@ import dev.baton.simulation.model.HashModel;
 import dev.baton.simulation.model.PlainRun;
 import dev.baton.worker.wire.SessionSpecs;
 import java.util.Arrays;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
  * A client of the router: sends one request, and holds every token against what the model generates
- * where nothing happens. Goes away or pauses when its request says so.
+ * where nothing happens. Goes away, pauses or comes to a stop string when its request says so. When
+ * the router dies it asks the next one for the same, from the beginning.
  */
 final class Client implements SessionListener {
+
+  /** Between two tries to reach a router. */
+  private static final long RETRY_NANOS = 100_000_000;
 
   private static final long PAUSE_NANOS = 400_000_000;
 
@@ -34,16 +39,31 @@ final class Client implements SessionListener {
   private final int[] expected;
   private final Judge judge;
   private final long slackNanos;
+  private final Consumer<String> lost;
   private @Nullable Session session;
   private int received;
+  private int tries;
+  private long asked;
   private boolean ended;
   private boolean gone;
+
+  /** As with the text of production, what follows the stop string's token is not listened to. */
+  private boolean stopped;
+
   private long endedAt;
 
   /**
    * @param slackNanos that faults may add to the deadline
+   * @param lost hears the sessions that have lost their router
    */
-  Client(Cluster cluster, Scenario.Request request, PlainRun plain, Judge judge, long slackNanos) {
+  Client(
+      Cluster cluster,
+      Scenario.Request request,
+      PlainRun plain,
+      Judge judge,
+      long slackNanos,
+      Consumer<String> lost) {
+    this.lost = lost;
     this.cluster = cluster;
     this.router = cluster.router();
     this.request = request;
@@ -64,13 +84,39 @@ final class Client implements SessionListener {
 
   /** Sets the request's arrival. */
   void schedule() {
-    router.process().at(request.at(), this::send);
+    cluster.time().at(request.at(), this::send);
+    router.onDeath(this::lostRouter);
+  }
+
+  private void lostRouter() {
+    if (tries > 0 && !ended) {
+      note("has lost its router");
+      lost.accept(sessionId());
+      session = null;
+      received = 0;
+      cluster.time().at(cluster.time().now() + RETRY_NANOS, this::send);
+    }
+  }
+
+  /** Of the current try: a client that asks again gets another session. */
+  private String sessionId() {
+    return tries < 2 ? request.id() : request.id() + "." + tries;
+  }
+
+  private void send() {
+    if (router.process().dead()) {
+      cluster.time().at(cluster.time().now() + RETRY_NANOS, this::send);
+      return;
+    }
+    int sent = ++tries;
+    asked = cluster.time().now();
+    router.process().run(this::ask);
     cluster
         .time()
         .at(
-            request.at() + request.deadlineMillis() * 1_020_000 + LATE_NANOS + slackNanos,
+            asked + request.deadlineMillis() * 1_020_000 + LATE_NANOS + slackNanos,
             () -> {
-              if (!ended) {
+              if (!ended && tries == sent) {
                 judge.violated(
                     "%s has not ended by its deadline of %d ms"
                         .formatted(request.id(), request.deadlineMillis()));
@@ -82,7 +128,7 @@ final class Client implements SessionListener {
     return ended;
   }
 
-  /** The client went away by itself. */
+  /** The client went away by itself, or has all that it wanted. */
   boolean gone() {
     return gone;
   }
@@ -95,7 +141,7 @@ final class Client implements SessionListener {
     return request;
   }
 
-  private void send() {
+  private void ask() {
     if (cluster.traced()) {
       note(
           "asks %d tokens after %d, %s, split above is the router's"
@@ -110,7 +156,7 @@ final class Client implements SessionListener {
               .sessions()
               .open(
                   new SessionOrder(
-                      request.id(),
+                      sessionId(),
                       router.directory().model(""),
                       request.prompt(),
                       request.sampling(),
@@ -139,6 +185,9 @@ final class Client implements SessionListener {
 
   @Override
   public void onToken(SampledToken token) {
+    if (stopped) {
+      return;
+    }
     if (ended) {
       judge.violated("%s: a token after the end".formatted(request.id()));
     } else if (token.getIndex() != received) {
@@ -154,6 +203,14 @@ final class Client implements SessionListener {
               .formatted(request.id(), received, token.getTokenId(), expected[received]));
     }
     received++;
+    if (received == request.stopAfter() && session != null && !ended) {
+      note("has come to a stop string");
+      stopped = true;
+      gone = true;
+      end();
+      session.stop();
+      return;
+    }
     if (received == request.pauseAfter() && session != null) {
       Session paused = session;
       paused.pause();
@@ -163,6 +220,9 @@ final class Client implements SessionListener {
 
   @Override
   public void onFinished(FinishReason reason) {
+    if (stopped) {
+      return;
+    }
     if (ended) {
       judge.violated("%s: a second end".formatted(request.id()));
     } else if (received != expected.length) {
@@ -176,11 +236,14 @@ final class Client implements SessionListener {
 
   @Override
   public void onFailure(Failure failure) {
+    if (stopped) {
+      return;
+    }
     if (ended) {
       judge.violated("%s: a second end".formatted(request.id()));
     }
     note("failed: " + failure.getCode() + " " + failure.getMessage());
-    judge.failed(request, failure, cluster.time().now());
+    judge.failed(request, asked, failure, cluster.time().now());
     end();
   }
 

@@ -1,5 +1,7 @@
 package dev.baton.simulation;
 
+import java.util.Arrays;
+import java.util.List;
 import java.util.SplittableRandom;
 
 /**
@@ -26,6 +28,10 @@ public record Fault(Kind kind, long from, long nanos, int worker, int other) {
     PART_FROM_ROUTER,
     /** What the router sends does not reach the worker; the other way it works. */
     DEAF_TO_ROUTER,
+    /** The router's SIGKILL; it is started anew at the end, and knows nothing. */
+    KILL_ROUTER,
+    /** What the worker sends does not reach the other one; the other way it works. */
+    DEAF_TO_WORKER,
     /** Nothing passes between the two workers. */
     PART_FROM_WORKER,
     /** The worker's connections with the router are reset. */
@@ -42,11 +48,18 @@ public record Fault(Kind kind, long from, long nanos, int worker, int other) {
     SLOW
   }
 
-  private static final Kind[] KINDS = Kind.values();
+  private static final List<Kind> KINDS =
+      Arrays.stream(Kind.values())
+          .filter(kind -> kind != Kind.KILL_ROUTER && kind != Kind.DEAF_TO_WORKER)
+          .toList();
 
   /** Any fault within the first seconds. */
   static Fault draw(SplittableRandom random, int workers) {
-    Kind kind = KINDS[random.nextInt(KINDS.length)];
+    return draw(KINDS.get(random.nextInt(KINDS.size())), random, workers);
+  }
+
+  /** A fault of this kind within the first seconds. */
+  static Fault draw(Kind kind, SplittableRandom random, int workers) {
     long from = 500_000_000L + random.nextLong(1_500_000_000L);
     long nanos =
         random.nextInt(4) == 0 ? random.nextLong(14_000_000_000L) : random.nextLong(2_500_000_000L);

@@ -49,6 +49,14 @@ final class FaultInjector {
         }
       }
       case FREEZE_ROUTER -> freeze(fault, cluster.router().process());
+      case KILL_ROUTER -> {
+        cluster.router().kill();
+        end(fault, cluster.router()::boot);
+      }
+      case DEAF_TO_WORKER -> {
+        cluster.network().part(worker.name(), other);
+        end(fault, () -> cluster.network().join(worker.name(), other));
+      }
       case PART_FROM_ROUTER -> {
         part(worker.name(), Cluster.ROUTER);
         end(fault, () -> join(worker.name(), Cluster.ROUTER));

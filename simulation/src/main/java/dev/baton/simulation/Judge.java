@@ -38,24 +38,28 @@ final class Judge {
     }
   }
 
-  /** A session has failed. */
-  void failed(Scenario.Request request, Failure failure, long now) {
-    if (!excused(request, failure, now)) {
+  /**
+   * A session has failed.
+   *
+   * @param asked when the client asked for it
+   */
+  void failed(Scenario.Request request, long asked, Failure failure, long now) {
+    if (!excused(request, asked, failure, now)) {
       violated(
           "%s failed without need: %s %s"
               .formatted(request.id(), failure.getCode(), failure.getMessage()));
     }
   }
 
-  private boolean excused(Scenario.Request request, Failure failure, long now) {
+  private boolean excused(Scenario.Request request, long asked, Failure failure, long now) {
     return switch (failure.getCode()) {
       case DEADLINE_EXCEEDED ->
-          !request.generous() && now - request.at() >= request.deadlineMillis() * 970_000;
+          !request.generous() && now - asked >= request.deadlineMillis() * 970_000;
       case OVERLOADED -> scenario.tightQueue();
       case WORKER_LOST, DRAINING ->
           scenario.tightQueue() && failure.getMessage().contains("; waited ");
       // Who comes to an empty pool is told so; who was taken in is not.
-      case NO_WORKER -> troubled(request.at(), now) && now - request.at() < AT_ONCE_NANOS;
+      case NO_WORKER -> troubled(asked, now) && now - asked < AT_ONCE_NANOS;
       default -> false;
     };
   }

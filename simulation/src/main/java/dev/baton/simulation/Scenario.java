@@ -27,6 +27,7 @@ public record Scenario(
    * @param at nanoseconds of its arrival
    * @param cancelAfter nanoseconds after which the client goes away; {@link Long#MAX_VALUE} = never
    * @param pauseAfter tokens after which the client reads nothing for a while; 0 = never
+   * @param stopAfter tokens after which a stop string is there; 0 = never
    */
   public record Request(
       String id,
@@ -37,7 +38,40 @@ public record Scenario(
       String cacheSalt,
       int priority,
       long cancelAfter,
-      int pauseAfter) {
+      int pauseAfter,
+      int stopAfter) {
+
+    /** The same prompt behind a prefix, as far as the context has room. */
+    Request after(int[] prefix) {
+      int kept = Math.min(prompt.length, LONG_PREFIX / 4);
+      int[] longer = Arrays.copyOf(prefix, prefix.length + kept);
+      System.arraycopy(prompt, 0, longer, prefix.length, kept);
+      return new Request(
+          id,
+          at,
+          longer,
+          sampling,
+          deadlineMillis,
+          "",
+          priority,
+          cancelAfter,
+          pauseAfter,
+          stopAfter);
+    }
+
+    Request stoppedAfter(int tokens) {
+      return new Request(
+          id,
+          at,
+          prompt,
+          sampling,
+          deadlineMillis,
+          cacheSalt,
+          priority,
+          cancelAfter,
+          pauseAfter,
+          tokens);
+    }
 
     /** The deadline leaves time for all faults to pass. */
     public boolean generous() {
@@ -46,6 +80,10 @@ public record Scenario(
   }
 
   private static final long SECOND = 1_000_000_000L;
+
+  /** Tokens that cost more to compute than to fetch, in some clusters. */
+  private static final int LONG_PREFIX = 160;
+
   private static final long GENEROUS_DEADLINE_MILLIS = 120_000;
 
   public Scenario {
@@ -87,7 +125,32 @@ public record Scenario(
         faults.add(Fault.draw(random, workers.size()));
       }
     }
-    return new Scenario(cluster, requests(random), faults, tightQueue);
+    List<Request> requests = requests(random);
+    // What was thought of later is drawn last, so that seeds of before stay nearly what they were.
+    SplittableRandom more = random.split();
+    if (!calm && more.nextInt(6) == 0) {
+      faults.add(killedRouter(more));
+    }
+    if (!calm && more.nextInt(8) == 0) {
+      faults.add(Fault.draw(Fault.Kind.DEAF_TO_WORKER, more, workers.size()));
+    }
+    requests.replaceAll(
+        request -> more.nextInt(12) == 0 ? request.stoppedAfter(1 + more.nextInt(20)) : request);
+    if (more.nextInt(3) == 0) {
+      int[] longPrefix = tokens(more, LONG_PREFIX);
+      requests.replaceAll(request -> more.nextInt(4) > 0 ? request.after(longPrefix) : request);
+    }
+    return new Scenario(cluster, requests, faults, tightQueue);
+  }
+
+  /** Nobody leaves a router dead for long. */
+  private static Fault killedRouter(SplittableRandom random) {
+    return new Fault(
+        Fault.Kind.KILL_ROUTER,
+        SECOND / 2 + random.nextLong(3 * SECOND / 2),
+        SECOND / 10 + random.nextLong(2 * SECOND),
+        0,
+        0);
   }
 
   private static TransportFaults faults(SplittableRandom random) {
@@ -143,7 +206,8 @@ public record Scenario(
         random.nextInt(5) == 0 ? "salt" : "",
         random.nextInt(4) == 0 ? random.nextInt(3) : 0,
         random.nextInt(6) == 0 ? random.nextLong(SECOND / 4) : Long.MAX_VALUE,
-        random.nextInt(10) == 0 ? 1 + random.nextInt(10) : 0);
+        random.nextInt(10) == 0 ? 1 + random.nextInt(10) : 0,
+        0);
   }
 
   private static int[] tokens(SplittableRandom random, int count) {

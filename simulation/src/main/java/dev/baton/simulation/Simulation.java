@@ -32,6 +32,9 @@ public final class Simulation {
   /** A client that goes away costs nothing after that. */
   private static final long FREED_NANOS = SECOND / 4;
 
+  /** A session whose router died costs nothing after that. */
+  private static final long ORPHANED_NANOS = SECOND;
+
   /** Far more events than a cluster of this size can have open at a time. */
   private static final int MOST_PENDING = 20_000;
 
@@ -52,7 +55,8 @@ public final class Simulation {
     this.cluster = new Cluster(scenario.cluster(), seams, trace, random.split());
     this.calmAt = scenario.faults().stream().mapToLong(Fault::to).max().orElse(0);
     for (Scenario.Request request : scenario.requests()) {
-      Client client = new Client(cluster, request, plain, judge, routerStandsStill());
+      Client client =
+          new Client(cluster, request, plain, judge, routerStandsStill(), this::lostRouter);
       clients.add(client);
       client.schedule();
     }
@@ -137,6 +141,29 @@ public final class Simulation {
     }
   }
 
+  /** A session whose router has died; where nothing else is wrong its workers hear of it. */
+  private void lostRouter(String session) {
+    boolean alone =
+        scenario.faults().stream().allMatch(fault -> fault.kind() == Fault.Kind.KILL_ROUTER);
+    if (alone && scenario.cluster().faults().none()) {
+      cluster.time().at(cluster.time().now() + ORPHANED_NANOS, () -> checkNobodyHolds(session));
+    }
+  }
+
+  private void checkNobodyHolds(String session) {
+    for (WorkerHost worker : cluster.workers()) {
+      WorkerLife life = worker.life();
+      if (life != null) {
+        life.heldFor(session)
+            .ifPresent(
+                held ->
+                    judge.violated(
+                        "%s has %s, %d ms after its router died"
+                            .formatted(worker.name(), held, ORPHANED_NANOS / 1_000_000)));
+      }
+    }
+  }
+
   /** A session that its client left must have left the workers soon. */
   private void checkFreed(Client client, long now) {
     if (client.gone() && now - client.endedAt() > FREED_NANOS) {
@@ -154,7 +181,7 @@ public final class Simulation {
 
   /** What is still held although all requests have ended. */
   private Optional<String> open() {
-    if (cluster.router().sessions().active() > 0) {
+    if (!cluster.router().process().dead() && cluster.router().sessions().active() > 0) {
       return Optional.of("the router has " + cluster.router().sessions().active() + " sessions");
     }
     for (WorkerHost worker : cluster.workers()) {

@@ -2,7 +2,6 @@ package dev.baton.simulation.cluster;
 
 import dev.baton.router.session.Sessions;
 import dev.baton.simulation.Trace;
-import dev.baton.simulation.clock.Process;
 import dev.baton.simulation.clock.VirtualTime;
 import dev.baton.simulation.network.Network;
 import dev.baton.simulation.network.TransportFaults;
@@ -51,12 +50,7 @@ public final class Cluster {
     this.seams = seams;
     this.faults = shape.faults();
     this.network = new Network(time, random.split(), shape.lateness(), trace);
-    this.router =
-        new RouterHost(
-            this,
-            new Process(time, random.split(), ROUTER, shape.routerClockRate()),
-            shape.splitAbove(),
-            shape.bounds());
+    this.router = new RouterHost(this, shape, time, random.split());
     int prefills = 0;
     int decodes = 0;
     for (WorkerShape worker : shape.workers()) {
@@ -121,7 +115,9 @@ public final class Cluster {
 
   /** What all workers have come to do. */
   public Reached reached() {
-    return workers.stream().map(WorkerHost::reached).reduce(Reached.NOTHING, Reached::plus);
+    return workers.stream()
+        .map(WorkerHost::reached)
+        .reduce(Reached.NOTHING.withPrefixes(router.prefixesFetched()), Reached::plus);
   }
 
   /** Gives all memory back. */

@@ -15,6 +15,7 @@ import dev.baton.kvtransfer.TransferTotals;
  * @param cachedTokens answered from the prefix cache
  * @param laterAttempts calls of an epoch above 1
  * @param resumed of them that went on after tokens
+ * @param prefixes that came from another worker's cache
  */
 public record Reached(
     long handoffs,
@@ -24,9 +25,10 @@ public record Reached(
     long swaps,
     long cachedTokens,
     long laterAttempts,
-    long resumed) {
+    long resumed,
+    long prefixes) {
 
-  public static final Reached NOTHING = new Reached(0, 0, 0, 0, 0, 0, 0, 0);
+  public static final Reached NOTHING = new Reached(0, 0, 0, 0, 0, 0, 0, 0, 0);
 
   static Reached of(
       EngineStatus engine, TransferTotals transfer, long laterAttempts, long resumed) {
@@ -38,7 +40,22 @@ public record Reached(
         engine.swaps(),
         engine.cachedTokens(),
         laterAttempts,
-        resumed);
+        resumed,
+        0);
+  }
+
+  /** The same with so many prefixes. */
+  Reached withPrefixes(long count) {
+    return new Reached(
+        handoffs,
+        aborted,
+        corruptSlabs,
+        preemptions,
+        swaps,
+        cachedTokens,
+        laterAttempts,
+        resumed,
+        count);
   }
 
   /** Both together. */
@@ -51,6 +68,7 @@ public record Reached(
         swaps + other.swaps,
         cachedTokens + other.cachedTokens,
         laterAttempts + other.laterAttempts,
-        resumed + other.resumed);
+        resumed + other.resumed,
+        prefixes + other.prefixes);
   }
 }

@@ -6,34 +6,56 @@ import dev.baton.router.session.Sessions;
 import dev.baton.router.text.TextModel;
 import dev.baton.simulation.clock.LaneTimer;
 import dev.baton.simulation.clock.Process;
+import dev.baton.simulation.clock.VirtualTime;
 import dev.baton.simulation.network.GrpcChannel;
 import dev.baton.simulation.network.GrpcServer;
 import io.grpc.ManagedChannel;
 import java.nio.file.Path;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
 
-/** The router without its fronts: registry and sessions, as in production. It never dies. */
+/**
+ * The host of the router without its fronts: registry and sessions, as in production. When the
+ * router dies all it knew is lost; the next one begins with nothing, on the same port.
+ */
 public final class RouterHost {
 
   private static final long SECOND = 1_000_000_000L;
   private static final long SILENCE_CHECK_MILLIS = 50;
 
-  private final Process process;
-  private final WorkerDirectory directory;
-  private final Sessions sessions;
+  private final Cluster cluster;
+  private final Cluster.Shape shape;
+  private final SplittableRandom random;
+  private final FetchedPrefixes prefixes = new FetchedPrefixes();
+  private final List<Runnable> onDeath = new ArrayList<>();
+  private Process process;
+  private WorkerDirectory directory;
+  private Sessions sessions;
 
-  RouterHost(Cluster cluster, Process process, int splitAbove, Sessions.Bounds bounds) {
-    this.process = process;
+  RouterHost(Cluster cluster, Cluster.Shape shape, VirtualTime time, SplittableRandom random) {
+    this.cluster = cluster;
+    this.shape = shape;
+    this.random = random;
+    this.process = new Process(time, random, Cluster.ROUTER, shape.routerClockRate());
+    this.directory = open(process);
+    this.sessions = serve(process, directory);
+  }
+
+  private WorkerDirectory open(Process process) {
+    return new WorkerDirectory(
+        new Surroundings(cluster, process),
+        () -> Instant.ofEpochSecond(process.nanoTime() / SECOND),
+        process::nanoTime);
+  }
+
+  private Sessions serve(Process process, WorkerDirectory directory) {
     LaneTimer timer = new LaneTimer(process);
-    this.directory =
-        new WorkerDirectory(
-            new Surroundings(cluster, process),
-            () -> Instant.ofEpochSecond(process.nanoTime() / SECOND),
-            process::nanoTime);
-    this.sessions =
-        new Sessions(directory, splitAbove, bounds, timer, process::nanoTime, new Unobserved());
+    Sessions opened =
+        new Sessions(
+            directory, shape.splitAbove(), shape.bounds(), timer, process::nanoTime, prefixes);
     timer.scheduleWithFixedDelay(
         directory::checkSilence, SILENCE_CHECK_MILLIS, SILENCE_CHECK_MILLIS, TimeUnit.MILLISECONDS);
     new GrpcServer(
@@ -43,6 +65,7 @@ public final class RouterHost {
         20 * SECOND,
         List.of(new RegistryService(directory)),
         List.of());
+    return opened;
   }
 
   private record Surroundings(Cluster cluster, Process process)
@@ -65,6 +88,33 @@ public final class RouterHost {
     }
   }
 
+  /** SIGKILL. */
+  public void kill() {
+    if (!process.dead()) {
+      cluster.note(Cluster.ROUTER, "dies");
+      process.die();
+      cluster.network().died(process);
+      onDeath.forEach(Runnable::run);
+    }
+  }
+
+  /** Starts a router where none runs. */
+  public void boot() {
+    if (process.dead()) {
+      cluster.note(Cluster.ROUTER, "starts");
+      process =
+          new Process(cluster.time(), random.split(), Cluster.ROUTER, shape.routerClockRate());
+      directory = open(process);
+      sessions = serve(process, directory);
+    }
+  }
+
+  /** Has the action run whenever a router has died. */
+  public void onDeath(Runnable action) {
+    onDeath.add(action);
+  }
+
+  /** The router's process, dead or alive. */
   public Process process() {
     return process;
   }
@@ -75,5 +125,10 @@ public final class RouterHost {
 
   public Sessions sessions() {
     return sessions;
+  }
+
+  /** Prefixes that it had moved between workers. */
+  long prefixesFetched() {
+    return prefixes.count();
   }
 }

@@ -7,6 +7,7 @@ import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.TransferOptions;
 import dev.baton.kvtransfer.handoff.HandoffService;
 import dev.baton.prefillservice.PrefillService;
+import dev.baton.prefillservice.PrefixService;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.Role;
 import dev.baton.proto.worker.v1.SetRoleRequest;
@@ -51,7 +52,8 @@ public final class WorkerLife {
   private final StepTurns turns;
   private final WorkerCore core;
   private final ServedSessions served;
-  private final ManagedChannel control;
+  private final Cluster cluster;
+  private final String address;
   private final Failures fatal = new Failures();
   private double slowness = 1;
 
@@ -71,6 +73,7 @@ public final class WorkerLife {
       int port,
       int life,
       SplittableRandom random) {
+    this.cluster = cluster;
     this.process = process;
     this.served = new ServedSessions(what -> cluster.faulted(process.name() + ": " + what));
     Seams seams = cluster.seams();
@@ -115,7 +118,7 @@ public final class WorkerLife {
     WorkerOptions options =
         WorkerOptions.of(shape.role(), new HostPort(Cluster.ROUTER, 1), engineOptions)
             .withTransfer(transferOptions);
-    String address = process.name() + ":" + port;
+    this.address = process.name() + ":" + port;
     this.core =
         new WorkerCore(
             options,
@@ -130,20 +133,13 @@ public final class WorkerLife {
                 new Random(random.nextLong()),
                 () -> address,
                 fatal::hear));
-    this.control =
-        new GrpcChannel(
-            cluster.network(),
-            cluster.router().process(),
-            address,
-            15 * SECOND,
-            Runnable::run,
-            List.of());
     new GrpcServer(
         cluster.network(),
         process,
         address,
         10 * SECOND,
-        core.services(List.of(PrefillService::create, DecodeService::create)),
+        core.services(
+            List.of(PrefillService::create, DecodeService::create, PrefixService::create)),
         interceptors(seams.workerCalls(process)));
   }
 
@@ -209,6 +205,14 @@ public final class WorkerLife {
 
   /** Over the control service; whether it is heard of depends on the network. */
   void changeRole(Role role) {
+    GrpcChannel control =
+        new GrpcChannel(
+            cluster.network(),
+            cluster.router().process(),
+            address,
+            15 * SECOND,
+            Runnable::run,
+            List.of());
     WorkerControlGrpc.newStub(control)
         .setRole(
             SetRoleRequest.newBuilder().setRole(role).build(),
@@ -251,6 +255,16 @@ public final class WorkerLife {
     return totals.slabBytesInUse() > 0
         ? Optional.of(totals.slabBytesInUse() + " bytes of slabs")
         : Optional.empty();
+  }
+
+  /** What is held for a session here, or its call; empty when nothing is. */
+  public Optional<String> heldFor(String session) {
+    return served.has(session)
+        ? Optional.of("a call of " + session)
+        : engine.holdings().stream()
+            .filter(held -> held.session().id().equals(session))
+            .map(held -> held.describe(process.nanoTime()))
+            .findFirst();
   }
 
   /** What is held for a session that no call has; empty when nothing is, as it always should be. */

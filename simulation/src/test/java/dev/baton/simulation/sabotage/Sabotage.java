@@ -27,6 +27,7 @@ import dev.baton.proto.worker.v1.SessionSpec;
 import dev.baton.simulation.clock.Process;
 import dev.baton.simulation.cluster.Seams;
 import io.grpc.ClientInterceptor;
+import io.grpc.ServerInterceptor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -122,6 +123,26 @@ enum Sabotage {
             @Override
             public Engine engine(Process worker, Engine engine) {
               return new HastyCache(engine);
+            }
+          }),
+
+  /** A prefix that was asked of another worker, and did not come, goes into the prefix cache. */
+  PREFIX_CACHED_BEFORE_IT_IS_THERE(
+      () ->
+          new Seams() {
+            @Override
+            public Engine engine(Process worker, Engine engine) {
+              return new HastyPrefixes(engine);
+            }
+          }),
+
+  /** A worker does not hear that the other end of a call is gone. */
+  END_OF_CALLS_NOT_NOTICED(
+      () ->
+          new Seams() {
+            @Override
+            public List<ServerInterceptor> workerCalls(Process worker) {
+              return List.of(new DeafToCancels());
             }
           }),
 
@@ -437,6 +458,38 @@ enum Sabotage {
         } catch (EngineException e) {
           throw new IllegalStateException("a reserved session cannot be started", e);
         }
+      }
+      super.release(session);
+    }
+  }
+
+  /** Publishes what was reserved for a prefix, whatever has become of it. */
+  private static final class HastyPrefixes extends ForwardingEngine {
+    private final Set<SessionId> reserved = new HashSet<>();
+
+    HastyPrefixes(Engine inner) {
+      super(inner);
+    }
+
+    @Override
+    public int reserve(Generation generation, SessionListener listener) {
+      int here = super.reserve(generation, listener);
+      if (generation.session().id().contains("/prefix-")) {
+        reserved.add(generation.session());
+      }
+      return here;
+    }
+
+    @Override
+    public void publish(SessionId session) {
+      reserved.remove(session);
+      super.publish(session);
+    }
+
+    @Override
+    public void release(SessionId session) {
+      if (reserved.remove(session)) {
+        super.publish(session);
       }
       super.release(session);
     }

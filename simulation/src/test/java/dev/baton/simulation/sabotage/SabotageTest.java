@@ -26,6 +26,12 @@ class SabotageTest {
   }
 
   @Test
+  void aWorkerThatDoesNotNoticeTheRoutersDeathIsFoundByThat() throws Exception {
+    assertThat(find(Sabotage.END_OF_CALLS_NOT_NOTICED, 60))
+        .anyMatch(what -> what.matches(".*, 1000 ms after its router died"));
+  }
+
+  @Test
   void theWorkerNamesTheSessionWhoseSlabsWereForgotten() throws Exception {
     assertThat(find(Sabotage.SLABS_LEAKED, 5))
         .anyMatch(

@@ -3,8 +3,14 @@ package dev.baton.simulation.cluster;
 import dev.baton.proto.worker.v1.HandedOff;
 import dev.baton.router.session.SessionObserver;
 
-/** Nobody counts a simulation's sessions. */
-final class Unobserved implements SessionObserver {
+/** Counts the prefixes that came from another worker; nothing else of a simulation's sessions. */
+final class FetchedPrefixes implements SessionObserver {
+
+  private long count;
+
+  long count() {
+    return count;
+  }
 
   @Override
   public void started(String model) {
@@ -23,7 +29,7 @@ final class Unobserved implements SessionObserver {
 
   @Override
   public void prefixFetched(String model, int tokens, long nanos) {
-    // not counted
+    count += tokens > 0 ? 1 : 0;
   }
 
   @Override
