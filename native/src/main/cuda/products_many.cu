@@ -82,27 +82,28 @@ struct Sources {
   }
 };
 
+// A stage as a warp reads it: sixteen bytes of each row for a lane.
 template <typename S>
-DEVICE void multiply_step(Sums<S>& sums, Shared<const bf16> stage) {
-  int at = lane() / 4 * kTerms + lane() % 4 * 8;
-  int high = warp() / kWarpsAcross * S::kHigh * 16;
-  Words4 x[S::kWide];
-  UNROLL
-  for (int j = 0; j < S::kWide; j++) {
-    x[j] = load_shared(stage + (S::kStageWeights + (S::row() + j * 8) * kTerms + at));
+struct Stage {
+  Shared<const bf16> at;
+
+  DEVICE static int place() { return lane() / 4 * kTerms + lane() % 4 * 8; }
+
+  // Half `half` of the warp's tile `i` of weight.
+  DEVICE Words4 weight(int i, int half) const {
+    int row = (warp() / kWarpsAcross * S::kHigh + i) * 16 + half * 8;
+    return load_shared(at + (row * kTerms + place()));
   }
-  UNROLL
-  for (int i = 0; i < S::kHigh; i++) {
-    Words4 low = load_shared(stage + ((high + i * 16) * kTerms + at));
-    Words4 top = load_shared(stage + ((high + i * 16 + 8) * kTerms + at));
-    UNROLL
-    for (int j = 0; j < S::kWide; j++) {
-      multiply_terms(sums.of[i][j], low, top, x[j]);
-    }
-  }
-}
+
+  // The warp's eight rows `j` of x.
+  DEVICE Words4 x(int j) const { return load_shared(at + (S::kStageWeights + (S::row() + j * 8) * kTerms + place())); }
+};
 
 // Sums over the ranges [rangeFrom, rangeTo), which are a whole subtree.
+//
+// The barrier that lets a stage be read stands before the last tile of weight of the step before: while that is
+// multiplied, the fragments of x that it has done with are read anew from the next stage. So the matrix unit does not
+// stand still after a barrier until all warps have read their rows.
 template <typename S>
 DEVICE void multiply_tiles(Sums<S>& sums, const Sources<S>& sources, int width, int rangeFrom, int rangeTo) {
   int perRange = width / kTerms;
@@ -116,20 +117,57 @@ DEVICE void multiply_tiles(Sums<S>& sums, const Sources<S>& sources, int width, 
     }
     copies_committed();
   }
+  copies_waited<kStages - 2>();
+  block_barrier();
+  Stage<S> now = {shared};
+  Words4 x[S::kWide];
+  UNROLL
+  for (int j = 0; j < S::kWide; j++) {
+    x[j] = now.x(j);
+  }
+  Words4 low = now.weight(0, 0);
+  Words4 top = now.weight(0, 1);
   // Subtrees that wait for their neighbour: in local memory, touched once a range.
   Sums<S> waiting[3];
   sums.clear();
   int left = perRange;
   int range = 0;
   for (int step = 0; step < steps; step++) {
-    copies_waited<kStages - 2>();
-    block_barrier();
-    int ahead = step + kStages - 1;
-    if (ahead < steps) {
-      sources.copy(shared + ahead % kStages * S::kStage, first + ahead);
+    bool more = step + 1 < steps;
+    Stage<S> next = {shared + (step + 1) % kStages * S::kStage};
+    UNROLL
+    for (int i = 0; i < S::kHigh; i++) {
+      bool last = i + 1 == S::kHigh;
+      Words4 nextLow = low;
+      Words4 nextTop = top;
+      if (!last) {
+        nextLow = now.weight(i + 1, 0);
+        nextTop = now.weight(i + 1, 1);
+      } else {
+        // Everybody has left the stage of the step before, and everybody's part of the next one is there.
+        copies_waited<kStages - 3>();
+        block_barrier();
+        int ahead = step + kStages - 1;
+        if (ahead < steps) {
+          sources.copy(shared + ahead % kStages * S::kStage, first + ahead);
+        }
+        copies_committed();
+        if (more) {
+          nextLow = next.weight(0, 0);
+          nextTop = next.weight(0, 1);
+        }
+      }
+      UNROLL
+      for (int j = 0; j < S::kWide; j++) {
+        multiply_terms(sums.of[i][j], low, top, x[j]);
+        if (last && more) {
+          x[j] = next.x(j);
+        }
+      }
+      low = nextLow;
+      top = nextTop;
     }
-    copies_committed();
-    multiply_step<S>(sums, shared + step % kStages * S::kStage);
+    now = next;
     if (--left == 0) {
       int level = 0;
       for (; (range >> level & 1) != 0; level++) {
@@ -137,7 +175,7 @@ DEVICE void multiply_tiles(Sums<S>& sums, const Sources<S>& sources, int width, 
       }
       range++;
       left = perRange;
-      if (step + 1 < steps) {
+      if (more) {
         waiting[level] = sums;
         sums.clear();
       }

@@ -23,6 +23,12 @@ void baton_emulate_memory(void* address, size_t bytes, int live);
 int baton_emulate_parameters(const char* kernel, uint32_t* sizes, int most);
 }
 
+namespace baton {
+namespace emulation {
+extern std::atomic<unsigned long long> launches;
+}
+}  // namespace baton
+
 namespace {
 
 using Status = int;
@@ -108,6 +114,7 @@ void called(const char* what) {
 }
 
 Status launch(const char* name, const uint32_t* grid, const uint32_t* block, uint32_t shared, void* const* params) {
+  baton::emulation::launches.fetch_add(1, std::memory_order_relaxed);
   if (baton_emulate(name, grid, block, shared, params) != 0) {
     std::lock_guard<std::mutex> lock(guard);
     last_failure = baton_emulate_error();

@@ -138,9 +138,7 @@ public final class CudaDevice implements Device {
       for (CudaGpu from : group.gpus.values()) {
         group.gpus.values().forEach(from::reach);
       }
-      if (!driver.emulated()) {
-        watch(group);
-      }
+      watch(group);
     } catch (RuntimeException e) {
       group.gpus.values().forEach(CudaGpu::close);
       throw e;
@@ -151,7 +149,7 @@ public final class CudaDevice implements Device {
   private static void watch(Group group) {
     try {
       for (CudaGpu gpu : group.gpus.values()) {
-        group.watches.add(new Nvml("GPU " + gpu.ordinal(), gpu.busId()));
+        group.watches.add(new Nvml("GPU " + gpu.ordinal(), gpu.busId(), group.driver.emulated()));
       }
     } catch (CudaUnavailableException e) {
       LOG.warn("health: {}", e.getMessage());
@@ -194,7 +192,7 @@ public final class CudaDevice implements Device {
     return group.devices.get(ofRank);
   }
 
-  /** Of emulated GPUs, and without NVIDIA's management library, nothing is known. */
+  /** Without NVIDIA's management library nothing is known. */
   @Override
   public DeviceHealth health() {
     group.life.readLock().lock();

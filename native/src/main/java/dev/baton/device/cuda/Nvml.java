@@ -62,14 +62,15 @@ final class Nvml implements AutoCloseable {
 
   /**
    * @param busId of the GPU, as the driver tells it
+   * @param emulated the library is part of the emulated driver
    * @throws CudaUnavailableException when the machine has no such library, or it does not know the
    *     GPU
    */
-  Nvml(String name, String busId) {
+  Nvml(String name, String busId, boolean emulated) {
     this.name = name;
     library =
         SystemLibrary.open(
-            "libnvidia-ml.so",
+            emulated ? "libcuda.so" : "libnvidia-ml.so",
             List.of(1),
             "temperature, memory errors, XID events and energy of GPUs; a sick one is found only"
                 + " when it fails");
