@@ -326,3 +326,18 @@ KERNEL(256) linear_join(Products products, Global<const float> partials, Global<
   }
 }
 BATON_KERNEL(linear_join)
+
+// What linear_many does with the sums of a gate and of what it lets through, of rows from `firstRow` on, where another
+// library has made them: float32 [rows][pitch], eight of one and eight of the other by turns.
+KERNEL(256) gate_sums(Products products, Global<const float> sums, int pitch, int firstRow, Global<const int> rows) {
+  const Product& product = products.of[0];
+  int output = block_x() * threads() + thread();
+  int row = firstRow + block_y();
+  if (row >= *rows || output >= product.outputs) {
+    return;
+  }
+  int tile = output / 8;
+  Global<const float> own = sums + (static_cast<long long>(block_y()) * pitch + tile * 16 + output % 8);
+  finish(product, products.rounded, tile, output % 8, row, own[0], own[8]);
+}
+BATON_KERNEL(gate_sums)

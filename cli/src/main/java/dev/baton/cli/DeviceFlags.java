@@ -3,6 +3,7 @@ package dev.baton.cli;
 import dev.baton.engine.DeviceOptions;
 import dev.baton.engine.DeviceOptions.Kind;
 import dev.baton.engine.DeviceOptions.Numerics;
+import dev.baton.engine.DeviceOptions.Products;
 import dev.baton.engine.EngineOptions;
 import java.util.ArrayList;
 import java.util.List;
@@ -52,6 +53,17 @@ final class DeviceFlags {
               + " may differ as far as bfloat16 rounds. Default: exact.")
   Numerics numerics = Numerics.EXACT;
 
+  @Option(
+      names = "--products",
+      paramLabel = "WHICH",
+      converter = ProductsName.class,
+      description =
+          "own: products on GPUs by kernels that give the same bits in every batch. cublaslt: large"
+              + " ones by NVIDIA's library, which may be faster; then tokens may depend on what"
+              + " else is in a step, as far as float32 sums do. All workers that exchange KV take"
+              + " the same. Default: own.")
+  Products products = Products.OWN;
+
   /** Names as people write them: {@code emulated-cuda}. */
   static final class KindName implements picocli.CommandLine.ITypeConverter<Kind> {
     @Override
@@ -65,6 +77,14 @@ final class DeviceFlags {
     @Override
     public Numerics convert(String value) {
       return named(value, Numerics.values(), "--numerics");
+    }
+  }
+
+  /** Likewise. */
+  static final class ProductsName implements picocli.CommandLine.ITypeConverter<Products> {
+    @Override
+    public Products convert(String value) {
+      return named(value, Products.values(), "--products");
     }
   }
 
@@ -95,6 +115,10 @@ final class DeviceFlags {
       throw CommandFailure.usage(
           "--gpus: %s (expected: together with --device cuda)".formatted(gpus));
     }
+    if (products != Products.OWN && device == Kind.CPU) {
+      throw CommandFailure.usage(
+          "--products: %s (expected: together with --device cuda)".formatted(name(products)));
+    }
     for (int gpu : gpus) {
       Options.checkAtLeast("--gpus", gpu, 0);
     }
@@ -102,7 +126,7 @@ final class DeviceFlags {
 
   DeviceOptions options() {
     check();
-    return new DeviceOptions(device, gpus, memoryUtilization, numerics);
+    return new DeviceOptions(device, gpus, memoryUtilization, numerics, products);
   }
 
   /** The device, and sizes that suit it. */
@@ -129,6 +153,10 @@ final class DeviceFlags {
         arguments.add("--gpus");
         arguments.add(ofWorker.stream().map(String::valueOf).collect(Collectors.joining(",")));
       }
+    }
+    if (products != Products.OWN) {
+      arguments.add("--products");
+      arguments.add(name(products));
     }
     if (numerics != Numerics.EXACT) {
       arguments.add("--numerics");

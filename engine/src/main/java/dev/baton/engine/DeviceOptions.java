@@ -10,9 +10,14 @@ import java.util.List;
  *     ranks on it
  * @param gpuMemoryUtilization share of each GPU's free memory to take, above 0 and at most 1
  * @param numerics with whom KV is exchanged
+ * @param products by what large products are computed on GPUs
  */
 public record DeviceOptions(
-    Kind kind, List<Integer> gpus, double gpuMemoryUtilization, Numerics numerics) {
+    Kind kind,
+    List<Integer> gpus,
+    double gpuMemoryUtilization,
+    Numerics numerics,
+    Products products) {
 
   /** Where kernels run. */
   public enum Kind {
@@ -34,8 +39,15 @@ public record DeviceOptions(
     MIXED
   }
 
-  public static final DeviceOptions CPU =
-      new DeviceOptions(Kind.CPU, List.of(), 0.9, Numerics.EXACT);
+  /** By what products of many rows are computed on GPUs. */
+  public enum Products {
+    /** Kernels with fixed orders of sums: the same bits in every batch. */
+    OWN,
+    /** NVIDIA's cuBLASLt, whose order of sums depends on how many rows there are. */
+    CUBLASLT
+  }
+
+  public static final DeviceOptions CPU = of(Kind.CPU);
 
   public DeviceOptions {
     gpus = List.copyOf(gpus);
@@ -48,18 +60,22 @@ public record DeviceOptions(
 
   /** Of a kind, else the defaults. */
   public static DeviceOptions of(Kind kind) {
-    return new DeviceOptions(kind, List.of(), 0.9, Numerics.EXACT);
+    return new DeviceOptions(kind, List.of(), 0.9, Numerics.EXACT, Products.OWN);
   }
 
   public DeviceOptions withGpus(List<Integer> numbers) {
-    return new DeviceOptions(kind, numbers, gpuMemoryUtilization, numerics);
+    return new DeviceOptions(kind, numbers, gpuMemoryUtilization, numerics, products);
   }
 
   public DeviceOptions withGpuMemoryUtilization(double share) {
-    return new DeviceOptions(kind, gpus, share, numerics);
+    return new DeviceOptions(kind, gpus, share, numerics, products);
   }
 
   public DeviceOptions withNumerics(Numerics value) {
-    return new DeviceOptions(kind, gpus, gpuMemoryUtilization, value);
+    return new DeviceOptions(kind, gpus, gpuMemoryUtilization, value, products);
+  }
+
+  public DeviceOptions withProducts(Products value) {
+    return new DeviceOptions(kind, gpus, gpuMemoryUtilization, numerics, value);
   }
 }

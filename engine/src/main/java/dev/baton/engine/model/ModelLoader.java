@@ -90,7 +90,13 @@ public final class ModelLoader {
 
   private static Device openGpus(DeviceOptions chosen, boolean emulated, int ranks) {
     return CudaDevice.open(
-        new CudaOptions(emulated, chosen.gpus(), chosen.gpuMemoryUtilization(), true), ranks);
+        new CudaOptions(
+            emulated,
+            chosen.gpus(),
+            chosen.gpuMemoryUtilization(),
+            true,
+            chosen.products() == DeviceOptions.Products.CUBLASLT),
+        ranks);
   }
 
   /**

@@ -3,6 +3,7 @@ package dev.baton.device.cuda;
 import java.lang.foreign.MemorySegment;
 import jcuda.Pointer;
 import jcuda.driver.CUdeviceptr;
+import jcuda.driver.CUstream;
 
 /** Addresses as JCuda takes them. */
 final class Address {
@@ -37,6 +38,25 @@ final class Address {
   /** The address that a call has left in a pointer. */
   static long of(Pointer pointer) {
     return new Reader(pointer).address();
+  }
+
+  /** A stream that tells where it is, for libraries that JCuda knows nothing of. */
+  private static final class OpenStream extends CUstream {
+    long address() {
+      return getNativePointer();
+    }
+  }
+
+  /** A stream for the driver to make. */
+  static CUstream stream() {
+    return new OpenStream();
+  }
+
+  /**
+   * @param stream from {@link #stream()}
+   */
+  static long of(CUstream stream) {
+    return ((OpenStream) stream).address();
   }
 
   /** JCuda keeps an address where subclasses alone can read it. */

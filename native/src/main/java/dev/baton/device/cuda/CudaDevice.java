@@ -139,6 +139,12 @@ public final class CudaDevice implements Device {
         group.gpus.values().forEach(from::reach);
       }
       watch(group);
+      if (options.library()) {
+        LOG.warn(
+            "products of {} rows and more are cuBLASLt's: the same request may have other bits in"
+                + " another batch",
+            Products.LIBRARY_ROWS);
+      }
     } catch (RuntimeException e) {
       group.gpus.values().forEach(CudaGpu::close);
       throw e;
@@ -174,7 +180,8 @@ public final class CudaDevice implements Device {
 
   @Override
   public String numerics(WeightFormat weights) {
-    return group.driver.emulated() ? EMULATED_NUMERICS : NUMERICS;
+    String own = group.driver.emulated() ? EMULATED_NUMERICS : NUMERICS;
+    return group.options.library() ? own + "-cublaslt" : own;
   }
 
   @Override
@@ -230,6 +237,9 @@ public final class CudaDevice implements Device {
         Math.min(
             Products.MOST_PARTIAL_BYTES,
             (long) LinearWeight.PARTIALS * (shape.outputs() + 16L) * 128 * Float.BYTES);
+    if (group.options.library()) {
+      sums = Products.MOST_PARTIAL_BYTES + CublasLt.WORKSPACE_BYTES;
+    }
     return SMALL_THINGS
         + inputs
         + sums
@@ -483,7 +493,7 @@ public final class CudaDevice implements Device {
             group.devices.stream().map(device -> device.gpu).toList(), reductionElements);
     List<Ops> opened = new ArrayList<>();
     for (CudaDevice each : group.devices) {
-      CudaOps ops = new CudaOps(each.gpu, reduction, each.rank, ranks, group.options.graphs());
+      CudaOps ops = new CudaOps(each.gpu, reduction, each.rank, ranks, group.options);
       opened.add(ops);
       synchronized (group) {
         group.ops.add(ops);

@@ -269,7 +269,7 @@ final class CudaDriver {
   }
 
   CUstream createStream() {
-    CUstream stream = new CUstream();
+    CUstream stream = Address.stream();
     check("cuStreamCreate", JCudaDriver.cuStreamCreate(stream, NON_BLOCKING));
     return stream;
   }

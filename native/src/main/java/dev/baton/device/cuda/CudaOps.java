@@ -70,6 +70,7 @@ final class CudaOps
   private final CudaReduction reduction;
   private final boolean graphs;
   private final Launch launch;
+  private final @Nullable CublasLt library;
   private final Products products;
   private final Scratch attention;
   private final Scratch image;
@@ -112,7 +113,7 @@ final class CudaOps
   /** What ranks meet with before tokens are chosen: a sum of nothing. */
   private final Tensor meeting;
 
-  CudaOps(CudaGpu gpu, CudaReduction reduction, int rank, int ranks, boolean graphs) {
+  CudaOps(CudaGpu gpu, CudaReduction reduction, int rank, int ranks, CudaOptions options) {
     super(
         rank,
         ranks,
@@ -125,9 +126,16 @@ final class CudaOps
     this.gpu = gpu;
     this.driver = gpu.driver();
     this.reduction = reduction;
-    this.graphs = graphs;
+    this.graphs = options.graphs();
     launch = new Launch(gpu, gpu.stream());
-    products = new Products(gpu, launch);
+    gpu.bind();
+    library =
+        options.library()
+            ? CublasLt.open(
+                options.emulated(),
+                "--products cublaslt; products by kernels of our own need no library")
+            : null;
+    products = new Products(gpu, launch, library);
     attention = new Scratch(gpu, "attention");
     image = new Scratch(gpu, "step batch");
     counts = gpu.allocate((long) COUNTS * Integer.BYTES, "numbers of rows");
@@ -226,6 +234,9 @@ final class CudaOps
     gpu.bind();
     recorded.values().forEach(driver::destroy);
     recorded.clear();
+    if (library != null) {
+      library.close();
+    }
   }
 
   /** Waits until all that was called has been done. */

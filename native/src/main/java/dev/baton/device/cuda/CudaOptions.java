@@ -12,9 +12,15 @@ import java.util.stream.IntStream;
  *     empty = rank r on GPU r, a single one = all ranks on it
  * @param memoryUtilization share of a GPU's free memory to take, above 0 and at most 1
  * @param graphs whether steps that only decode are recorded and replayed
+ * @param library whether products of many rows are cuBLASLt's: faster where it is, and not the same
+ *     bits in every batch
  */
 public record CudaOptions(
-    boolean emulated, List<Integer> gpus, double memoryUtilization, boolean graphs) {
+    boolean emulated,
+    List<Integer> gpus,
+    double memoryUtilization,
+    boolean graphs,
+    boolean library) {
 
   public static final double DEFAULT_MEMORY_UTILIZATION = 0.9;
 
@@ -24,6 +30,12 @@ public record CudaOptions(
       throw new IllegalArgumentException(
           "gpu-memory-utilization: %s (expected: above 0, at most 1)".formatted(memoryUtilization));
     }
+  }
+
+  /** With all products by kernels of our own. */
+  public CudaOptions(
+      boolean emulated, List<Integer> gpus, double memoryUtilization, boolean graphs) {
+    this(emulated, gpus, memoryUtilization, graphs, false);
   }
 
   public static CudaOptions of(boolean emulated) {

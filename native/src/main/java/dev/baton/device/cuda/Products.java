@@ -10,8 +10,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The products of one rank: makes bfloat16 of the inputs, once for all products of a call, and
- * picks the kernel by the number of rows; all give the same bits. Where an earlier operation has
- * left its result in bfloat16 too, that is taken. Belongs to the rank's thread.
+ * picks the kernel by the number of rows; all give the same bits, but NVIDIA's where it was asked
+ * for. Where an earlier operation has left its result in bfloat16 too, that is taken. Belongs to
+ * the rank's thread.
  */
 final class Products {
 
@@ -32,6 +33,12 @@ final class Products {
   private static final int MANY = 128;
 
   private static final int MANY_ROWS = 128;
+
+  /** More rows than any recorded step has, from which on the library takes plain products. */
+  static final int LIBRARY_ROWS = 257;
+
+  /** Rows of a gate and what it lets through that are multiplied before they meet. */
+  private static final int GATE_ROWS = 128;
 
   /** Slots of an expert, on average, up to which they are taken eight at a time. */
   private static final int FEW_SLOTS = 4;
@@ -67,8 +74,21 @@ final class Products {
 
   private @Nullable Packing carriedPacking;
 
-  Products(CudaGpu gpu, Launch launch) {
+  /** NVIDIA's products; null = all are our own. */
+  private final @Nullable CublasLt library;
+
+  private final Scratch workspace;
+  private final Tensor[] outs = new Tensor[MOST];
+  private final @Nullable Tensor[] biases = new @Nullable Tensor[MOST];
+  private final long[] weights = new long[MOST];
+
+  /**
+   * @param library for products of many rows; closed by its owner
+   */
+  Products(CudaGpu gpu, Launch launch, @Nullable CublasLt library) {
     this.launch = launch;
+    this.library = library;
+    workspace = new Scratch(gpu, "workspace of cuBLASLt");
     prepared = new Scratch(gpu, "inputs of products");
     carried = new Scratch(gpu, "inputs of products");
     partials = new Scratch(gpu, "sums of products");
@@ -110,6 +130,9 @@ final class Products {
     struct.set(JAVA_INT, at + 44, Math.toIntExact(out.columns()));
     struct.set(JAVA_INT, at + 48, tiles);
     struct.set(JAVA_INT, at + 52, mode);
+    outs[count] = out;
+    biases[count] = bias;
+    weights[count] = weight;
     count++;
     tiles += weightTiles;
   }
@@ -124,6 +147,17 @@ final class Products {
   void run(Packing inputs, Packing next, long x, Rows rows) {
     describe(inputs, next);
     int grid = rows.grid();
+    CublasLt theirs = library;
+    if (theirs != null && grid >= LIBRARY_ROWS) {
+      for (int i = 0; i < count; i++) {
+        if (struct.get(JAVA_INT, (long) i * PRODUCT_BYTES + 52) == GATED) {
+          gated(theirs, inputs, next, i, x, rows);
+        } else {
+          plain(theirs, inputs, i, x, rows);
+        }
+      }
+      return;
+    }
     long partialBytes = partialBytes(inputs.ranges(), tiles, grid);
     if (grid <= SOME) {
       int few = grid <= FEW ? FEW : SOME;
@@ -151,6 +185,68 @@ final class Products {
               BLOCK,
               MANY_SHARED);
     }
+  }
+
+  private void plain(CublasLt theirs, Packing inputs, int which, long x, Rows rows) {
+    Tensor out = outs[which];
+    int outputs = struct.get(JAVA_INT, (long) which * PRODUCT_BYTES + 40);
+    int pitch = Math.toIntExact(out.columns());
+    boolean add = struct.get(JAVA_INT, (long) which * PRODUCT_BYTES + 52) == ADDED;
+    multiply(theirs, weights[which], outputs, x, rows.grid(), inputs, out.address(), pitch, add);
+    Tensor bias = biases[which];
+    if (bias != null) {
+      launch
+          .of("add")
+          .address(out.address())
+          .number(pitch)
+          .address(bias.address())
+          .number(0)
+          .address(rows.address())
+          .number(outputs)
+          .run(Math.ceilDiv(outputs, BLOCK), rows.grid(), 1, BLOCK, 0);
+    }
+  }
+
+  /** Some rows at a time, so that what is not yet gated fits the workspace of sums. */
+  private void gated(CublasLt theirs, Packing inputs, Packing next, int which, long x, Rows rows) {
+    int wide = tiles * CudaLinearWeight.TILE;
+    int most =
+        (int) Math.max(GATE_ROWS, MOST_PARTIAL_BYTES / Float.BYTES / wide / GATE_ROWS * GATE_ROWS);
+    long sums = partials.address(Math.min((long) most, rows.grid()) * wide * Float.BYTES);
+    for (int from = 0; from < rows.grid(); from += most) {
+      int some = Math.min(most, rows.grid() - from);
+      multiply(
+          theirs, weights[which], wide, x + inputs.bytes(from), some, inputs, sums, wide, false);
+      begin("gate_sums")
+          .address(sums)
+          .number(wide)
+          .number(from)
+          .address(rows.address())
+          .run(Math.ceilDiv(wide / 2, BLOCK), some, 1, BLOCK, 0);
+    }
+  }
+
+  private void multiply(
+      CublasLt theirs,
+      long weight,
+      int outputs,
+      long x,
+      int rows,
+      Packing inputs,
+      long out,
+      int pitch,
+      boolean add) {
+    theirs.multiply(
+        weight,
+        outputs,
+        x,
+        rows,
+        inputs.pitch(),
+        out,
+        pitch,
+        add,
+        workspace.address(CublasLt.WORKSPACE_BYTES),
+        Address.of(launch.stream()));
   }
 
   /**
