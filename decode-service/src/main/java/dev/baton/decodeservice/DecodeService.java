@@ -1,7 +1,5 @@
 package dev.baton.decodeservice;
 
-import dev.baton.engine.EngineException;
-import dev.baton.kvtransfer.HandoffException;
 import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.DecodeEvent;
@@ -9,8 +7,6 @@ import dev.baton.proto.worker.v1.DecodeRequest;
 import dev.baton.proto.worker.v1.DecodeWorkerGrpc;
 import dev.baton.proto.worker.v1.HandOverReply;
 import dev.baton.proto.worker.v1.HandOverRequest;
-import dev.baton.proto.worker.v1.SuspendReply;
-import dev.baton.proto.worker.v1.SuspendRequest;
 import dev.baton.worker.WorkerContext;
 import dev.baton.worker.session.Attempt;
 import dev.baton.worker.session.Session;
@@ -44,27 +40,7 @@ public final class DecodeService extends DecodeWorkerGrpc.DecodeWorkerImplBase {
             request.getSession(),
             observer,
             DecodeService::event,
-            session -> attempt(session, request.getAwaitHandoff()));
-  }
-
-  @Override
-  public void suspend(SuspendRequest request, StreamObserver<SuspendReply> observer) {
-    withoutThrow(observer);
-    worker
-        .sessions()
-        .visit(
-            request.getSessionId(),
-            request.getEpoch(),
-            attempt -> {
-              SuspendReply.Builder reply = SuspendReply.newBuilder();
-              try {
-                movable(attempt).suspend();
-              } catch (RefusedException | EngineException e) {
-                reply.setRefused(Failures.of(e));
-              }
-              observer.onNext(reply.build());
-              observer.onCompleted();
-            });
+            session -> attempt(session, request));
   }
 
   @Override
@@ -82,16 +58,16 @@ public final class DecodeService extends DecodeWorkerGrpc.DecodeWorkerImplBase {
                     observer.onCompleted();
                   };
               try {
-                movable(attempt).suspension().handOver(request, reply);
-              } catch (RefusedException | HandoffException e) {
+                decoding(attempt).handOver(request, reply);
+              } catch (RuntimeException e) {
                 reply.accept(HandOverReply.newBuilder().setFailure(Failures.of(e)).build());
               }
             });
   }
 
-  private static Movable movable(Optional<Attempt> attempt) {
-    if (attempt.isPresent() && attempt.get() instanceof Movable movable) {
-      return movable;
+  private static DecodeAttempt decoding(Optional<Attempt> attempt) {
+    if (attempt.isPresent() && attempt.get() instanceof DecodeAttempt decoding) {
+      return decoding;
     }
     throw new RefusedException(
         Failures.invalid("", "session: not here under that epoch (expected: one that decodes)"));
@@ -102,9 +78,14 @@ public final class DecodeService extends DecodeWorkerGrpc.DecodeWorkerImplBase {
     ((ServerCallStreamObserver<?>) observer).setOnCancelHandler(() -> {});
   }
 
-  private Attempt attempt(Session<DecodeEvent> session, boolean awaitHandoff) {
-    if (!awaitHandoff) {
-      return new LocalAttempt(worker, session);
+  private Attempt attempt(Session<DecodeEvent> session, DecodeRequest request) {
+    if (!request.getAwaitHandoff()) {
+      return DecodeAttempt.computing(worker, session);
+    }
+    if (request.getRoomTokens() < 0) {
+      throw new RefusedException(
+          Failures.invalid(
+              "", "room_tokens: %d (expected: >= 0)".formatted(request.getRoomTokens())));
     }
     KvTransfer transfer =
         worker
@@ -115,7 +96,7 @@ public final class DecodeService extends DecodeWorkerGrpc.DecodeWorkerImplBase {
                         Failures.invalid(
                             "",
                             "await_handoff: true (expected: false on a worker without hand-off)")));
-    return new HandoffAttempt(worker, transfer, session);
+    return DecodeAttempt.importing(worker, transfer, session, request.getRoomTokens());
   }
 
   private static DecodeEvent event(Failure failure) {

@@ -14,17 +14,20 @@ final class TokenStream implements SessionListener {
 
   private final Session<DecodeEvent> session;
   private final int firstIndex;
+  private final Runnable onDecoded;
   private final Runnable onEnd;
   private int cachedTokens;
 
   /**
    * @param firstIndex index of the first token that is this stream's to send; earlier ones are
    *     computed, and sent by another
-   * @param onEnd releases what the session holds and lets it leave
+   * @param onDecoded called after each token but the last
+   * @param onEnd called when the stream has ended
    */
-  TokenStream(Session<DecodeEvent> session, int firstIndex, Runnable onEnd) {
+  TokenStream(Session<DecodeEvent> session, int firstIndex, Runnable onDecoded, Runnable onEnd) {
     this.session = session;
     this.firstIndex = firstIndex;
+    this.onDecoded = onDecoded;
     this.onEnd = onEnd;
   }
 
@@ -39,7 +42,9 @@ final class TokenStream implements SessionListener {
       session.send(DecodeEvent.newBuilder().setToken(Tokens.write(token, cachedTokens)).build());
     }
     SampledToken.FinishReason finish = token.finish();
-    if (finish != null) {
+    if (finish == null) {
+      onDecoded.run();
+    } else {
       session.end(
           DecodeEvent.newBuilder()
               .setFinished(

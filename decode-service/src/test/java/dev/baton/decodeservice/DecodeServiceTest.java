@@ -4,11 +4,15 @@ import static dev.baton.decodeservice.WorkerPair.failure;
 import static dev.baton.decodeservice.WorkerPair.tokens;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.google.protobuf.ByteString;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.inference.v1.FinishReason;
 import dev.baton.proto.worker.v1.DecodeEvent;
 import dev.baton.proto.worker.v1.DecodeRequest;
+import dev.baton.proto.worker.v1.DecodeWorkerGrpc;
+import dev.baton.proto.worker.v1.HandOverRequest;
+import dev.baton.proto.worker.v1.HandoffTicket;
 import dev.baton.proto.worker.v1.PrefillEvent;
 import dev.baton.proto.worker.v1.PrefillRequest;
 import dev.baton.proto.worker.v1.SessionSpec;
@@ -81,6 +85,56 @@ class DecodeServiceTest {
     assertThat(tokens(decode.await(), 5)).isEqualTo(expected.subList(5, 9));
     assertThat(tokens(pair.decode(spec.toBuilder().setEpoch(3).build(), false).await(), 4))
         .isEqualTo(expected.subList(4, 9));
+  }
+
+  @Test
+  void sessionWhoseMoveFailsGoesOnWhereItIs() throws Exception {
+    SessionSpec spec = Sample.session("a", 20, 9);
+    decodeEngine.pauseAfter(3);
+    Events<DecodeRequest, DecodeEvent> decode = pair.decode(spec, false);
+    for (int i = 0; i < 3; i++) {
+      decode.next();
+    }
+    assertThat(handOver(spec, 1)).contains("importer_tokens: 20 and room for 1 more");
+    assertThat(handOver(spec, 1000)).contains("no such import");
+    decodeEngine.resume();
+    assertThat(tokens(decode.await(), 0)).isEqualTo(Sample.expected(spec));
+  }
+
+  /** Why a session is not handed over to an importer that does not exist. */
+  private String handOver(SessionSpec spec, int room) {
+    return DecodeWorkerGrpc.newBlockingStub(decodeWorker.channel())
+        .handOver(
+            HandOverRequest.newBuilder()
+                .setSessionId(spec.getSessionId())
+                .setEpoch(spec.getEpoch())
+                .setTicket(
+                    HandoffTicket.newBuilder()
+                        .setTransferId(ByteString.copyFrom(new byte[16]))
+                        .setToken(ByteString.copyFrom(new byte[16]))
+                        .setAddress("127.0.0.1:1")
+                        .setFingerprint("f00d")
+                        .setRoomTokens(room))
+                .setImporterTokens(20)
+                .build())
+        .getFailure()
+        .getMessage();
+  }
+
+  @Test
+  void contextThatGrowsElsewhereIsNotComputedHereWhenItDoesNotCome() throws Exception {
+    Events<DecodeRequest, DecodeEvent> decode = new Events<>();
+    DecodeWorkerGrpc.newStub(decodeWorker.channel())
+        .decode(
+            DecodeRequest.newBuilder()
+                .setSession(Sample.session("a", 20, 9))
+                .setAwaitHandoff(true)
+                .setRoomTokens(256)
+                .build(),
+            decode);
+    assertThat(decode.next().getReserved().getRoomTokens()).isBetween(1, 9);
+    importerSide.losePeers();
+    assertThat(failure(decode).getCode()).isEqualTo(ErrorCode.WORKER_LOST);
   }
 
   @Test

@@ -8,6 +8,7 @@ import dev.baton.engine.KvPrecision;
 import dev.baton.engine.Precision;
 import dev.baton.kvtransfer.KvTransferFactory;
 import dev.baton.kvtransfer.TransferOptions;
+import dev.baton.peer.ContextHash;
 import dev.baton.proto.inference.v1.SamplingParameters;
 import dev.baton.proto.worker.v1.DecodeEvent;
 import dev.baton.proto.worker.v1.DecodeRequest;
@@ -15,18 +16,21 @@ import dev.baton.proto.worker.v1.DecodeWorkerGrpc;
 import dev.baton.proto.worker.v1.HandOverReply;
 import dev.baton.proto.worker.v1.HandOverRequest;
 import dev.baton.proto.worker.v1.HandoffTicket;
+import dev.baton.proto.worker.v1.KvSettled;
 import dev.baton.proto.worker.v1.Role;
 import dev.baton.proto.worker.v1.SampledToken;
 import dev.baton.proto.worker.v1.SessionSpec;
-import dev.baton.proto.worker.v1.SuspendReply;
-import dev.baton.proto.worker.v1.SuspendRequest;
 import dev.baton.worker.fakes.Events;
 import dev.baton.worker.fakes.FakeRouter;
 import dev.baton.worker.fakes.TestWorker;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Proxy;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.locks.LockSupport;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -40,6 +44,7 @@ class MoveTest {
           .withPrecision(Precision.FLOAT32)
           .withKvCacheBytes(16 << 20)
           .withPrefillChunk(64);
+  private static final int ROOM = 256;
   private static final long SEED = Long.getLong("seed", System.nanoTime());
 
   private final Random random = new Random(SEED);
@@ -53,13 +58,37 @@ class MoveTest {
   }
 
   private TestWorker worker(EngineOptions options) throws Exception {
+    return worker(Engine.load(options, progress -> {}));
+  }
+
+  /** A worker whose sessions last long enough to be moved. */
+  private TestWorker slowWorker(EngineOptions options) throws Exception {
+    Engine engine = Engine.load(options, progress -> {});
+    return worker(
+        (Engine)
+            Proxy.newProxyInstance(
+                Engine.class.getClassLoader(),
+                new Class<?>[] {Engine.class},
+                (proxy, method, arguments) -> {
+                  if (method.getName().equals("step")) {
+                    LockSupport.parkNanos(2_000_000);
+                  }
+                  try {
+                    return method.invoke(engine, arguments);
+                  } catch (InvocationTargetException e) {
+                    throw e.getCause();
+                  }
+                }));
+  }
+
+  private TestWorker worker(Engine engine) throws Exception {
     FakeRouter router = FakeRouter.accepting(0);
     open.add(router);
     TestWorker worker =
         new TestWorker(
             Role.DECODE,
             router.address(),
-            Engine.load(options, progress -> {}),
+            engine,
             KvTransferFactory.open(TransferOptions.on("127.0.0.1")),
             DecodeService::create);
     open.add(worker);
@@ -156,16 +185,13 @@ class MoveTest {
   }
 
   private void move(EngineOptions from, EngineOptions to) throws Exception {
-    TestWorker source = worker(from);
+    TestWorker source = slowWorker(from);
     TestWorker target = worker(to);
     // The first call loads classes for longer than a session lasts.
-    assertThat(suspend(source, "nobody").hasRefused()).isTrue();
+    assertThat(handOver(source, "nobody", HandoffTicket.getDefaultInstance(), 1).hasFailure())
+        .isTrue();
     for (int round = 0; round < 4; round++) {
-      SessionSpec spec = session("m" + round, 1 + random.nextInt(100), 400);
-      spec =
-          spec.toBuilder()
-              .setSampling(spec.getSampling().toBuilder().setIgnoreEos(true).clearStopTokenIds())
-              .build();
+      SessionSpec spec = endless("m" + round, 1 + random.nextInt(100));
       List<SampledToken> expected =
           tokens(
               decode(
@@ -179,27 +205,27 @@ class MoveTest {
       for (int i = 0; i <= round * 7; i++) {
         seen.add(begun.next().getToken());
       }
-      SuspendReply suspended = suspend(source, spec.getSessionId());
-      assertThat(suspended.hasRefused()).as("%s", suspended).isFalse();
+      int known = spec.getPromptCount() + seen.size() - 1;
+      Events<DecodeRequest, DecodeEvent> rest =
+          takeOver(target, after(spec, seen.subList(0, seen.size() - 1), 2), ROOM);
+      HandoffTicket ticket = rest.next().getReserved();
+      HandOverReply over = handOver(source, spec.getSessionId(), ticket, known);
+      assertThat(over.hasHandedOff()).as("%s", over).isTrue();
       DecodeEvent event = begun.next();
       for (; event.hasToken(); event = begun.next()) {
         seen.add(event.getToken());
       }
       assertThat(event.getSuspended().getGeneratedTokens()).isEqualTo(seen.size());
-
-      Events<DecodeRequest, DecodeEvent> rest =
-          decode(target, after(spec, seen.subList(0, seen.size() - 1), 2), true);
-      HandoffTicket ticket = rest.next().getReserved();
-      HandOverReply over =
-          DecodeWorkerGrpc.newBlockingStub(source.channel())
-              .handOver(
-                  HandOverRequest.newBuilder()
-                      .setSessionId(spec.getSessionId())
-                      .setEpoch(1)
-                      .setTicket(ticket)
-                      .setImporterEpoch(2)
-                      .build());
-      assertThat(over.hasHandedOff()).as("%s", over).isTrue();
+      assertThat(seen.size() - 1 + spec.getPromptCount())
+          .isBetween(known, known + ticket.getRoomTokens());
+      KvSettled settled = rest.next().getKvSettled();
+      assertThat(settled.getContextHash())
+          .isEqualTo(
+              ContextHash.of(
+                  IntStream.concat(
+                          spec.getPromptList().stream().mapToInt(i -> i),
+                          seen.stream().limit(seen.size() - 1).mapToInt(SampledToken::getTokenId))
+                      .toArray()));
       source.awaitClosedLedger();
 
       seen.addAll(
@@ -211,27 +237,37 @@ class MoveTest {
     }
   }
 
-  private static SuspendReply suspend(TestWorker worker, String session) {
-    return DecodeWorkerGrpc.newBlockingStub(worker.channel())
-        .suspend(SuspendRequest.newBuilder().setSessionId(session).setEpoch(1).build());
+  private static Events<DecodeRequest, DecodeEvent> takeOver(
+      TestWorker worker, SessionSpec spec, int room) {
+    Events<DecodeRequest, DecodeEvent> events = new Events<>();
+    DecodeWorkerGrpc.newStub(worker.channel())
+        .decode(
+            DecodeRequest.newBuilder()
+                .setSession(spec)
+                .setAwaitHandoff(true)
+                .setRoomTokens(room)
+                .build(),
+            events);
+    return events;
   }
 
-  @Test
-  void suspendedSessionThatNobodyTakesIsFreedWithItsCall() throws Exception {
-    TestWorker source = worker(ENGINE);
-    SessionSpec spec = session("a", 20, 400);
-    spec =
-        spec.toBuilder()
-            .setSampling(spec.getSampling().toBuilder().setIgnoreEos(true).clearStopTokenIds())
-            .build();
-    assertThat(suspend(source, "nobody").hasRefused()).isTrue();
-    Events<DecodeRequest, DecodeEvent> begun = decode(source, spec, false);
-    begun.next();
-    assertThat(suspend(source, "a").hasRefused()).isFalse();
-    assertThat(source.ledger().owned()).isPositive();
-    begun.cancel();
-    source.awaitClosedLedger();
-    assertThat(suspend(source, "a").getRefused().getMessage())
-        .contains("not here under that epoch");
+  private static HandOverReply handOver(
+      TestWorker source, String session, HandoffTicket ticket, int importerTokens) {
+    return DecodeWorkerGrpc.newBlockingStub(source.channel())
+        .handOver(
+            HandOverRequest.newBuilder()
+                .setSessionId(session)
+                .setEpoch(1)
+                .setTicket(ticket)
+                .setImporterEpoch(2)
+                .setImporterTokens(importerTokens)
+                .build());
+  }
+
+  private SessionSpec endless(String id, int promptTokens) {
+    SessionSpec spec = session(id, promptTokens, 400);
+    return spec.toBuilder()
+        .setSampling(spec.getSampling().toBuilder().setIgnoreEos(true).clearStopTokenIds())
+        .build();
   }
 }

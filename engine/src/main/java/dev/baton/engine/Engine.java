@@ -25,7 +25,8 @@ import java.util.function.LongSupplier;
  *       {@link #release} gives up.
  * </ul>
  *
- * A session that decodes can leave with its KV: {@link #suspend}.
+ * A session that decodes can leave with its KV: {@link #kv} shows what is computed so far, which
+ * stays as it is while more is added; {@link #suspend} ends that.
  */
 public interface Engine extends AutoCloseable {
 
@@ -86,8 +87,11 @@ public interface Engine extends AutoCloseable {
   void prefill(Generation generation, SessionListener listener);
 
   /**
-   * Blocks of a running prefill-only or reserved session; valid for a prefill session from its
-   * first onComputed on.
+   * Blocks of a running prefill-only or reserved session, or of one that decodes; valid for a
+   * prefill session from its first onComputed on. Of a session that decodes the view ends when it
+   * is preempted: every use of it throws then, also one that was under way. Models whose layers all
+   * look back over a window only show no decoding session, for what is behind is given up as it
+   * goes on. Throws INVALID.
    */
   KvView kv(SessionId session);
 
@@ -102,12 +106,38 @@ public interface Engine extends AutoCloseable {
   int reserve(Generation generation, SessionListener listener);
 
   /**
+   * As {@link #reserve(Generation, SessionListener)}, of a context that may grow before its KV is
+   * there.
+   *
+   * @param room blocks for so many tokens more, as far as the session may come to need them; the
+   *     view's {@link KvView#tokens} tells what there is
+   */
+  default int reserve(Generation generation, int room, SessionListener listener) {
+    return reserve(generation, listener);
+  }
+
+  /**
    * The KV of a reserved session has arrived and was verified: publishes its blocks and decodes on
    * from {@code firstToken}, the generated token of index {@code generation.generated().length}.
    * The listener hears the tokens after it. Does nothing when that token already ends the session
    * but frees its blocks.
    */
   void start(SessionId session, int firstToken);
+
+  /**
+   * As {@link #start(SessionId, int)}, of a context that has grown since it was reserved.
+   *
+   * @param added the context's tokens after those of the generation; their KV has arrived too
+   */
+  default void start(SessionId session, int[] added, int firstToken) {
+    if (added.length > 0) {
+      throw new EngineException(
+          EngineException.Kind.INVALID,
+          "start: %d tokens added to %s (expected: an engine that can)"
+              .formatted(added.length, session));
+    }
+    start(session, firstToken);
+  }
 
   /**
    * Holds what the prefix cache has of a context, so that {@link #kv} can read it, until {@link

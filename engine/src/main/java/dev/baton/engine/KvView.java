@@ -14,6 +14,11 @@ public interface KvView {
   int tokens();
 
   /**
+   * Leading tokens whose KV is there and can be packed. Of a reserved session: known from there.
+   */
+  int computed();
+
+  /**
    * Copies computed KV of all ranks into a slab of {@code region.bytes()} bytes. Of a model whose
    * layers all have a window, only the window of the context's end can be asked for. Of a reserved
    * session it is what was unpacked there, or worthless.

@@ -29,8 +29,8 @@ final class KvViews {
   void advance(Session session) {
     SessionKv view = open.get(session.id());
     if (view != null) {
-      if (session.table().first() > 0) {
-        // Along with the window the session has got blocks that it had not when the view opened.
+      if (session.table().first() > 0 || session.computed() > view.tokens()) {
+        // The session has got blocks that it had not when the view opened.
         view.setBlocks(blocks(session));
       }
       view.setComputed(session.computed());
@@ -45,7 +45,9 @@ final class KvViews {
   }
 
   private SessionKv view(SessionId id, Session session) {
-    int writableTo = session.state() == State.RESERVED ? session.length() : 0;
+    int places = session.table().count() * window.blockTokens();
+    int writableTo =
+        session.state() == State.RESERVED ? Math.min(places, session.length() + session.room()) : 0;
     return new SessionKv(
         id,
         runner,

@@ -99,12 +99,19 @@ final class LocalEngine implements Engine {
             runner.blockTokens(),
             new KvCopies(runner, pace, nanoTime),
             nanoTime);
+    this.views = new KvViews(runner, window);
     this.scheduler =
         new Scheduler(
-            pool, swap, pace, stepTokens, options.prefillChunk(), maxSessions, runner.logitRows());
+            pool,
+            swap,
+            pace,
+            stepTokens,
+            options.prefillChunk(),
+            maxSessions,
+            runner.logitRows(),
+            preempted -> views.close(preempted.id()));
     this.board = new StatusBoard(scheduler, pool, swap);
     this.sampler = new Sampler(runner.openChoice(), model.vocabularySize());
-    this.views = new KvViews(runner, window);
     LOG.info(
         """
         engine: {} of context {}
@@ -168,16 +175,30 @@ final class LocalEngine implements Engine {
     Session session = require(id);
     boolean reserved = session.state() == State.RESERVED;
     boolean prefill = session.kind() == Session.Kind.PREFILL && session.state() != State.WAITING;
-    if (!reserved && !prefill) {
+    if (!reserved && !prefill && !(decodes(session) && runner.window() == 0)) {
       throw new EngineException(
-          Kind.INVALID, "kv: %s (expected: a running prefill, or reserved)".formatted(session));
+          Kind.INVALID,
+          "kv: %s (expected: a running prefill, or reserved, or decoding without a window)"
+              .formatted(session));
     }
     return views.of(session);
   }
 
+  private static boolean decodes(Session session) {
+    return session.kind() != Session.Kind.PREFILL
+        && session.state() == State.RUNNING
+        && session.computed() == session.length() - 1;
+  }
+
   @Override
   public int reserve(Generation generation, SessionListener listener) {
+    return reserve(generation, 0, listener);
+  }
+
+  @Override
+  public int reserve(Generation generation, int room, SessionListener listener) {
     Session session = admissible(generation, listener, Session.Kind.HANDOFF);
+    session.setRoom(room);
     if (!scheduler.reserve(session)) {
       throw new EngineException(
           Kind.NO_CAPACITY,
@@ -191,13 +212,28 @@ final class LocalEngine implements Engine {
 
   @Override
   public void start(SessionId id, int firstToken) {
+    start(id, new int[0], firstToken);
+  }
+
+  @Override
+  public void start(SessionId id, int[] added, int firstToken) {
     requireAlive();
     Session session = require(id);
     if (session.state() != State.RESERVED) {
       throw new EngineException(Kind.INVALID, "start: %s (expected: reserved)".formatted(session));
     }
     rules.checkToken("firstToken", firstToken);
+    if (added.length > session.room() || session.length() + added.length >= session.tokenLimit()) {
+      throw new EngineException(
+          Kind.INVALID,
+          "start: %d tokens added to %s (expected: at most %d, and fewer than its limit of %d)"
+              .formatted(added.length, session, session.room(), session.tokenLimit()));
+    }
+    for (int token : added) {
+      rules.checkToken("added", token);
+    }
     views.close(id);
+    session.extend(added);
     scheduler.start(session);
     session.append(firstToken);
     if (rules.finish(session) != null) {
@@ -235,9 +271,7 @@ final class LocalEngine implements Engine {
   public SuspendedSession suspend(SessionId id) {
     requireAlive();
     Session session = require(id);
-    if (session.kind() == Session.Kind.PREFILL
-        || session.state() != State.RUNNING
-        || session.computed() != session.length() - 1) {
+    if (!decodes(session)) {
       throw new EngineException(
           Kind.INVALID, "suspend: %s (expected: decoding)".formatted(session));
     }
@@ -453,8 +487,10 @@ final class LocalEngine implements Engine {
       if (session.announce()) {
         session.listener().onAdmitted(session.cachedTokens());
       }
-      if (session.kind() == Session.Kind.PREFILL && session.state() == State.RUNNING) {
+      if (session.state() == State.RUNNING) {
         views.advance(session);
+      }
+      if (session.kind() == Session.Kind.PREFILL && session.state() == State.RUNNING) {
         session.listener().onComputed(session.computed());
       }
       if (session.computed() == session.length() && session.state() == State.RUNNING) {

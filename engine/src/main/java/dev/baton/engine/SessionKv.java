@@ -3,6 +3,7 @@ package dev.baton.engine;
 import dev.baton.device.SlabRegion;
 import dev.baton.engine.model.ModelRunner;
 import java.lang.foreign.MemorySegment;
+import java.lang.invoke.VarHandle;
 
 /**
  * The {@link KvView} of one session: a copy of its block table, and what may be read and written of
@@ -51,6 +52,11 @@ final class SessionKv implements KvView {
   }
 
   @Override
+  public int computed() {
+    return computed;
+  }
+
+  @Override
   public void pack(SlabRegion region, MemorySegment slab) {
     requireOpen();
     // What a hand-off has brought so far only its receiver knows.
@@ -61,6 +67,10 @@ final class SessionKv implements KvView {
               .formatted(region.tokenFrom(), region.tokenTo(), session, limit, readableFrom));
     }
     runner.packKv(blocks, region, slab);
+    // Closed meanwhile, the blocks may have had another owner: what was read must not be used. The
+    // closing comes before that owner's first write, so a reader of the latter sees the former.
+    VarHandle.acquireFence();
+    requireOpen();
   }
 
   @Override
@@ -95,7 +105,7 @@ final class SessionKv implements KvView {
   private void requireOpen() {
     if (!open) {
       throw new IllegalStateException(
-          "kv: session %s (expected: not released yet)".formatted(session));
+          "kv: session %s (expected: not released or preempted yet)".formatted(session));
     }
   }
 }

@@ -12,6 +12,7 @@ import dev.baton.engine.cache.BlockPool;
 import dev.baton.engine.cache.BlockTable;
 import dev.baton.engine.model.FakeModelRunner;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.lang.reflect.Field;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -126,6 +127,73 @@ class LocalEngineTest {
     engine.checkIntegrity();
     engine.release(generation.session());
     assertThat(engine.status().ledger().owned()).isZero();
+  }
+
+  @Test
+  void contextThatGrewWhileItsKvCameGoesOnFromAllOfIt() {
+    Generation plain = generation("a", prompt(20), ignoringEos(10));
+    List<Integer> expected = FakeModelRunner.plainRun(plain, CONTEXT);
+    Generation known =
+        new Generation(id("b"), plain.prompt(), first(expected, 2), plain.sampling(), "", 0);
+    engine.reserve(known, 30, heard);
+    assertThat(engine.kv(id("b")).tokens()).isGreaterThanOrEqualTo(20 + 9);
+    bring(new Generation(id("b"), plain.prompt(), first(expected, 6), plain.sampling(), "", 0), 0);
+
+    engine.start(
+        id("b"),
+        new int[] {at(expected, 2), at(expected, 3), at(expected, 4), at(expected, 5)},
+        at(expected, 6));
+
+    engine.checkIntegrity();
+    runDry();
+    assertThat(heard.ids()).isEqualTo(expected.subList(7, 10));
+    assertThat(engine.status().ledger().owned()).isZero();
+  }
+
+  @Test
+  void contextGrowsNoFurtherThanItsRoomAndItsLimit() {
+    engine.reserve(generation("a", prompt(20), ignoringEos(10)), 3, heard);
+    assertRefused(Kind.INVALID, () -> engine.start(id("a"), new int[4], 1));
+    assertRefused(Kind.INVALID, () -> engine.start(id("a"), new int[] {-1}, 1));
+    engine.release(id("a"));
+    engine.reserve(generation("b", prompt(20), ignoringEos(4)), 30, heard);
+    assertRefused(Kind.INVALID, () -> engine.start(id("b"), new int[4], 1));
+    engine.release(id("b"));
+  }
+
+  @Test
+  void aViewOfASessionThatDecodesShowsWhatIsComputedAndEndsWhenItIsPreempted() {
+    Generation low = generation("a", prompt(20), ignoringEos(100));
+    engine.generate(low, heard);
+    engine.step();
+    KvView view = engine.kv(id("a"));
+    MemorySegment slab = MemorySegment.ofArray(new float[200]);
+    for (int step = 0; step < 40; step++) {
+      assertThat(view.computed()).isEqualTo(19 + heard.tokens.size());
+      view.pack(FakeModelRunner.region(view.computed() - 1, view.computed()), slab);
+      assertThat(slab.get(ValueLayout.JAVA_FLOAT, 4)).isEqualTo(view.computed() - 1);
+      engine.step();
+    }
+    for (String urgent : List.of("b", "c")) {
+      engine.generate(
+          new Generation(id(urgent), prompt(90), new int[0], ignoringEos(3), urgent, 9),
+          new RecordingListener());
+    }
+    engine.step();
+    assertThat(engine.status().preemptions()).isPositive();
+    assertThatThrownBy(() -> view.pack(FakeModelRunner.region(0, 1), slab))
+        .hasMessageContaining("preempted");
+    assertRefused(Kind.INVALID, () -> engine.kv(id("a")));
+    runDry();
+    assertThat(heard.tokens).hasSize(100);
+  }
+
+  private static int[] first(List<Integer> tokens, int count) {
+    return tokens.subList(0, count).stream().mapToInt(Integer::intValue).toArray();
+  }
+
+  private static int at(List<Integer> tokens, int index) {
+    return tokens.get(index);
   }
 
   @Test

@@ -14,4 +14,7 @@ public interface Export {
 
   /** Gives up; the importer is told. */
   void abort(String reason);
+
+  /** Bytes of slabs that the importer has verified so far. */
+  long acknowledgedBytes();
 }

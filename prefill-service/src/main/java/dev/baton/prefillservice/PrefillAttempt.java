@@ -20,7 +20,7 @@ import dev.baton.worker.session.Attempt;
 import dev.baton.worker.session.EngineKv;
 import dev.baton.worker.session.Session;
 import dev.baton.worker.step.StepLoop;
-import dev.baton.worker.wire.ContextHash;
+import dev.baton.peer.ContextHash;
 import dev.baton.worker.wire.Failures;
 import dev.baton.worker.wire.Tokens;
 import org.jspecify.annotations.Nullable;

@@ -28,7 +28,7 @@ import dev.baton.worker.fakes.FakeRouter;
 import dev.baton.worker.fakes.FakeTransfer;
 import dev.baton.worker.fakes.Sample;
 import dev.baton.worker.fakes.TestWorker;
-import dev.baton.worker.wire.ContextHash;
+import dev.baton.peer.ContextHash;
 import dev.baton.worker.wire.Tickets;
 import java.time.Duration;
 import java.util.List;

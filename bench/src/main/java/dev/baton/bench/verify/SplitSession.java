@@ -16,7 +16,7 @@ import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.Manifest;
 import dev.baton.kvtransfer.Ticket;
 import dev.baton.worker.session.EngineKv;
-import dev.baton.worker.wire.ContextHash;
+import dev.baton.peer.ContextHash;
 import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;

@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.TreeSet;
+import java.util.function.Consumer;
 
 /**
  * Decides what runs in each step, who gets blocks, and who must give them back. Step thread only.
@@ -80,6 +81,7 @@ public final class Scheduler {
   private final int prefillChunk;
   private final int slots;
   private final int scoredTokens;
+  private final Consumer<Session> onPreempt;
   private final TreeSet<Session> waiting = new TreeSet<>(Session::compare);
   private final List<Session> running = new ArrayList<>();
   private final StepPlan plan = new StepPlan();
@@ -98,6 +100,7 @@ public final class Scheduler {
    *     between prompts
    * @param maxSessions most sessions running at a time
    * @param logitRows most rows of logits of a step, more than maxSessions or at least stepTokens
+   * @param onPreempt hears of a session before its blocks go to another
    */
   public Scheduler(
       BlockPool pool,
@@ -106,13 +109,15 @@ public final class Scheduler {
       int stepTokens,
       int prefillChunk,
       int maxSessions,
-      int logitRows) {
+      int logitRows,
+      Consumer<Session> onPreempt) {
     this.pool = pool;
     this.swap = swap;
     this.pace = pace;
     this.stepTokens = stepTokens;
     this.prefillChunk = prefillChunk;
     this.slots = Math.min(maxSessions, stepTokens);
+    this.onPreempt = onPreempt;
     this.scoredTokens = logitRows >= stepTokens ? stepTokens : logitRows - slots;
     if (scoredTokens < 1) {
       throw new IllegalArgumentException(
@@ -525,6 +530,7 @@ public final class Scheduler {
 
   private void preempt(Session session) {
     removeRunning(session);
+    onPreempt.accept(session);
     int computed = session.computed();
     boolean kept =
         pace.copyIsCheaper(swap.bytesFor(session.table(), computed), computed)

@@ -53,6 +53,7 @@ public final class Session {
   private int length;
   private int computed;
   private int prefillEnd;
+  private int room;
   private int cachedTokens = -1;
   private boolean announced;
   private @Nullable Adjustments adjustments;
@@ -214,6 +215,24 @@ public final class Session {
     computed += count;
   }
 
+  /** Tokens that may be added to the context of a reserved session before it starts. */
+  public int room() {
+    return room;
+  }
+
+  public void setRoom(int value) {
+    room = value;
+  }
+
+  /** Adds tokens to the context of a reserved session. */
+  public void extend(int[] added) {
+    for (int token : added) {
+      append(token);
+    }
+    prefillEnd = length;
+    room = 0;
+  }
+
   public void append(int token) {
     if (length == tokens.length) {
       tokens = Arrays.copyOf(tokens, (int) Math.min(tokenLimit, 2L * length));
@@ -222,11 +241,11 @@ public final class Session {
   }
 
   /**
-   * Positions that must have room before the session may run: its tokens, and the next one unless
-   * that one's KV is never needed.
+   * Positions that must have room before the session may run: its tokens, those that may be added,
+   * and the next one unless that one's KV is never needed.
    */
   int positionsToAdmit() {
-    return Math.max(length, Math.min(length + 1, mostPositions()));
+    return Math.max(length, Math.min(length + room + 1, mostPositions()));
   }
 
   /** Positions that the session may come to need; the last token's KV is never read. */

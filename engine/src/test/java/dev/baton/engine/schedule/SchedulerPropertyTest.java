@@ -75,7 +75,8 @@ class SchedulerPropertyTest {
               stepTokens,
               random.nextInt(2) * (1 + random.nextInt(30)),
               1 + random.nextInt(8),
-              stepTokens);
+              stepTokens,
+              _ -> {});
     }
 
     long drain() {

@@ -29,7 +29,7 @@ class SchedulerTest {
   private final Pace pace = new Pace(0);
   private int stepTokens = 32;
   private SwapSpace swap = new SwapSpace(0, 1, BLOCK, new NoCopies(), System::nanoTime);
-  private Scheduler scheduler = new Scheduler(pool, swap, pace, 32, 20, 8, 32);
+  private Scheduler scheduler = new Scheduler(pool, swap, pace, 32, 20, 8, 32, _ -> {});
 
   @AfterEach
   void recount() {
@@ -79,7 +79,7 @@ class SchedulerTest {
 
   @Test
   void noMoreSessionsRunThanThereAreSlots() {
-    scheduler = new Scheduler(pool, swap, pace, 32, 20, 2, 32);
+    scheduler = new Scheduler(pool, swap, pace, 32, 20, 2, 32, _ -> {});
     Session a = enqueue("a", 3);
     enqueue("b", 3);
     enqueue("c", 3);
@@ -90,7 +90,7 @@ class SchedulerTest {
 
   @Test
   void neverMoreSessionsThanTokensOfAStepSoThatAPrefillAlwaysMovesOn() {
-    scheduler = new Scheduler(pool, swap, pace, 2, 20, 8, 32);
+    scheduler = new Scheduler(pool, swap, pace, 2, 20, 8, 32, _ -> {});
     enqueue("a", 1);
     enqueue("b", 1);
     enqueue("c", 1);
@@ -188,7 +188,7 @@ class SchedulerTest {
 
   @Test
   void aLargerPriorityTakesASlot() {
-    scheduler = new Scheduler(pool, swap, pace, 32, 20, 2, 32);
+    scheduler = new Scheduler(pool, swap, pace, 32, 20, 2, 32, _ -> {});
     enqueue("a", 3);
     Session b = enqueue("b", 3);
     step();
@@ -226,7 +226,7 @@ class SchedulerTest {
 
   @Test
   void aSmallPriorityIsServedThoughLargeOnesNeverStopComing() {
-    scheduler = new Scheduler(pool, swap, pace, 32, 20, 1, 32);
+    scheduler = new Scheduler(pool, swap, pace, 32, 20, 1, 32, _ -> {});
     Session low = enqueue("low", 3, 0, Kind.GENERATE, 5);
     int steps = 0;
     for (; low.state() != State.ENDED && steps < 3 * Scheduler.AGING_STEPS; steps++) {
@@ -240,7 +240,7 @@ class SchedulerTest {
 
   @Test
   void aShortPromptIsNotBehindAllOfALongOne() {
-    scheduler = new Scheduler(pool, swap, pace, 32, 0, 8, 32);
+    scheduler = new Scheduler(pool, swap, pace, 32, 0, 8, 32, _ -> {});
     enqueue("long", 400);
     assertThat(step()).containsExactly("long 32");
     enqueue("short", 10);
@@ -252,7 +252,7 @@ class SchedulerTest {
   void besideDecodesAChunkIsAsLongAsThePaceAllows() {
     Pace slow = new Pace(1);
     stepTokens = 64;
-    scheduler = new Scheduler(pool, swap, slow, stepTokens, 0, 8, stepTokens);
+    scheduler = new Scheduler(pool, swap, slow, stepTokens, 0, 8, stepTokens, _ -> {});
     enqueue("talks", 10);
     assertThat(step()).containsExactly("talks 10");
     slow.ran(0, 64, 64_000_000);
@@ -264,7 +264,7 @@ class SchedulerTest {
   void whatWasCopiedAwayGoesOnWhereItWas() {
     poolOf(5);
     swap = new SwapSpace(100, 1, BLOCK, new NoCopies(), System::nanoTime);
-    scheduler = new Scheduler(pool, swap, pace, 32, 20, 8, 32);
+    scheduler = new Scheduler(pool, swap, pace, 32, 20, 8, 32, _ -> {});
     Session first = enqueue("first", 15);
     Session second = enqueue("second", 15);
     Session third = enqueue("third", 1);
@@ -284,7 +284,7 @@ class SchedulerTest {
   void whoLeavesWhileItsKvIsAwayLeavesNothingBehind() {
     poolOf(5);
     swap = new SwapSpace(100, 1, BLOCK, new NoCopies(), System::nanoTime);
-    scheduler = new Scheduler(pool, swap, pace, 32, 20, 8, 32);
+    scheduler = new Scheduler(pool, swap, pace, 32, 20, 8, 32, _ -> {});
     enqueue("first", 15);
     enqueue("second", 15);
     Session third = enqueue("third", 1);
@@ -343,7 +343,7 @@ class SchedulerTest {
 
   @Test
   void aReservationTakesASlot() {
-    scheduler = new Scheduler(pool, swap, pace, 32, 20, 1, 32);
+    scheduler = new Scheduler(pool, swap, pace, 32, 20, 1, 32, _ -> {});
     Session importer = session("importer", 5, 0, Kind.HANDOFF, 5);
     assertThat(scheduler.reserve(importer)).isTrue();
     assertThat(scheduler.reserve(session("second", 5, 0, Kind.HANDOFF, 5))).isFalse();
@@ -381,7 +381,7 @@ class SchedulerTest {
 
   private void poolOf(int blocks) {
     pool = new BlockPool(blocks, "model", Window.none(BLOCK), System::nanoTime);
-    scheduler = new Scheduler(pool, swap, pace, 32, 20, 8, 32);
+    scheduler = new Scheduler(pool, swap, pace, 32, 20, 8, 32, _ -> {});
   }
 
   private Session enqueue(String name, int context) {

@@ -7,20 +7,18 @@ import java.util.Map;
 import java.util.TreeMap;
 
 /**
- * Which positions of all {@code [layers] x [firstToken, tokens)} are spoken for, each once. Per
+ * Which positions of all {@code [layers] x [firstToken, mostTokens)} are spoken for, each once. Per
  * layer a map of disjoint token intervals, neighbours merged, so that a hand-off in order costs one
  * entry per layer.
  */
 final class Coverage {
   private final int firstToken;
-  private final int tokens;
+  private final int mostTokens;
   private final List<TreeMap<Integer, Integer>> intervals = new ArrayList<>();
-  private long missing;
 
-  Coverage(int layers, int firstToken, int tokens) {
+  Coverage(int layers, int firstToken, int mostTokens) {
     this.firstToken = firstToken;
-    this.tokens = tokens;
-    this.missing = (long) layers * (tokens - firstToken);
+    this.mostTokens = mostTokens;
     for (int layer = 0; layer < layers; layer++) {
       intervals.add(new TreeMap<>());
     }
@@ -30,7 +28,7 @@ final class Coverage {
   boolean add(SlabRange range) {
     if (range.layerTo() > intervals.size()
         || range.tokenFrom() < firstToken
-        || range.tokenTo() > tokens) {
+        || range.tokenTo() > mostTokens) {
       return false;
     }
     for (int layer = range.layerFrom(); layer < range.layerTo(); layer++) {
@@ -42,12 +40,13 @@ final class Coverage {
     for (int layer = range.layerFrom(); layer < range.layerTo(); layer++) {
       merge(intervals.get(layer), range.tokenFrom(), range.tokenTo());
     }
-    missing -= (long) (range.layerTo() - range.layerFrom()) * (range.tokenTo() - range.tokenFrom());
     return true;
   }
 
-  boolean complete() {
-    return missing == 0;
+  /** Whether exactly {@code [firstToken, tokens)} is spoken for, in every layer. */
+  boolean isExactly(int tokens) {
+    Map<Integer, Integer> whole = Map.of(firstToken, tokens);
+    return intervals.stream().allMatch(whole::equals);
   }
 
   private static void merge(TreeMap<Integer, Integer> taken, int from, int to) {

@@ -12,8 +12,8 @@ sealed interface ExportEffect {
   /** Send a slab with the packed memory of its sequence number. */
   record SendSlab(Message.Slab message) implements ExportEffect {}
 
-  /** The slab of this sequence number is acknowledged. */
-  record Release(int sequence) implements ExportEffect {}
+  /** The slab of this sequence number, of so many bytes, is acknowledged. */
+  record Release(int sequence, int bytes) implements ExportEffect {}
 
   /** Everything is packed. */
   record Packed() implements ExportEffect {}

@@ -84,6 +84,7 @@ final class ExportMachine {
   private @Nullable Slicer slicer;
   private @Nullable Manifest manifest;
   private int contextTokens;
+  private int room;
   private int computed;
   private int packing;
   private int agreedSlabBytes;
@@ -320,6 +321,7 @@ final class ExportMachine {
     agreedSlabBytes = slabBytes;
     credit = m.credit();
     contextTokens = m.tokens();
+    room = m.room();
     slicer = new Slicer(geometry, slabBytes, ticket.firstToken());
     return checkTokens();
   }
@@ -329,11 +331,12 @@ final class ExportMachine {
     if (slicer == null) {
       return List.of();
     }
-    boolean wrong = manifest == null ? computed > contextTokens : computed != contextTokens;
-    if (wrong) {
+    boolean wrong = manifest != null && computed != (long) contextTokens + manifest.added().size();
+    if (wrong || computed > (long) contextTokens + room) {
       return fail(
           Kind.INTERNAL,
-          "tokens computed: %d (expected by the importer: %d)".formatted(computed, contextTokens));
+          "tokens computed: %d (expected by the importer: %d, and at most %d more, as added)"
+              .formatted(computed, contextTokens, room));
     }
     slicer.computed(computed);
     return List.of();
@@ -366,7 +369,7 @@ final class ExportMachine {
     }
     progressed = clock.getAsLong();
     kept.remove(m.sequence());
-    return List.of(new ExportEffect.Release(m.sequence()));
+    return List.of(new ExportEffect.Release(m.sequence(), slab.job.bytes()));
   }
 
   private List<ExportEffect> resend(Message.SlabNack m) {

@@ -12,6 +12,7 @@ import dev.baton.kvtransfer.wire.Route;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -26,6 +27,7 @@ final class ExportSession implements SlabQueue.User {
   private final ExportListener listener;
   private final ExportDesk desk;
   private final Connection connection;
+  private final AtomicLong acknowledgedBytes;
   private final Map<Integer, Held> held = new HashMap<>();
   private long firstNanos;
 
@@ -44,17 +46,22 @@ final class ExportSession implements SlabQueue.User {
     }
   }
 
+  /**
+   * @param acknowledgedBytes counts the bytes of slabs that the importer has verified
+   */
   ExportSession(
       ExportMachine machine,
       KvSource source,
       ExportListener listener,
       ExportDesk desk,
-      Connection connection) {
+      Connection connection,
+      AtomicLong acknowledgedBytes) {
     this.machine = machine;
     this.source = source;
     this.listener = listener;
     this.desk = desk;
     this.connection = connection;
+    this.acknowledgedBytes = acknowledgedBytes;
   }
 
   ExportMachine machine() {
@@ -127,7 +134,10 @@ final class ExportSession implements SlabQueue.User {
         case ExportEffect.Send(Message message) ->
             connection.send(MessageCodec.encode(message), null, this::sent);
         case ExportEffect.SendSlab(Message.Slab message) -> sendSlab(message);
-        case ExportEffect.Release(int sequence) -> release(sequence);
+        case ExportEffect.Release(int sequence, int bytes) -> {
+          acknowledgedBytes.addAndGet(bytes);
+          release(sequence);
+        }
         case ExportEffect.Packed() -> desk.tell(listener::onPacked);
         case ExportEffect.Acknowledged() -> {
           HandoffStats stats =

@@ -31,6 +31,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
 import java.util.function.LongSupplier;
 import java.util.random.RandomGenerator;
@@ -192,6 +193,7 @@ public final class HandoffService implements KvTransfer {
             options.connectTimeout(),
             options.lease(),
             clock);
+    AtomicLong acknowledgedBytes = new AtomicLong();
     synchronized (gate) {
       requireOpen();
       transport.execute(
@@ -207,7 +209,8 @@ public final class HandoffService implements KvTransfer {
             Connection connection = transport.connect(ticket.host(), ticket.port());
             known.add(connection);
             ExportSession opened =
-                new ExportSession(machine, source, listener, exports, connection);
+                new ExportSession(
+                    machine, source, listener, exports, connection, acknowledgedBytes);
             exports.add(opened);
             opened.apply(machine.begin());
           });
@@ -226,6 +229,11 @@ public final class HandoffService implements KvTransfer {
       @Override
       public void abort(String reason) {
         onSession(open -> open.apply(machine.abort(reason)));
+      }
+
+      @Override
+      public long acknowledgedBytes() {
+        return acknowledgedBytes.get();
       }
 
       private void onSession(Consumer<ExportSession> event) {

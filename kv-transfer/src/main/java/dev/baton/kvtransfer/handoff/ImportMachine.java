@@ -38,10 +38,12 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Invariants: a position is claimed by at most one sequence number, at its first announcement; a
  * sequence number keeps its range; only VERIFIED slabs count; COMPLETED means that exactly the
- * manifest's slabs are verified and that they cover exactly {@code [0, layers) x [firstToken,
- * tokens)}. Messages that are late, twice or of another epoch change nothing. What a peer with the
- * secret sends against the rules is refused and asked for again, so that a fault on the way costs a
- * resend and a fault at the peer soon fails the hand-off.
+ * manifest's slabs are verified, that they cover exactly {@code [0, layers) x [firstToken,
+ * tokens)}, and that the hash is that of the context which the importer asked for, with the tokens
+ * added that the manifest names, no more than there was room for. Messages that are late, twice or
+ * of another epoch change nothing. What a peer with the secret sends against the rules is refused
+ * and asked for again, so that a fault on the way costs a resend and a fault at the peer soon fails
+ * the hand-off.
  */
 final class ImportMachine {
 
@@ -123,7 +125,7 @@ final class ImportMachine {
     this.ticketDeadline = now + TimeUnit.MILLISECONDS.toNanos(ticket.leaseMillis());
     this.heard = now;
     this.said = now;
-    this.coverage = new Coverage(spec.geometry().layers(), spec.firstToken(), spec.tokens());
+    this.coverage = new Coverage(spec.geometry().layers(), spec.firstToken(), spec.mostTokens());
     if (spec.geometry().bytesPerLayerToken() > slabBytes) {
       throw new IllegalArgumentException(
           "bytes of a layer of a token: %d (expected: at most a slab's %d)"
@@ -192,6 +194,7 @@ final class ImportMachine {
             new Message.Welcome(
                 route,
                 spec.tokens(),
+                spec.room(),
                 slabBytes,
                 grant(),
                 (int) Math.clamp(TimeUnit.NANOSECONDS.toMillis(lease), 1, Integer.MAX_VALUE))));
@@ -345,7 +348,7 @@ final class ImportMachine {
     // Bounds first: the byte count of an unbounded range may overflow.
     return range.layerTo() <= geometry.layers()
         && range.tokenFrom() >= spec.firstToken()
-        && range.tokenTo() <= spec.tokens()
+        && range.tokenTo() <= (finish == null ? spec.mostTokens() : finish.manifest().tokens())
         && m.bytesPerElement() == geometry.bytesPerElement()
         && m.length() == geometry.bytes(range)
         && m.length() == payload
@@ -356,7 +359,7 @@ final class ImportMachine {
 
   /** One position per slab is the worst case. */
   private long maxSlabs() {
-    return (long) spec.geometry().layers() * (spec.tokens() - spec.firstToken());
+    return (long) spec.geometry().layers() * (spec.mostTokens() - spec.firstToken());
   }
 
   private List<ImportEffect> violation(Message.Slab m) {
@@ -376,11 +379,19 @@ final class ImportMachine {
       return finish.equals(m) ? List.of() : fail(Kind.CORRUPT, "a second, different manifest");
     }
     Manifest manifest = m.manifest();
+    int added = manifest.added().size();
+    if (added > spec.room()) {
+      return fail(
+          Kind.CORRUPT,
+          "manifest: %d tokens added (expected: at most %d)".formatted(added, spec.room()));
+    }
+    int tokens = spec.tokens() + added;
+    long contextHash = spec.hasher().with(manifest.added());
     long expectedBytes =
         spec.geometry()
-            .bytes(new SlabRange(0, spec.geometry().layers(), spec.firstToken(), spec.tokens()));
-    if (manifest.tokens() != spec.tokens()
-        || manifest.contextHash() != spec.contextHash()
+            .bytes(new SlabRange(0, spec.geometry().layers(), spec.firstToken(), tokens));
+    if (manifest.tokens() != tokens
+        || manifest.contextHash() != contextHash
         || m.bytes() != expectedBytes
         || m.slabs() <= highestSequence
         || m.slabs() > maxSlabs()) {
@@ -391,8 +402,8 @@ final class ImportMachine {
                   manifest.tokens(),
                   manifest.contextHash(),
                   m.bytes(),
-                  spec.tokens(),
-                  spec.contextHash(),
+                  tokens,
+                  contextHash,
                   expectedBytes));
     }
     finish = m;
@@ -403,7 +414,7 @@ final class ImportMachine {
     if (finish == null || verified != finish.slabs()) {
       return List.of();
     }
-    if (!coverage.complete()) {
+    if (!coverage.isExactly(finish.manifest().tokens())) {
       return fail(Kind.CORRUPT, "the slabs of the manifest leave positions uncovered");
     }
     state = State.COMPLETED;

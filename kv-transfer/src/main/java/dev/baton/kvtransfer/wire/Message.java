@@ -49,17 +49,22 @@ public sealed interface Message {
   /**
    * The importer takes the hand-off.
    *
-   * @param tokens of the whole context that the importer expects
+   * @param tokens of the context that the importer expects, as far as it knows it
+   * @param room tokens that may be added to it before the hand-off ends
    * @param slabBytes that a slab may have at most
    * @param credit bytes of slabs that may be unanswered at a time, each counted at the full size
    *     that the two agree on; less than one slab means one
    * @param leaseMillis of silence after which the importer gives up
    */
-  record Welcome(Route route, int tokens, int slabBytes, long credit, int leaseMillis)
+  record Welcome(Route route, int tokens, int room, int slabBytes, long credit, int leaseMillis)
       implements Message {
 
     public Welcome {
       requirePositive("tokens", tokens);
+      if (room < 0 || room > Manifest.MOST_ADDED) {
+        throw new IllegalArgumentException(
+            "room: %d (expected: 0 to %d)".formatted(room, Manifest.MOST_ADDED));
+      }
       requirePositive("slabBytes", slabBytes);
       requireNotNegative("credit", credit);
       requireNotNegative("leaseMillis", leaseMillis);

@@ -19,7 +19,9 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.zip.CRC32C;
 import org.jspecify.annotations.Nullable;
 
@@ -34,10 +36,10 @@ import org.jspecify.annotations.Nullable;
 public final class MessageCodec {
 
   /** A header is never longer. */
-  public static final int MAX_BYTES = 1024;
+  public static final int MAX_BYTES = 2048;
 
   private static final int MAGIC = 0x564B5442; // "BTKV"
-  private static final byte VERSION = 2;
+  private static final byte VERSION = 3;
   private static final int PREFIX_BYTES = 8;
   private static final int CHECK_BYTES = 4;
 
@@ -113,7 +115,7 @@ public final class MessageCodec {
         out.putInt(m.firstToken()).putInt(m.slabBytes()).putInt(m.leaseMillis());
       }
       case Welcome m -> {
-        out.putInt(m.tokens()).putInt(m.slabBytes());
+        out.putInt(m.tokens()).putInt(m.room()).putInt(m.slabBytes());
         out.putLong(m.credit()).putInt(m.leaseMillis());
       }
       case Slab m -> {
@@ -129,6 +131,7 @@ public final class MessageCodec {
         out.putInt(m.slabs()).putLong(m.bytes());
         out.putInt(manifest.tokens()).putLong(manifest.contextHash());
         out.putInt(manifest.firstToken()).putInt(manifest.firstIndex());
+        putTokens(out, manifest.added());
       }
       case Done _ -> {}
       case Abort m -> {
@@ -151,7 +154,8 @@ public final class MessageCodec {
               in.getInt(),
               in.getInt(),
               in.getInt());
-      case WELCOME -> new Welcome(route, in.getInt(), in.getInt(), in.getLong(), in.getInt());
+      case WELCOME ->
+          new Welcome(route, in.getInt(), in.getInt(), in.getInt(), in.getLong(), in.getInt());
       case SLAB ->
           new Slab(
               route, in.getInt(), in.getInt(), getRange(in), in.get(), in.getLong(), in.getInt());
@@ -162,7 +166,7 @@ public final class MessageCodec {
               route,
               in.getInt(),
               in.getLong(),
-              new Manifest(in.getInt(), in.getLong(), in.getInt(), in.getInt()));
+              new Manifest(in.getInt(), in.getLong(), in.getInt(), in.getInt(), getTokens(in)));
       case DONE -> new Done(route);
       case ABORT -> new Abort(route, getEnum(HandoffException.Kind.values(), in), getText(in));
       case HEARTBEAT -> new Heartbeat(route, in.getLong());
@@ -194,6 +198,23 @@ public final class MessageCodec {
 
   private static SlabRange getRange(ByteBuffer in) {
     return new SlabRange(in.getInt(), in.getInt(), in.getInt(), in.getInt());
+  }
+
+  private static void putTokens(ByteBuffer out, List<Integer> tokens) {
+    out.putShort((short) tokens.size());
+    tokens.forEach(out::putInt);
+  }
+
+  private static List<Integer> getTokens(ByteBuffer in) {
+    int count = Short.toUnsignedInt(in.getShort());
+    if (4 * count > in.remaining()) {
+      throw new BufferUnderflowException();
+    }
+    List<Integer> tokens = new ArrayList<>(count);
+    for (int i = 0; i < count; i++) {
+      tokens.add(in.getInt());
+    }
+    return tokens;
   }
 
   /** Texts are bounded in characters by their records: 128 characters have at most 384 bytes. */

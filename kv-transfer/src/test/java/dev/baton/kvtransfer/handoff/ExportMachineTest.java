@@ -65,7 +65,7 @@ class ExportMachineTest {
   @Test
   void slabsAreNoLargerThanTheImporterTakes() {
     machine.computed(10);
-    machine.message(new Message.Welcome(route, 10, 96, 1 << 20, 1000));
+    machine.message(new Message.Welcome(route, 10, 0, 96, 1 << 20, 1000));
     assertThat(machine.nextJob().bytes()).isLessThanOrEqualTo(96);
   }
 
@@ -89,10 +89,27 @@ class ExportMachineTest {
   }
 
   @Test
+  void aContextMayGrowAsFarAsTheImporterHasRoom() {
+    machine.computed(10);
+    machine.message(new Message.Welcome(route, 10, 3, 64 << 10, 1 << 20, 1000));
+    assertThat(machine.computed(12)).isEmpty();
+    assertThat(machine.nextJob().range()).isEqualTo(new SlabRange(0, 2, 2, 12));
+    assertThat(machine.computed(14).getLast()).isInstanceOf(ExportEffect.Failed.class);
+  }
+
+  @Test
+  void aManifestThatNamesOtherTokensThanTheImporterLacksFails() {
+    machine.message(new Message.Welcome(route, 10, 3, 64 << 10, 1 << 20, 1000));
+    machine.computed(12);
+    assertThat(machine.finish(new Manifest(12, 1, 5, 0, List.of(7))).getLast())
+        .isInstanceOf(ExportEffect.Failed.class);
+  }
+
+  @Test
   void aSlabIsReleasedOnceHoweverOftenItIsAcknowledged() {
     sentAll();
     assertThat(machine.message(new Message.SlabAck(route, 0, 1 << 20)))
-        .containsExactly(new ExportEffect.Release(0));
+        .containsExactly(new ExportEffect.Release(0, 8 * 2 * LAYER_TOKEN));
     assertThat(machine.message(new Message.SlabAck(route, 0, 1 << 20))).isEmpty();
     assertThat(machine.message(new Message.SlabAck(route, 77, 1 << 20))).isEmpty();
     assertThat(machine.message(new Message.SlabNack(route, 0, 0))).isEmpty();
@@ -114,7 +131,8 @@ class ExportMachineTest {
   void messagesOfAnotherEpochOrSessionOrRoleChangeNothing() {
     for (Route other :
         List.of(new Route(ticket.transfer(), "s", 3), new Route(ticket.transfer(), "t", 4))) {
-      assertThat(machine.message(new Message.Welcome(other, 10, 64 << 10, 1 << 20, 1))).isEmpty();
+      assertThat(machine.message(new Message.Welcome(other, 10, 0, 64 << 10, 1 << 20, 1)))
+          .isEmpty();
       assertThat(machine.message(new Message.Abort(other, Kind.CANCELLED, ""))).isEmpty();
     }
     assertThat(machine.message(new Message.Done(route))).isEmpty();
@@ -163,7 +181,7 @@ class ExportMachineTest {
 
   @Test
   void aPrefillOfMinutesKeepsItsHandoffByHeartbeatsOfBothSides() {
-    machine.message(new Message.Welcome(route, 10, 64 << 10, 1 << 20, 10_000));
+    machine.message(new Message.Welcome(route, 10, 0, 64 << 10, 1 << 20, 10_000));
     int said = 0;
     for (int second = 1; second <= 600; second++) {
       clock.set(Duration.ofSeconds(second).toNanos());
@@ -178,7 +196,7 @@ class ExportMachineTest {
 
   @Test
   void anImporterWithAShortLeaseHearsMoreOften() {
-    machine.message(new Message.Welcome(route, 10, 64 << 10, 1 << 20, 400));
+    machine.message(new Message.Welcome(route, 10, 0, 64 << 10, 1 << 20, 400));
     clock.set(Duration.ofMillis(99).toNanos());
     assertThat(machine.tick()).isEmpty();
     clock.set(Duration.ofMillis(100).toNanos());
@@ -189,7 +207,7 @@ class ExportMachineTest {
   @Test
   void noMoreSlabsAreUnansweredThanTheImporterGrants() {
     int slab = 2 * LAYER_TOKEN;
-    machine.message(new Message.Welcome(route, 10, slab, 3 * slab, 1000));
+    machine.message(new Message.Welcome(route, 10, 0, slab, 3 * slab, 1000));
     machine.computed(10);
     for (int sequence = 0; sequence < 3; sequence++) {
       machine.packed(machine.nextJob().sequence(), 0);
@@ -208,7 +226,7 @@ class ExportMachineTest {
 
   @Test
   void oneSlabAtATimeLeavesWhateverTheGrant() {
-    machine.message(new Message.Welcome(route, 10, 64 << 10, 0, 1000));
+    machine.message(new Message.Welcome(route, 10, 0, 64 << 10, 0, 1000));
     machine.computed(4);
     assertThat(machine.hasJob()).isTrue();
     machine.packed(machine.nextJob().sequence(), 0);
@@ -238,7 +256,7 @@ class ExportMachineTest {
   }
 
   private void welcome() {
-    machine.message(new Message.Welcome(route, 10, 64 << 10, 1 << 20, 1000));
+    machine.message(new Message.Welcome(route, 10, 0, 64 << 10, 1 << 20, 1000));
   }
 
   private void sentAll() {

@@ -188,7 +188,7 @@ class HandoffServiceTest {
                 .getLast()
                 .send(
                     MessageCodec.encode(
-                        new Message.Welcome(route, TOKENS, 1 << 20, 1 << 20, 60_000)),
+                        new Message.Welcome(route, TOKENS, 0, 1 << 20, 1 << 20, 60_000)),
                     null,
                     _ -> {}));
     network.runUntilIdle();

@@ -203,7 +203,7 @@ class HandoffTableTest {
   }
 
   private static Message.Welcome welcome(int tokens, int slabBytes) {
-    return new Message.Welcome(ROUTE, tokens, slabBytes, 1 << 20, 10_000);
+    return new Message.Welcome(ROUTE, tokens, 0, slabBytes, 1 << 20, 10_000);
   }
 
   private static Map<String, ExportEvent> exportEvents() {
@@ -270,7 +270,8 @@ class HandoffTableTest {
         "a message of another session or epoch",
         e ->
             all(
-                e.machine.message(new Message.Welcome(STALE, TOKENS, SLAB_BYTES, 1 << 20, 10_000)),
+                e.machine.message(
+                    new Message.Welcome(STALE, TOKENS, 0, SLAB_BYTES, 1 << 20, 10_000)),
                 e.machine.message(new Message.Done(STALE)),
                 e.machine.message(new Message.Abort(STALE, Kind.CANCELLED, "why")),
                 e.machine.message(

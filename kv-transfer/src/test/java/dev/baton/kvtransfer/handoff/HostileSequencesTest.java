@@ -297,6 +297,7 @@ class HostileSequencesTest {
           yield new Message.Welcome(
               route(random),
               Math.max(1, random.nextInt(30) == 0 ? near(random, TOKENS) : TOKENS),
+              random.nextInt(10) == 0 ? random.nextInt(Manifest.MOST_ADDED) : 0,
               Math.max(LAYER_TOKEN, near(random, 2 * LAYER_TOKEN)),
               credit,
               near(random, 10_000));
@@ -325,7 +326,7 @@ class HostileSequencesTest {
                 .as("seed %d: sent, released", seed)
                 .doesNotContain(slab.sequence());
           }
-          case ExportEffect.Release(int sequence) -> {
+          case ExportEffect.Release(int sequence, int _) -> {
             assertThat(sent).contains(sequence);
             assertThat(released.add(sequence)).as("seed %d: released twice", seed).isTrue();
           }

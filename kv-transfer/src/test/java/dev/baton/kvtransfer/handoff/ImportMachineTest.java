@@ -245,6 +245,90 @@ class ImportMachineTest {
   }
 
   @Test
+  void aContextThatGrewIsCompletedWithTheTokensThatTheManifestNames() {
+    ImportMachine growing = growing();
+    land(growing, 0, 2, 10);
+    land(growing, 1, 10, 13);
+    Message.Finish end = grown(13, 7 * 3, List.of(1, 2, 4));
+    assertThat(growing.message(end))
+        .containsExactly(
+            new ImportEffect.Send(new Message.Done(route)),
+            new ImportEffect.Completed(end.manifest()));
+  }
+
+  @Test
+  void aContextMayGrowByNothing() {
+    ImportMachine growing = growing();
+    land(growing, 0, 2, 10);
+    assertThat(growing.message(grown(10, 0, List.of()))).hasSize(2);
+  }
+
+  @Test
+  void aContextThatDidNotGrowAsTheManifestSaysIsNeverCompleted() {
+    for (Message.Finish wrong :
+        List.of(
+            grown(13, 21, List.of(1, 2, 5)),
+            grown(13, 22, List.of(1, 2, 4)),
+            grown(13, 3, List.of(1, 2)),
+            grown(12, 21, List.of(1, 2, 4)),
+            grown(12, 3, List.of(1, 2)),
+            grown(14, 21, List.of(1, 2, 4, 0)),
+            grown(15, 21, List.of(1, 2, 4, 0, 0)))) {
+      ImportMachine growing = growing();
+      land(growing, 0, 2, 10);
+      land(growing, 1, 10, 13);
+      List<ImportEffect> effects = growing.message(wrong);
+      assertThat(effects).as("%s", wrong).isNotEmpty();
+      assertThat(kind(effects)).as("%s", wrong).isEqualTo(Kind.CORRUPT);
+    }
+  }
+
+  @Test
+  void aSlabBeyondTheRoomIsRefused() {
+    ImportMachine growing = growing();
+    SlabRange beyond = new SlabRange(0, 2, 10, 15);
+    Message.Slab slab = new Message.Slab(route, 0, 0, beyond, 2, GEOMETRY.bytes(beyond), 0);
+    assertThat(growing.slab(slab, slab.length()).getFirst()).isEqualTo(new ImportEffect.Refuse());
+  }
+
+  /** Knows 10 tokens and has room for 4 more; their hash is three times their sum. */
+  private ImportMachine growing() {
+    ImportMachine growing =
+        new ImportMachine(
+            new ImportSpec(
+                "s",
+                4,
+                GEOMETRY,
+                2,
+                10,
+                4,
+                added -> 3L * added.stream().mapToInt(Integer::intValue).sum()),
+            ticket,
+            SLAB_BYTES,
+            RESENDS,
+            LEASE,
+            () -> credit,
+            clock::get);
+    growing.hello(hello(route, ticket.secret()));
+    return growing;
+  }
+
+  private void land(ImportMachine growing, int sequence, int tokenFrom, int tokenTo) {
+    SlabRange range = new SlabRange(0, 2, tokenFrom, tokenTo);
+    Message.Slab slab = new Message.Slab(route, sequence, 0, range, 2, GEOMETRY.bytes(range), 0);
+    assertThat(growing.slab(slab, slab.length()).getFirst()).isEqualTo(new ImportEffect.Land(slab));
+    growing.verified(sequence);
+  }
+
+  private Message.Finish grown(int tokens, long hash, List<Integer> added) {
+    return new Message.Finish(
+        route,
+        added.isEmpty() ? 1 : 2,
+        2L * LAYER_TOKEN * (tokens - 2),
+        new Manifest(tokens, hash, 5, 0, added));
+  }
+
+  @Test
   void slabsThatLeaveAGapNeverComplete() {
     open();
     slab(0, 0, 0, 2, 2, 9);

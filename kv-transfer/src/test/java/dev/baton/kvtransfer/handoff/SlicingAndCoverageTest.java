@@ -43,12 +43,12 @@ class SlicingAndCoverageTest {
       Collections.shuffle(ranges, random);
       Coverage coverage = new Coverage(geometry.layers(), first, tokens);
       for (SlabRange range : ranges) {
-        assertThat(coverage.complete()).isFalse();
+        assertThat(coverage.isExactly(tokens)).isFalse();
         assertThat(geometry.bytes(range)).isLessThanOrEqualTo(slabBytes);
         assertThat(coverage.add(range)).as("seed %d: %s", SEED, range).isTrue();
         assertThat(coverage.add(range)).as("seed %d: %s twice", SEED, range).isFalse();
       }
-      assertThat(coverage.complete()).as("seed %d", SEED).isTrue();
+      assertThat(coverage.isExactly(tokens)).as("seed %d", SEED).isTrue();
     }
   }
 
@@ -78,9 +78,9 @@ class SlicingAndCoverageTest {
     assertThat(coverage.add(new SlabRange(0, 1, 10, 20))).isTrue();
     assertThat(coverage.add(new SlabRange(2, 4, 10, 20))).isTrue();
     assertThat(coverage.add(new SlabRange(1, 2, 10, 12))).isTrue();
-    assertThat(coverage.complete()).isFalse();
+    assertThat(coverage.isExactly(20)).isFalse();
     assertThat(coverage.add(new SlabRange(1, 2, 15, 20))).isTrue();
-    assertThat(coverage.complete()).isTrue();
+    assertThat(coverage.isExactly(20)).isTrue();
   }
 
   @Test

@@ -227,7 +227,7 @@ class UcxStrangerTest {
             route, 7, 0, new SlabRange(0, Integer.MAX_VALUE, 0, Integer.MAX_VALUE), 4, 1, 0),
         new Message.Finish(route, 1, 1, new Manifest(TOKENS, 7, 66, 0)),
         new Message.Abort(route, Kind.CANCELLED, "go away"),
-        new Message.Welcome(route, 1, 1, 1 << 20, 1),
+        new Message.Welcome(route, 1, 0, 1, 1 << 20, 1),
         new Message.SlabAck(route, 0, 1 << 20),
         new Message.SlabNack(route, 0, 0),
         new Message.Done(route));

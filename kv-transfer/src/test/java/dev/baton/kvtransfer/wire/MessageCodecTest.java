@@ -10,6 +10,7 @@ import dev.baton.kvtransfer.SlabRange;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import java.util.zip.CRC32C;
@@ -29,11 +30,12 @@ class MessageCodecTest {
               17,
               2 << 20,
               60_000),
-          new Message.Welcome(ROUTE, 4096, 1 << 20, 1 << 20, 59_000),
+          new Message.Welcome(ROUTE, 4096, 256, 1 << 20, 1 << 20, 59_000),
           new Message.Slab(ROUTE, 9, 1, new SlabRange(3, 8, 64, 128), 2, 655_360, -77),
           new Message.SlabAck(ROUTE, 9, 1 << 20),
           new Message.SlabNack(ROUTE, 9, 1),
           new Message.Finish(ROUTE, 12, 1L << 40, new Manifest(4096, -1L, 42, 7)),
+          new Message.Finish(ROUTE, 12, 1L << 40, new Manifest(4096, -1L, 42, 7, List.of(5, -1))),
           new Message.Done(ROUTE),
           new Message.Abort(ROUTE, Kind.CORRUPT, "why \u20ac"),
           new Message.Heartbeat(ROUTE, 3L << 33));
@@ -50,6 +52,16 @@ class MessageCodecTest {
     Route route = new Route(ROUTE.transfer(), "\u4e16".repeat(Route.MAX_SESSION), 0);
     Message.Abort longest = new Message.Abort(route, Kind.INTERNAL, "\u4e16".repeat(5000));
     assertThat(longest.text()).hasSize(Message.Abort.MAX_TEXT);
+    byte[] bytes = MessageCodec.encode(longest);
+    assertThat(bytes.length).isLessThanOrEqualTo(MessageCodec.MAX_BYTES);
+    assertThat(MessageCodec.decode(bytes)).isEqualTo(longest);
+  }
+
+  @Test
+  void theLongestManifestFitsIntoAHeader() {
+    Route route = new Route(ROUTE.transfer(), "\u4e16".repeat(Route.MAX_SESSION), 0);
+    List<Integer> added = Collections.nCopies(Manifest.MOST_ADDED, -1);
+    Message.Finish longest = new Message.Finish(route, 1, 1, new Manifest(4096, 1, 2, 3, added));
     byte[] bytes = MessageCodec.encode(longest);
     assertThat(bytes.length).isLessThanOrEqualTo(MessageCodec.MAX_BYTES);
     assertThat(MessageCodec.decode(bytes)).isEqualTo(longest);

@@ -13,6 +13,10 @@ final class Attempt {
   final int epoch;
   final Worker decode;
   final @Nullable Worker prefill;
+
+  /** Tokens of the context that its workers were told. */
+  final int contextTokens;
+
   private final Worker.Charge decodeCharge;
   private final Worker.@Nullable Charge prefillCharge;
   private @Nullable ClientCallStreamObserver<?> decodeCall;
@@ -21,15 +25,29 @@ final class Attempt {
   /** Decode messages taken and not yet asked for anew. */
   private int owed;
 
-  /**
-   * @param toCompute tokens that its workers are believed to have to compute
-   */
-  Attempt(int epoch, Worker decode, @Nullable Worker prefill, int toCompute) {
+  private Attempt(
+      int epoch, Worker decode, @Nullable Worker prefill, int contextTokens, int toCompute) {
     this.epoch = epoch;
     this.decode = decode;
     this.prefill = prefill;
+    this.contextTokens = contextTokens;
     this.decodeCharge = decode.charge(prefill == null ? toCompute : 0);
     this.prefillCharge = prefill == null ? null : prefill.charge(toCompute);
+  }
+
+  /**
+   * Of a session whose context is to be computed.
+   *
+   * @param toCompute tokens of it that its workers are believed to have to compute
+   */
+  static Attempt computing(
+      int epoch, Worker decode, @Nullable Worker prefill, int contextTokens, int toCompute) {
+    return new Attempt(epoch, decode, prefill, contextTokens, toCompute);
+  }
+
+  /** Of a session that brings its KV along. */
+  static Attempt moving(int epoch, Worker decode, int contextTokens) {
+    return new Attempt(epoch, decode, null, contextTokens, 0);
   }
 
   void decodeOpened(ClientCallStreamObserver<?> call) {

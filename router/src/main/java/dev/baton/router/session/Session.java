@@ -1,5 +1,6 @@
 package dev.baton.router.session;
 
+import dev.baton.peer.ContextHash;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.inference.v1.FinishReason;
@@ -16,14 +17,13 @@ import dev.baton.proto.worker.v1.PrefillRequest;
 import dev.baton.proto.worker.v1.PrefillWorkerGrpc;
 import dev.baton.proto.worker.v1.SampledToken;
 import dev.baton.proto.worker.v1.SessionSpec;
-import dev.baton.proto.worker.v1.SuspendReply;
-import dev.baton.proto.worker.v1.SuspendRequest;
 import dev.baton.router.failure.FailureException;
 import dev.baton.router.failure.Failures;
 import dev.baton.router.registry.Pools;
 import dev.baton.router.registry.Worker;
 import io.grpc.SynchronizationContext;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.Set;
@@ -69,8 +69,14 @@ public final class Session implements AdmissionQueue.Waiter {
   /** Share of a session's time after which a worker's faster clock may have come to its end. */
   private static final double NEAR_DEADLINE = 0.95;
 
-  /** For a worker's stream to say that a session stands still; more means that it hangs. */
-  private static final long SUSPEND_MILLIS = 1000;
+  /**
+   * Tokens that a session may generate while its KV is copied; with more it stands still earlier.
+   * The most that a manifest names.
+   */
+  private static final int MOVE_ROOM = 256;
+
+  /** Until a session that could not be moved tries again. */
+  private static final long MOVE_AGAIN_MILLIS = 200;
 
   /** Time for the calls of a finished session to end by themselves. */
   private static final long CALL_END_MILLIS = 2000;
@@ -79,7 +85,7 @@ public final class Session implements AdmissionQueue.Waiter {
   private final SessionOrder order;
   private final SessionListener listener;
   private final long sequence;
-  private final SessionMachine machine = new SessionMachine();
+  private final SessionMachine machine = new SessionMachine(this::deliveredHash);
   private final TokenLog tokens = new TokenLog();
   private final long startNanos;
   private final SynchronizationContext context;
@@ -87,8 +93,14 @@ public final class Session implements AdmissionQueue.Waiter {
   private volatile @Nullable Attempt attempt;
   private volatile int delivered;
 
-  /** The attempt that hands its KV over to the current one. */
-  private @Nullable Attempt source;
+  /** The attempt that the current one is being moved to. */
+  private @Nullable Attempt target;
+
+  /** The worker that the session has its turn to leave. */
+  private @Nullable Worker leaving;
+
+  /** The attempt that was moved, until the first token after it. */
+  private @Nullable Attempt moved;
 
   /** What the current attempt waits for before it begins. */
   private @Nullable PrefixFetch fetch;
@@ -98,7 +110,6 @@ public final class Session implements AdmissionQueue.Waiter {
 
   private long computeNanos;
   private @Nullable Attempt computedAttempt;
-  private long suspendedNanos;
   private @Nullable Future<?> deadline;
   private @Nullable Future<?> queueTimeout;
   private @Nullable Failure loss;
@@ -217,6 +228,15 @@ public final class Session implements AdmissionQueue.Waiter {
     for (SessionEffect effect : effects) {
       perform(effect);
     }
+    Worker left = leaving;
+    if (left != null && !machine.moving()) {
+      leaving = null;
+      sessions.moves().over(left);
+      Attempt current = attempt;
+      if (!machine.ended() && current != null && current.decode == left) {
+        sessions.after(MOVE_AGAIN_MILLIS, () -> leave(left));
+      }
+    }
   }
 
   private void perform(SessionEffect effect) {
@@ -229,26 +249,18 @@ public final class Session implements AdmissionQueue.Waiter {
           placeWithinBudget(place);
         }
       }
-      case SessionEffect.PlaceMove(int epoch, var avoided) -> {
-        source = attempt;
-        answer(
-            epoch,
-            sessions
-                .placer()
-                .placeMove(sessions.directory().pools(order.model()), contextTokens(), avoided),
-            PrefixHints.NONE,
-            null);
-      }
-      case SessionEffect.Suspend(int epoch) -> suspend(epoch);
+      case SessionEffect.PlaceMove(int epoch, var avoided) -> placeMove(epoch, avoided);
       case SessionEffect.HandOver(int epoch, HandoffTicket ticket) -> handOver(epoch, ticket);
-      case SessionEffect.CloseSource(boolean atOnce) -> {
-        Attempt left = Objects.requireNonNull(source);
-        source = null;
-        if (atOnce) {
-          left.cancel();
-        } else {
-          sessions.after(CALL_END_MILLIS, () -> context.execute(left::cancel));
-        }
+      case SessionEffect.CloseMove(int epoch) -> {
+        ofEpoch(epoch).cancel();
+        target = null;
+      }
+      case SessionEffect.TakeOver(int epoch) -> {
+        Attempt left = Objects.requireNonNull(attempt);
+        attempt = ofEpoch(epoch);
+        target = null;
+        moved = left;
+        sessions.after(CALL_END_MILLIS, () -> context.execute(left::cancel));
       }
       case SessionEffect.AwaitCapacity() -> await();
       case SessionEffect.Admitted() -> leaveQueue();
@@ -346,18 +358,17 @@ public final class Session implements AdmissionQueue.Waiter {
       case Placer.Placement.Placed(Worker decode, var prefill) -> {
         Worker computing = prefill == null ? decode : prefill;
         computeAlone = computing.queuedPromptTokens() == 0;
+        int context = contextTokens();
         Attempt placed =
-            new Attempt(epoch, decode, prefill, contextTokens() - hints.held(computing));
+            Attempt.computing(epoch, decode, prefill, context, context - hints.held(computing));
         attempt = placed;
         PrefixPlanner.Source prefix =
-            source == null
-                ? prefixes()
-                    .choose(
-                        sessions.directory().pools(order.model()),
-                        computing,
-                        order.cacheSalt(),
-                        context())
-                : null;
+            prefixes()
+                .choose(
+                    sessions.directory().pools(order.model()),
+                    computing,
+                    order.cacheSalt(),
+                    context());
         if (prefix == null) {
           begin(placed);
         } else {
@@ -366,6 +377,22 @@ public final class Session implements AdmissionQueue.Waiter {
       }
       case Placer.Placement.Unplaceable(Failure reason) ->
           run(machine.unplaceable(epoch, reason, because));
+    }
+  }
+
+  /** Its last token comes with the KV: it has none yet. */
+  private void placeMove(int epoch, Set<String> avoided) {
+    Set<String> others = new HashSet<>(avoided);
+    others.add(Objects.requireNonNull(attempt).decode.id());
+    switch (sessions
+        .placer()
+        .placeMove(sessions.directory().pools(order.model()), contextTokens(), others)) {
+      case Placer.Placement.Placed(Worker decode, var _) -> {
+        target = Attempt.moving(epoch, decode, contextTokens() - 1);
+        run(machine.placed(epoch, decode.id(), null));
+      }
+      case Placer.Placement.Unplaceable(Failure reason) ->
+          run(machine.unplaceable(epoch, reason, null));
     }
   }
 
@@ -473,6 +500,7 @@ public final class Session implements AdmissionQueue.Waiter {
             DecodeRequest.newBuilder()
                 .setSession(spec(epoch))
                 .setAwaitHandoff(awaitHandoff)
+                .setRoomTokens(opened == target ? MOVE_ROOM : 0)
                 .build(),
             new WorkerCall<DecodeRequest, DecodeEvent>(
                 opened.decode.id(),
@@ -532,46 +560,45 @@ public final class Session implements AdmissionQueue.Waiter {
     prefixes().moved(tokens, done.getNanos(), true);
   }
 
-  /**
-   * The worker is to be left: moves the session, or has it go on elsewhere from its tokens, if
-   * there is another worker for it.
-   */
+  /** The worker is to be left, when it is the session's turn. */
   void leave(Worker worker) {
     context.execute(
         () -> {
           Attempt current = attempt;
-          if (current != null
-              && current.decode == worker
-              && sessions
-                      .placer()
-                      .place(
-                          sessions.directory().pools(order.model()),
-                          contextTokens(),
-                          Set.of(),
-                          false,
-                          PrefixHints.NONE)
-                  instanceof Placer.Placement.Placed) {
-            run(machine.move());
+          if (current != null && current.decode == worker && !machine.ended()) {
+            sessions.moves().ask(worker, this);
           }
         });
   }
 
-  private void suspend(int epoch) {
-    suspendedNanos = sessions.nanos();
-    sessions.after(SUSPEND_MILLIS, () -> context.execute(() -> run(machine.suspendRefused(epoch))));
-    DecodeWorkerGrpc.newStub(ofEpoch(epoch).decode.channel())
-        .suspend(
-            SuspendRequest.newBuilder().setSessionId(order.sessionId()).setEpoch(epoch).build(),
-            new WorkerReply<SuspendReply>(
-                reply -> {
-                  if (reply == null || reply.hasRefused()) {
-                    context.execute(() -> run(machine.suspendRefused(epoch)));
-                  }
-                }));
+  /**
+   * The session's turn to leave a worker: moves, or goes on elsewhere from its tokens, if there is
+   * another worker for it. {@link Moves#over} follows.
+   */
+  void leaveNow(Worker worker) {
+    context.execute(
+        () -> {
+          leaving = worker;
+          Attempt current = attempt;
+          boolean there = current != null && current.decode == worker;
+          run(there && placeable() ? machine.move() : List.of());
+        });
+  }
+
+  private boolean placeable() {
+    return sessions
+            .placer()
+            .place(
+                sessions.directory().pools(order.model()),
+                contextTokens(),
+                Set.of(),
+                false,
+                PrefixHints.NONE)
+        instanceof Placer.Placement.Placed;
   }
 
   private void handOver(int epoch, HandoffTicket ticket) {
-    Attempt from = Objects.requireNonNull(source);
+    Attempt from = Objects.requireNonNull(attempt);
     DecodeWorkerGrpc.newStub(from.decode.channel())
         .handOver(
             HandOverRequest.newBuilder()
@@ -579,6 +606,7 @@ public final class Session implements AdmissionQueue.Waiter {
                 .setEpoch(from.epoch)
                 .setTicket(ticket)
                 .setImporterEpoch(epoch)
+                .setImporterTokens(ofEpoch(epoch).contextTokens)
                 .build(),
             new WorkerReply<HandOverReply>(
                 reply -> {
@@ -589,23 +617,22 @@ public final class Session implements AdmissionQueue.Waiter {
                                 ErrorCode.WORKER_LOST,
                                 "worker " + from.decode.id() + ": lost while it handed over")
                             : reply.getFailure();
-                    context.execute(() -> run(machine.handOverFailed(epoch, failure)));
+                    context.execute(() -> handOverFailed(epoch, failure));
                   } else {
-                    context.execute(() -> moved(from, epoch, reply.getHandedOff()));
+                    sessions.observer().handedOff(order.model().name(), reply.getHandedOff());
                   }
                 }));
   }
 
-  private void moved(Attempt from, int epoch, HandedOff handedOff) {
-    sessions.observer().handedOff(order.model().name(), handedOff);
-    LOG.info(
-        "session {} moved from {} after {} tokens as epoch {}: {} bytes, {} ms",
-        order.sessionId(),
-        from.decode.id(),
-        tokens.size(),
-        epoch,
-        handedOff.getBytes(),
-        (sessions.nanos() - suspendedNanos) / 1_000_000);
+  private void handOverFailed(int epoch, Failure failure) {
+    LOG.info("session {}: move as epoch {}: {}", order.sessionId(), epoch, failure.getMessage());
+    run(machine.handOverFailed(epoch, failure));
+  }
+
+  /** Hash of what a decode worker has the KV of when it goes on with the next token. */
+  private long deliveredHash() {
+    int[] all = context();
+    return ContextHash.of(Arrays.copyOf(all, all.length - 1));
   }
 
   private SessionSpec spec(int epoch) {
@@ -622,8 +649,7 @@ public final class Session implements AdmissionQueue.Waiter {
       spec.addPrompt(token);
     }
     int[] generated = tokens.ids();
-    // The last token of a session that moves comes with its KV.
-    int given = source == null ? generated.length : generated.length - 1;
+    int given = ofEpoch(epoch).contextTokens - order.prompt().length;
     for (int i = 0; i < given; i++) {
       spec.addGenerated(generated[i]);
     }
@@ -642,6 +668,18 @@ public final class Session implements AdmissionQueue.Waiter {
       sessions.observer().token(order.model().name(), true, firstTokenNanos);
     } else {
       sessions.observer().token(order.model().name(), false, now - lastTokenNanos);
+    }
+    Attempt from = moved;
+    if (from != null && current != null) {
+      moved = null;
+      LOG.info(
+          "session {} moved from {} to {} after {} tokens as epoch {}: no token for {} ms",
+          order.sessionId(),
+          from.decode.id(),
+          current.decode.id(),
+          tokens.size(),
+          current.epoch,
+          (now - lastTokenNanos) / 1_000_000);
     }
     lastTokenNanos = now;
     tokens.add(token);
@@ -709,6 +747,10 @@ public final class Session implements AdmissionQueue.Waiter {
   }
 
   private Attempt ofEpoch(int epoch) {
+    Attempt next = target;
+    if (next != null && next.epoch == epoch) {
+      return next;
+    }
     Attempt current = Objects.requireNonNull(attempt);
     if (current.epoch != epoch) {
       throw new IllegalStateException("epoch: " + epoch + " (expected: " + current.epoch + ")");

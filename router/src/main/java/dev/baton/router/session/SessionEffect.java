@@ -27,8 +27,8 @@ sealed interface SessionEffect {
   }
 
   /**
-   * Choose another decode worker for a suspended session; answered as Place. The call of the epoch
-   * before stays open, as the source of the KV, until CloseSource.
+   * Choose another decode worker for a session that goes on meanwhile where it is; answered as
+   * Place. The epoch is that of the move.
    */
   record PlaceMove(int epoch, Set<String> avoided) implements SessionEffect {
     public PlaceMove {
@@ -36,18 +36,19 @@ sealed interface SessionEffect {
     }
   }
 
-  /** Ask the decode worker to suspend the session; answered by its stream or suspendRefused. */
-  record Suspend(int epoch) implements SessionEffect {}
-
-  /** Have the source hand its KV over to the epoch; answered by handOverFailed if it fails. */
+  /**
+   * Have the session's worker hand it over to the epoch; answered by handOverFailed if it fails.
+   */
   record HandOver(int epoch, HandoffTicket ticket) implements SessionEffect {}
 
+  /** Cancel the call of a move that is given up. */
+  record CloseMove(int epoch) implements SessionEffect {}
+
   /**
-   * The source is needed no more.
-   *
-   * @param atOnce cancel its call; else that ends by itself, or is cancelled after a while
+   * The epoch of the move is the session's from now on. The call of the one before ends by itself,
+   * or is cancelled after a while.
    */
-  record CloseSource(boolean atOnce) implements SessionEffect {}
+  record TakeOver(int epoch) implements SessionEffect {}
 
   /** No decode worker takes the session now; answered by {@code capacity} when one may. */
   record AwaitCapacity() implements SessionEffect {}

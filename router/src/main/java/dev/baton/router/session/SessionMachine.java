@@ -4,6 +4,7 @@ import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.inference.v1.FinishReason;
 import dev.baton.proto.worker.v1.DecodeEvent;
+import dev.baton.proto.worker.v1.KvSettled;
 import dev.baton.proto.worker.v1.PrefillEvent;
 import dev.baton.proto.worker.v1.SampledToken;
 import dev.baton.proto.worker.v1.SessionFinished;
@@ -11,7 +12,7 @@ import dev.baton.router.failure.Failures;
 import dev.baton.router.session.SessionEffect.Admitted;
 import dev.baton.router.session.SessionEffect.AwaitCapacity;
 import dev.baton.router.session.SessionEffect.CloseCalls;
-import dev.baton.router.session.SessionEffect.CloseSource;
+import dev.baton.router.session.SessionEffect.CloseMove;
 import dev.baton.router.session.SessionEffect.Deliver;
 import dev.baton.router.session.SessionEffect.Fail;
 import dev.baton.router.session.SessionEffect.Finish;
@@ -22,13 +23,14 @@ import dev.baton.router.session.SessionEffect.OpenPrefill;
 import dev.baton.router.session.SessionEffect.Place;
 import dev.baton.router.session.SessionEffect.PlaceMove;
 import dev.baton.router.session.SessionEffect.StartGrace;
-import dev.baton.router.session.SessionEffect.Suspend;
+import dev.baton.router.session.SessionEffect.TakeOver;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -42,10 +44,11 @@ import org.jspecify.annotations.Nullable;
  * before the attempt: 0 in the first. A later attempt gets them as what is generated already, so
  * that it goes on where the one before was lost.
  *
- * <p>A move takes the KV along: Suspend; the decode stream ends in Suspended, after which every
- * token is delivered; PlaceMove, OpenDecode under the next epoch with the last token still to come
- * from the source; Reserved brings HandOver; KvSettled brings CloseSource, and the tokens go on. If
- * anything fails on the way, the session goes on from its tokens instead.
+ * <p>A move takes the KV along, while the session goes on: PlaceMove, OpenDecode under another
+ * epoch with the context of that moment; Reserved brings HandOver. The decode stream ends in
+ * Suspended, after which every token is delivered; KvSettled of the other stream, whichever comes
+ * first, brings TakeOver, and the tokens go on there. What fails before Suspended costs the session
+ * nothing: it is where it was. After that, it goes on from its tokens.
  *
  * <p>Invariants:
  *
@@ -55,7 +58,9 @@ import org.jspecify.annotations.Nullable;
  *       streams race, tokens of the decode stream are held until the base token is there. A decode
  *       worker that computed the prompt itself, because the hand-off failed, brings the base token
  *       too: whichever comes second must be equal and is dropped.
- *   <li>An event of an epoch that is not the current one changes nothing.
+ *   <li>An event of an epoch that is neither the current one nor that of its move changes nothing.
+ *   <li>A session is taken over only with the very tokens that are delivered: the other worker
+ *       tells their hash.
  *   <li>After Finish or Fail nothing comes out any more.
  *   <li>An attempt that was lost is followed by another under a higher epoch, on other workers if
  *       there are any. Of attempts that brought no token, at most {@link #MAX_RETRIES} follow one
@@ -67,6 +72,9 @@ final class SessionMachine {
 
   /** More than a fleet in which workers die every few seconds takes to get one token out. */
   static final int MAX_RETRIES = 5;
+
+  /** Moves that failed, after which a session goes on from its tokens. */
+  static final int MAX_MOVES = 3;
 
   private static final int SILENT = -1;
 
@@ -80,12 +88,14 @@ final class SessionMachine {
     /** The attempt has brought its first token; the decode worker has not said that it goes on. */
     ARRIVING,
     DECODING,
-    SUSPENDING,
-    /** As PLACING and RESERVING, of a session that moves: the call to the source is open. */
+    /** The session decodes; for its move a worker is being chosen. */
     MOVE_PLACING,
+    /** The session decodes; the worker that is to take it over has said nothing. */
     MOVE_RESERVING,
-    /** The source hands its KV over. */
-    MOVING,
+    /** The session decodes, and its KV is copied. */
+    MOVE_COPYING,
+    /** The session stands still; the worker that takes it over has not said that it has all. */
+    MOVE_ARRIVING,
     ENDED
   }
 
@@ -98,8 +108,40 @@ final class SessionMachine {
     ENDED
   }
 
+  private enum MoveState {
+    PLACING,
+    RESERVING,
+    COPYING,
+    ARRIVING
+  }
+
+  /** A second place for the session, which is to become its place. */
+  private static final class Move {
+    final int epoch;
+    MoveState state = MoveState.PLACING;
+    String worker = "";
+
+    /** What the other worker has said before the session stood still. */
+    final Deque<DecodeEvent> early = new ArrayDeque<>();
+
+    Move(int epoch) {
+      this.epoch = epoch;
+    }
+  }
+
+  private final LongSupplier contextHash;
   private State state = State.PLACING;
   private int epoch;
+
+  /** The largest epoch that was ever used. */
+  private int newest;
+
+  private @Nullable Move move;
+
+  /** The decode worker was asked to hand the session over, under this epoch. */
+  private boolean handOverAsked;
+
+  private int failedMoves;
   private int retries;
   private final Set<String> failedWorkers = new HashSet<>();
   private final Set<String> refusedWorkers = new HashSet<>();
@@ -133,12 +175,6 @@ final class SessionMachine {
   /** The last hand-off did not come about: the next attempt does without. */
   private boolean handOffLost;
 
-  /** The decode worker was asked to suspend the session. */
-  private boolean suspending;
-
-  /** The KV comes from the decode worker of the epoch before, whose call is still open. */
-  private boolean moving;
-
   /** Why the prefill stream ended early after token 0; the decode worker may be fine without. */
   private @Nullable Failure prefillEnd;
 
@@ -146,6 +182,13 @@ final class SessionMachine {
   private boolean prefillDone;
 
   private final List<SessionEffect> effects = new ArrayList<>();
+
+  /**
+   * @param contextHash of the prompt and all delivered tokens but the last, as in KvSettled
+   */
+  SessionMachine(LongSupplier contextHash) {
+    this.contextHash = contextHash;
+  }
 
   /** Begins the first attempt. */
   List<SessionEffect> start() {
@@ -165,13 +208,18 @@ final class SessionMachine {
    * @param prefill null when the decode worker shall compute the prompt itself
    */
   List<SessionEffect> placed(int ofEpoch, String decode, @Nullable String prefill) {
-    if (state == State.PLACING && ofEpoch == epoch) {
+    Move to = moveOf(ofEpoch);
+    if (to != null && to.state == MoveState.PLACING) {
+      to.state = MoveState.RESERVING;
+      to.worker = decode;
+      effects.add(new OpenDecode(to.epoch, true));
+    } else if (state == State.PLACING && ofEpoch == epoch) {
       state = State.RESERVING;
       decodeWorker = decode;
       prefillWorker = prefill;
       nextDecoded = SILENT;
-      effects.add(new OpenDecode(epoch, prefill != null || moving));
-      if (prefill == null && !moving) {
+      effects.add(new OpenDecode(epoch, prefill != null));
+      if (prefill == null) {
         // No reservation is going to come, and the first token may take long.
         effects.add(new Admitted());
       }
@@ -181,8 +229,9 @@ final class SessionMachine {
 
   /** Answers Place: no worker left that could be asked. */
   List<SessionEffect> unplaceable(int ofEpoch, Failure reason, @Nullable Failure because) {
-    if (state == State.PLACING && ofEpoch == epoch) {
-      closeSource(true);
+    if (moveOf(ofEpoch) != null) {
+      move = null;
+    } else if (state == State.PLACING && ofEpoch == epoch) {
       // What was begun, or lost by no fault of its own, waits for a worker; who comes to an empty
       // pool is told so.
       boolean tooLong = reason.getCode() == ErrorCode.CONTEXT_LENGTH_EXCEEDED;
@@ -210,9 +259,20 @@ final class SessionMachine {
   }
 
   List<SessionEffect> decode(int ofEpoch, DecodeEvent event) {
-    if (!current(ofEpoch)) {
-      return drain();
+    Move to = moveOf(ofEpoch);
+    if (to != null) {
+      moveSays(to, event);
+    } else if (current(ofEpoch)) {
+      if (move != null && move.state == MoveState.ARRIVING && !event.hasFailure()) {
+        broken(event.getEventCase() + ": after Suspended (expected: nothing)");
+      } else {
+        decode(event);
+      }
     }
+    return drain();
+  }
+
+  private void decode(DecodeEvent event) {
     switch (event.getEventCase()) {
       case RESERVED -> {
         if (!awaitsReservation()) {
@@ -220,10 +280,7 @@ final class SessionMachine {
         } else {
           state = State.RUNNING;
           effects.add(new Admitted());
-          effects.add(
-              moving
-                  ? new HandOver(epoch, event.getReserved())
-                  : new OpenPrefill(epoch, event.getReserved()));
+          effects.add(new OpenPrefill(epoch, event.getReserved()));
         }
       }
       case TOKEN -> decoded(event.getToken());
@@ -240,7 +297,6 @@ final class SessionMachine {
           broken("kv settled: before the reservation (expected: Reserved first)");
         } else {
           settled = true;
-          closeSource(false);
         }
       }
       case SUSPENDED -> suspended(event.getSuspended().getGeneratedTokens());
@@ -250,22 +306,117 @@ final class SessionMachine {
       }
       case EVENT_NOT_SET -> broken("event: unset (expected: one that this router knows)");
     }
-    return drain();
+  }
+
+  /** The worker that is to take the session over has spoken. */
+  private void moveSays(Move to, DecodeEvent event) {
+    switch (event.getEventCase()) {
+      case RESERVED -> {
+        if (to.state == MoveState.RESERVING) {
+          to.state = MoveState.COPYING;
+          handOverAsked = true;
+          effects.add(new HandOver(to.epoch, event.getReserved()));
+        } else {
+          moveBroken(to, "reserved: out of turn (expected: once, first)");
+        }
+      }
+      case FAILURE ->
+          moveFailed(to, blamed(event.getFailure(), to.worker, decodeWorker), event.getFailure());
+      case KV_SETTLED, TOKEN, FINISHED -> {
+        if (to.state == MoveState.RESERVING || to.early.isEmpty() != event.hasKvSettled()) {
+          moveBroken(
+              to,
+              "%s: out of turn (expected: Reserved, KvSettled, then tokens)"
+                  .formatted(event.getEventCase()));
+        } else {
+          to.early.add(event);
+          takeOver(to);
+        }
+      }
+      case SUSPENDED, EVENT_NOT_SET ->
+          moveBroken(to, "%s (expected: Reserved or KvSettled)".formatted(event.getEventCase()));
+    }
+  }
+
+  private void moveBroken(Move to, String what) {
+    fail(Failures.of(ErrorCode.INTERNAL, "worker " + to.worker + ": " + what));
+  }
+
+  /** Goes on at the other worker, when the session stands still here and is whole there. */
+  private void takeOver(Move to) {
+    if (to.state != MoveState.ARRIVING || to.early.isEmpty()) {
+      return;
+    }
+    KvSettled arrived = to.early.remove().getKvSettled();
+    if (arrived.getRecomputed()
+        || !arrived.hasContextHash()
+        || arrived.getContextHash() != contextHash.getAsLong()) {
+      moveBroken(
+          to,
+          "kv settled: recomputed %s, context hash %016x (expected: the KV of what is delivered, %016x)"
+              .formatted(
+                  arrived.getRecomputed(), arrived.getContextHash(), contextHash.getAsLong()));
+      return;
+    }
+    move = null;
+    beginAttempt(to.epoch);
+    state = State.RUNNING;
+    decodeWorker = to.worker;
+    prefillWorker = null;
+    nextDecoded = SILENT;
+    settled = true;
+    failedMoves = 0;
+    effects.add(new TakeOver(epoch));
+    while (!to.early.isEmpty() && state != State.ENDED) {
+      decode(to.early.remove());
+    }
+  }
+
+  /** Before the session stands still nothing is lost with a move. */
+  private void moveFailed(Move to, @Nullable String worker, Failure failure) {
+    if (to.state == MoveState.ARRIVING) {
+      lostOn(worker, failure);
+      return;
+    }
+    closeMove();
+    if (!isRefusal(failure) && ++failedMoves == MAX_MOVES) {
+      replay();
+    }
+  }
+
+  private void closeMove() {
+    Move left = move;
+    if (left != null) {
+      move = null;
+      if (left.state != MoveState.PLACING) {
+        effects.add(new CloseMove(left.epoch));
+      }
+    }
   }
 
   /** The decode stream has ended; {@code cause} tells how it broke, null when in order. */
   List<SessionEffect> decodeClosed(int ofEpoch, @Nullable Failure cause) {
+    Move to = moveOf(ofEpoch);
+    if (to != null) {
+      boolean finished = !to.early.isEmpty() && to.early.getLast().hasFinished();
+      if (cause != null || !finished) {
+        moveFailed(to, to.worker, cause != null ? cause : endedEarly("decode worker " + to.worker));
+      }
+      return drain();
+    }
+    if (current(ofEpoch) && move != null && move.state == MoveState.ARRIVING) {
+      // It has nothing more to say; how its hand-over went, the other worker and its answer tell.
+      return drain();
+    }
     // A finish that is held needs its stream no more, only token 0.
     if (current(ofEpoch) && !(cause == null && heldFinish != null)) {
-      lostOn(
-          decodeWorker,
-          cause != null
-              ? cause
-              : Failures.of(
-                  ErrorCode.INTERNAL,
-                  "decode worker " + decodeWorker + ": ended its stream without a finish"));
+      lostOn(decodeWorker, cause != null ? cause : endedEarly("decode worker " + decodeWorker));
     }
     return drain();
+  }
+
+  private static Failure endedEarly(String worker) {
+    return Failures.of(ErrorCode.INTERNAL, worker + ": ended its stream without a finish");
   }
 
   List<SessionEffect> prefill(int ofEpoch, PrefillEvent event) {
@@ -322,10 +473,10 @@ final class SessionMachine {
    * elsewhere from its tokens. No effect when it is on its way already.
    */
   List<SessionEffect> move() {
-    if (state == State.RUNNING && !moving && progressed() && !awaitsDecode()) {
-      if (!suspending) {
-        suspending = true;
-        effects.add(new Suspend(epoch));
+    if (state == State.RUNNING && !awaitsFirstToken() && !awaitsDecode()) {
+      if (move == null) {
+        move = new Move(++newest);
+        effects.add(new PlaceMove(newest, avoided()));
       }
     } else if (state == State.RESERVING || state == State.RUNNING) {
       replay();
@@ -333,18 +484,17 @@ final class SessionMachine {
     return drain();
   }
 
-  /** The decode worker cannot suspend the session, or says nothing. */
-  List<SessionEffect> suspendRefused(int ofEpoch) {
-    if (current(ofEpoch) && suspending) {
-      replay();
-    }
-    return drain();
+  /** The session is being moved, and may still be where it was. */
+  boolean moving() {
+    return move != null;
   }
 
-  /** The source has not handed its KV over. */
+  /** The worker has not handed the session over. */
   List<SessionEffect> handOverFailed(int ofEpoch, Failure failure) {
-    if (current(ofEpoch) && moving) {
-      lostOn(null, failure);
+    Move to = moveOf(ofEpoch);
+    if (to != null) {
+      // A hand-over has two sides: nobody is to blame for sure.
+      moveFailed(to, null, failure);
     }
     return drain();
   }
@@ -371,20 +521,22 @@ final class SessionMachine {
   /** A summary of the fields. */
   Phase phase() {
     return switch (state) {
-      case PLACING -> moving ? Phase.MOVE_PLACING : Phase.PLACING;
+      case PLACING -> Phase.PLACING;
       case WAITING -> Phase.WAITING;
-      case RESERVING -> moving ? Phase.MOVE_RESERVING : Phase.RESERVING;
+      case RESERVING -> Phase.RESERVING;
       case RUNNING -> running();
       case ENDED -> Phase.ENDED;
     };
   }
 
   private Phase running() {
-    if (moving) {
-      return Phase.MOVING;
-    }
-    if (suspending) {
-      return Phase.SUSPENDING;
+    if (move != null) {
+      return switch (move.state) {
+        case PLACING -> Phase.MOVE_PLACING;
+        case RESERVING -> Phase.MOVE_RESERVING;
+        case COPYING -> Phase.MOVE_COPYING;
+        case ARRIVING -> Phase.MOVE_ARRIVING;
+      };
     }
     if (!awaitsDecode()) {
       return Phase.DECODING;
@@ -410,16 +562,20 @@ final class SessionMachine {
     return ofEpoch == epoch && (state == State.RESERVING || state == State.RUNNING);
   }
 
+  private @Nullable Move moveOf(int ofEpoch) {
+    return move != null && move.epoch == ofEpoch ? move : null;
+  }
+
   private void suspended(int generated) {
-    if (!suspending) {
-      broken("suspended: unasked (expected: after Suspend)");
-    } else if (generated != delivered || !held.isEmpty()) {
-      // The prefill worker owes the first token yet.
+    Move to = move;
+    if (!handOverAsked) {
+      broken("suspended: unasked (expected: after HandOver)");
+    } else if (to == null || to.state != MoveState.COPYING || generated != delivered) {
+      // The move was given up while this was on its way.
       replay();
     } else {
-      beginAttempt();
-      moving = true;
-      effects.add(new PlaceMove(epoch, avoided()));
+      to.state = MoveState.ARRIVING;
+      takeOver(to);
     }
   }
 
@@ -427,13 +583,6 @@ final class SessionMachine {
   private void replay() {
     effects.add(new CloseCalls(epoch));
     place(Failures.of(ErrorCode.DRAINING, "worker " + decodeWorker + ": draining"), false);
-  }
-
-  private void closeSource(boolean atOnce) {
-    if (moving) {
-      moving = false;
-      effects.add(new CloseSource(atOnce));
-    }
   }
 
   private void decoded(SampledToken token) {
@@ -456,7 +605,6 @@ final class SessionMachine {
       return;
     }
     state = State.RUNNING;
-    closeSource(false);
     handOffLost = false;
     nextDecoded = index + 1;
     held.add(token);
@@ -502,7 +650,7 @@ final class SessionMachine {
 
   /** The decode worker owes its reservation before anything else may come. */
   private boolean awaitsReservation() {
-    return state == State.RESERVING && (prefillWorker != null || moving);
+    return state == State.RESERVING && prefillWorker != null;
   }
 
   /** The decode stream is over before the prefill stream has said anything. */
@@ -618,8 +766,9 @@ final class SessionMachine {
   }
 
   private void place(@Nullable Failure because, boolean wasted) {
-    closeSource(true);
-    beginAttempt();
+    closeMove();
+    beginAttempt(newest + 1);
+    state = State.PLACING;
     effects.add(new Place(epoch, avoided(), because, wasted, handOffLost));
   }
 
@@ -629,9 +778,9 @@ final class SessionMachine {
     return avoided;
   }
 
-  private void beginAttempt() {
-    state = State.PLACING;
-    epoch++;
+  private void beginAttempt(int number) {
+    epoch = number;
+    newest = Math.max(newest, number);
     base = delivered;
     held.clear();
     heldFinish = null;
@@ -639,7 +788,7 @@ final class SessionMachine {
     settled = false;
     prefillDone = false;
     prefillSpoke = false;
-    suspending = false;
+    handOverAsked = false;
   }
 
   private void await() {
@@ -653,6 +802,7 @@ final class SessionMachine {
       state = State.ENDED;
       held.clear();
       effects.add(new LetCallsEnd(epoch));
+      closeMove();
       effects.add(new Finish(reason));
     }
   }
@@ -668,7 +818,7 @@ final class SessionMachine {
     if (state == State.RESERVING || state == State.RUNNING) {
       effects.add(new CloseCalls(epoch));
     }
-    closeSource(true);
+    closeMove();
     state = State.ENDED;
     held.clear();
   }

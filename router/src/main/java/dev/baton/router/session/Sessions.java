@@ -42,6 +42,7 @@ public final class Sessions {
   private final LongSupplier nanoTime;
   private final RetryBudget budget;
   private final SessionObserver observer;
+  private final Moves moves = new Moves();
   private final Map<String, PrefixPlanner> prefixes = new ConcurrentHashMap<>();
   private final Set<Session> active = ConcurrentHashMap.newKeySet();
   private final AtomicLong sequence = new AtomicLong();
@@ -173,6 +174,10 @@ public final class Sessions {
 
   AdmissionQueue queue() {
     return queue;
+  }
+
+  Moves moves() {
+    return moves;
   }
 
   SessionObserver observer() {

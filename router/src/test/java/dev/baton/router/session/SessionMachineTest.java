@@ -17,7 +17,7 @@ import dev.baton.router.failure.Failures;
 import dev.baton.router.session.SessionEffect.Admitted;
 import dev.baton.router.session.SessionEffect.AwaitCapacity;
 import dev.baton.router.session.SessionEffect.CloseCalls;
-import dev.baton.router.session.SessionEffect.CloseSource;
+import dev.baton.router.session.SessionEffect.CloseMove;
 import dev.baton.router.session.SessionEffect.Deliver;
 import dev.baton.router.session.SessionEffect.Fail;
 import dev.baton.router.session.SessionEffect.Finish;
@@ -28,7 +28,7 @@ import dev.baton.router.session.SessionEffect.OpenPrefill;
 import dev.baton.router.session.SessionEffect.Place;
 import dev.baton.router.session.SessionEffect.PlaceMove;
 import dev.baton.router.session.SessionEffect.StartGrace;
-import dev.baton.router.session.SessionEffect.Suspend;
+import dev.baton.router.session.SessionEffect.TakeOver;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
@@ -40,10 +40,11 @@ final class SessionMachineTest {
 
   private static final HandoffTicket TICKET =
       HandoffTicket.newBuilder().setAddress("127.0.0.1:1").build();
+  private static final long HASH = 0x1234;
   private static final Failure LOST = Failures.of(ErrorCode.WORKER_LOST, "lost");
   private static final Failure FULL = Failures.of(ErrorCode.OVERLOADED, "full");
 
-  private final SessionMachine machine = new SessionMachine();
+  private final SessionMachine machine = new SessionMachine(() -> HASH);
 
   @Test
   void splitSessionIsReservedThenPrefilledThenDecoded() {
@@ -239,55 +240,126 @@ final class SessionMachineTest {
   }
 
   @Test
-  void decodingSessionMovesWithItsKv() {
+  void decodingSessionMovesWithItsKvWhileItGoesOn() {
     runAggregated();
-    assertThat(machine.move()).containsExactly(new Suspend(1));
+    assertThat(machine.move()).containsExactly(new PlaceMove(2, Set.of()));
     assertThat(machine.move()).isEmpty();
     assertThat(machine.decode(1, decoded(1, 8))).containsExactly(new Deliver(token(1, 8)));
-    assertThat(machine.decode(1, suspended(2))).containsExactly(new PlaceMove(2, Set.of()));
     assertThat(machine.placed(2, "d2", null)).containsExactly(new OpenDecode(2, true));
-    assertThat(machine.decode(2, reserved()))
-        .containsExactly(new Admitted(), new HandOver(2, TICKET));
+    assertThat(machine.decode(1, decoded(2, 9))).containsExactly(new Deliver(token(2, 9)));
+    assertThat(machine.decode(2, reserved())).containsExactly(new HandOver(2, TICKET));
+    assertThat(machine.decode(1, decoded(3, 10))).containsExactly(new Deliver(token(3, 10)));
+    assertThat(machine.decode(1, suspended(4))).isEmpty();
     assertThat(machine.decodeClosed(1, null)).isEmpty();
-    assertThat(machine.decode(2, settled(false))).containsExactly(new CloseSource(false));
-    assertThat(machine.decode(2, decoded(2, 9))).containsExactly(new Deliver(token(2, 9)));
-    assertThat(machine.decode(2, finished(FinishReason.LENGTH, 3)))
+    assertThat(machine.decode(2, arrived(HASH))).containsExactly(new TakeOver(2));
+    assertThat(machine.moving()).isFalse();
+    assertThat(machine.decode(2, decoded(4, 11))).containsExactly(new Deliver(token(4, 11)));
+    assertThat(machine.decode(1, decoded(4, 11))).isEmpty();
+    assertThat(machine.decode(2, finished(FinishReason.LENGTH, 5)))
         .containsExactly(new LetCallsEnd(2), new Finish(FinishReason.LENGTH));
   }
 
   @Test
-  void moveThatFailsGoesOnFromTheTokens() {
-    runAggregated();
-    machine.move();
+  void whatTheOtherWorkerSaysEarlyWaitsForTheLastTokensOfTheFirst() {
+    copying();
+    assertThat(machine.decode(2, arrived(HASH))).isEmpty();
+    assertThat(machine.decode(2, decoded(2, 9))).isEmpty();
+    assertThat(machine.decode(2, finished(FinishReason.LENGTH, 3))).isEmpty();
+    assertThat(machine.decodeClosed(2, null)).isEmpty();
+    assertThat(machine.decode(1, decoded(1, 8))).containsExactly(new Deliver(token(1, 8)));
+    assertThat(machine.decode(1, suspended(2)))
+        .containsExactly(
+            new TakeOver(2),
+            new Deliver(token(2, 9)),
+            new LetCallsEnd(2),
+            new Finish(FinishReason.LENGTH));
+  }
+
+  @Test
+  void sessionThatWasMovedCanMoveAtOnceAgain() {
+    copying();
     machine.decode(1, suspended(1));
-    machine.placed(2, "d2", null);
-    machine.decode(2, reserved());
+    machine.decode(2, arrived(HASH));
+    assertThat(machine.move()).containsExactly(new PlaceMove(3, Set.of()));
+  }
+
+  @Test
+  void otherTokensThanThoseDeliveredAreNeverTakenOver() {
+    copying();
+    machine.decode(1, suspended(1));
+    assertFailure(machine.decode(2, arrived(HASH + 1)), ErrorCode.INTERNAL, "context hash");
+  }
+
+  @Test
+  void kvThatWasComputedAnewIsNotTakenOver() {
+    copying();
+    machine.decode(1, suspended(1));
+    assertFailure(machine.decode(2, settled(true)), ErrorCode.INTERNAL, "recomputed true");
+  }
+
+  @Test
+  void moveThatFailsBeforeTheSessionStandsStillCostsItNothing() {
+    copying();
+    assertThat(machine.handOverFailed(2, LOST)).containsExactly(new CloseMove(2));
+    assertThat(machine.moving()).isFalse();
+    assertThat(machine.decode(2, arrived(HASH))).isEmpty();
+    assertThat(machine.decode(1, decoded(1, 8))).containsExactly(new Deliver(token(1, 8)));
+    assertThat(machine.move()).containsExactly(new PlaceMove(3, Set.of()));
+    machine.placed(3, "d3", null);
+    assertThat(machine.decode(3, failure(FULL))).containsExactly(new CloseMove(3));
+    machine.move();
+    assertThat(machine.unplaceable(4, FULL, null)).isEmpty();
+    assertThat(machine.decode(1, decoded(2, 9))).containsExactly(new Deliver(token(2, 9)));
+  }
+
+  @Test
+  void sessionWhoseMovesFailAgainAndAgainGoesOnFromItsTokens() {
+    runAggregated();
+    List<SessionEffect> effects = List.of();
+    for (int i = 0; i < SessionMachine.MAX_MOVES; i++) {
+      machine.move();
+      machine.placed(2 + i, "d2", null);
+      effects = machine.decodeClosed(2 + i, LOST);
+    }
+    assertThat(effects).hasSize(3);
+    assertThat(effects.get(1)).isEqualTo(new CloseCalls(1));
+    assertThat(((Place) effects.getLast()).epoch()).isEqualTo(2 + SessionMachine.MAX_MOVES);
+  }
+
+  @Test
+  void moveThatFailsWhileTheSessionStandsStillGoesOnFromTheTokens() {
+    copying();
+    machine.decode(1, suspended(1));
     assertThat(machine.handOverFailed(2, LOST))
         .containsExactly(
-            new CloseCalls(2), new CloseSource(true), new Place(3, Set.of(), LOST, true, false));
+            new CloseCalls(1), new CloseMove(2), new Place(3, Set.of(), LOST, false, false));
     machine.placed(3, "d3", null);
-    assertThat(machine.decode(2, decoded(1, 8))).isEmpty();
+    assertThat(machine.decode(2, arrived(HASH))).isEmpty();
     assertThat(machine.decode(3, decoded(1, 8))).containsExactly(new Deliver(token(1, 8)));
   }
 
   @Test
-  void moveForWhichNobodyHasRoomWaitsWithoutItsKv() {
-    runAggregated();
-    machine.move();
-    machine.decode(1, suspended(1));
-    assertThat(machine.unplaceable(2, FULL, null))
-        .containsExactly(new CloseSource(true), new AwaitCapacity());
-    assertThat(machine.capacity()).containsExactly(new Place(3, Set.of(), null, false, false));
+  void sessionThatStandsStillAfterItsMoveWasGivenUpGoesOnFromItsTokens() {
+    copying();
+    machine.handOverFailed(2, LOST);
+    List<SessionEffect> effects = machine.decode(1, suspended(1));
+    assertThat(effects.getFirst()).isEqualTo(new CloseCalls(1));
+    assertThat(effects.getLast()).isInstanceOf(Place.class);
   }
 
   @Test
-  void sessionThatCannotBeSuspendedGoesOnFromItsTokens() {
-    runAggregated();
-    machine.move();
-    List<SessionEffect> effects = machine.suspendRefused(1);
-    assertThat(effects.getFirst()).isEqualTo(new CloseCalls(1));
-    assertThat(effects.getLast()).isInstanceOf(Place.class);
-    assertThat(machine.suspendRefused(1)).isEmpty();
+  void sessionThatEndsDuringItsMoveEndsOnBothSides() {
+    copying();
+    assertThat(machine.decode(1, finished(FinishReason.LENGTH, 1)))
+        .containsExactly(new LetCallsEnd(1), new CloseMove(2), new Finish(FinishReason.LENGTH));
+  }
+
+  @Test
+  void workerLostDuringAMoveIsReplaced() {
+    copying();
+    assertThat(machine.decodeClosed(1, LOST))
+        .containsExactly(
+            new CloseCalls(1), new CloseMove(2), new Place(3, Set.of("d"), LOST, false, false));
   }
 
   @Test
@@ -300,14 +372,10 @@ final class SessionMachineTest {
 
   @Test
   void clientThatGoesAwayDuringAMoveFreesBothSides() {
-    runAggregated();
-    machine.move();
-    machine.decode(1, suspended(1));
-    machine.placed(2, "d2", null);
-    machine.decode(2, reserved());
+    copying();
     Failure gone = Failures.of(ErrorCode.CANCELLED, "gone");
     assertThat(machine.end(gone))
-        .containsExactly(new CloseCalls(2), new CloseSource(true), new Fail(gone));
+        .containsExactly(new CloseCalls(1), new CloseMove(2), new Fail(gone));
   }
 
   @Test
@@ -454,7 +522,7 @@ final class SessionMachineTest {
     long seed = Long.getLong("seed", System.nanoTime());
     Random random = new Random(seed);
     for (int round = 0; round < 200; round++) {
-      SessionMachine tried = new SessionMachine();
+      SessionMachine tried = new SessionMachine(() -> HASH);
       tried.start();
       tried.placed(1, "d", "p");
       tried.decode(1, reserved());
@@ -497,6 +565,20 @@ final class SessionMachineTest {
     machine.decode(1, decoded(0, 7));
   }
 
+  /** One token is delivered, and the session's KV is being copied. */
+  private void copying() {
+    runAggregated();
+    machine.move();
+    machine.placed(2, "d2", null);
+    machine.decode(2, reserved());
+  }
+
+  private static DecodeEvent arrived(long contextHash) {
+    return DecodeEvent.newBuilder()
+        .setKvSettled(KvSettled.newBuilder().setContextHash(contextHash))
+        .build();
+  }
+
   private static DecodeEvent suspended(int tokens) {
     return DecodeEvent.newBuilder()
         .setSuspended(Suspended.newBuilder().setGeneratedTokens(tokens))
@@ -510,7 +592,7 @@ final class SessionMachineTest {
   }
 
   private static void assertFailure(List<SessionEffect> effects, ErrorCode code, String text) {
-    assertThat(effects).hasSize(2);
+    assertThat(effects).hasSizeBetween(2, 3);
     assertThat(effects.getFirst()).isInstanceOf(CloseCalls.class);
     Failure failure = ((Fail) effects.getLast()).failure();
     assertThat(failure.getCode()).isEqualTo(code);

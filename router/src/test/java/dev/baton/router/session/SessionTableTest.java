@@ -32,11 +32,16 @@ import org.junit.jupiter.api.Test;
  */
 class SessionTableTest {
 
+  private static final long HASH = 9;
+
+  /** Epoch of the session's move. */
+  private static final int MOVE = 2;
+
   private static final Path PAGE = Path.of("..", "docs", "handoff.md");
 
   /** A machine in a phase, and the epoch and token that are next there. */
   private static final class Driven {
-    final SessionMachine machine = new SessionMachine();
+    final SessionMachine machine = new SessionMachine(() -> HASH);
 
     Driven(Phase phase) {
       switch (phase) {
@@ -46,12 +51,12 @@ class SessionTableTest {
         case PREFILLING -> prefilling();
         case ARRIVING -> arriving();
         case DECODING -> decoding();
-        case SUSPENDING -> suspending();
         case MOVE_PLACING -> movePlacing();
         case MOVE_RESERVING -> moveReserving();
-        case MOVING -> {
-          moveReserving();
-          machine.decode(2, reserved());
+        case MOVE_COPYING -> moveCopying();
+        case MOVE_ARRIVING -> {
+          moveCopying();
+          machine.decode(1, suspended());
         }
         case ENDED -> {
           machine.start();
@@ -81,23 +86,19 @@ class SessionTableTest {
       machine.decode(1, settled());
     }
 
-    private void suspending() {
+    private void movePlacing() {
       decoding();
       machine.move();
-    }
-
-    private void movePlacing() {
-      suspending();
-      machine.decode(
-          1,
-          DecodeEvent.newBuilder()
-              .setSuspended(Suspended.newBuilder().setGeneratedTokens(1))
-              .build());
     }
 
     private void moveReserving() {
       movePlacing();
       machine.placed(2, "e", null);
+    }
+
+    private void moveCopying() {
+      moveReserving();
+      machine.decode(2, reserved());
     }
 
     int epoch() {
@@ -133,14 +134,7 @@ class SessionTableTest {
         "decode: Finished, as many tokens as delivered",
         d -> d.machine.decode(d.epoch(), finished(1)));
     events.put("decode: Finished, another count", d -> d.machine.decode(d.epoch(), finished(5)));
-    events.put(
-        "decode: Suspended",
-        d ->
-            d.machine.decode(
-                d.epoch(),
-                DecodeEvent.newBuilder()
-                    .setSuspended(Suspended.newBuilder().setGeneratedTokens(1))
-                    .build()));
+    events.put("decode: Suspended", d -> d.machine.decode(d.epoch(), suspended()));
     events.put(
         "decode: Failure OVERLOADED",
         d -> d.machine.decode(d.epoch(), failure(ErrorCode.OVERLOADED)));
@@ -178,9 +172,21 @@ class SessionTableTest {
         "prefill: the stream breaks",
         d -> d.machine.prefillClosed(d.epoch(), of(ErrorCode.WORKER_LOST)));
     events.put("the worker drains", d -> d.machine.move());
-    events.put("Suspend refused or unanswered", d -> d.machine.suspendRefused(d.epoch()));
+    events.put("move: placed", d -> d.machine.placed(MOVE, "e", null));
+    events.put("move: no worker", d -> d.machine.unplaceable(MOVE, of(ErrorCode.NO_WORKER), null));
+    events.put("move: Reserved", d -> d.machine.decode(MOVE, reserved()));
+    events.put("move: KvSettled", d -> d.machine.decode(MOVE, arrived(HASH)));
+    events.put("move: KvSettled, of other tokens", d -> d.machine.decode(MOVE, arrived(HASH + 1)));
+    events.put("move: a token before KvSettled", d -> d.machine.decode(MOVE, decoded(1)));
     events.put(
-        "HandOver failed", d -> d.machine.handOverFailed(d.epoch(), of(ErrorCode.HANDOFF_FAILED)));
+        "move: Failure OVERLOADED", d -> d.machine.decode(MOVE, failure(ErrorCode.OVERLOADED)));
+    events.put(
+        "move: Failure HANDOFF_FAILED",
+        d -> d.machine.decode(MOVE, failure(ErrorCode.HANDOFF_FAILED)));
+    events.put(
+        "move: the stream breaks", d -> d.machine.decodeClosed(MOVE, of(ErrorCode.WORKER_LOST)));
+    events.put(
+        "HandOver failed", d -> d.machine.handOverFailed(MOVE, of(ErrorCode.HANDOFF_FAILED)));
     events.put(
         "deadline, or the client leaves", d -> d.machine.end(of(ErrorCode.DEADLINE_EXCEEDED)));
     events.put("a stop string was found", d -> d.machine.stop());
@@ -194,7 +200,6 @@ class SessionTableTest {
           assertThat(d.machine.prefill(old, first(0))).isEmpty();
           assertThat(d.machine.prefillClosed(old, null)).isEmpty();
           assertThat(d.machine.graceOver(old)).isEmpty();
-          assertThat(d.machine.suspendRefused(old)).isEmpty();
           return d.machine.handOverFailed(old, of(ErrorCode.INTERNAL));
         });
     return events;
@@ -231,7 +236,6 @@ class SessionTableTest {
     return switch (effect) {
       case SessionEffect.Fail(var failure) -> "Fail " + failure.getCode();
       case SessionEffect.Place place -> place.whole() ? "Place whole" : "Place";
-      case SessionEffect.CloseSource(boolean atOnce) -> atOnce ? "CloseSource" : "LetSourceEnd";
       default -> effect.getClass().getSimpleName();
     };
   }
@@ -247,6 +251,18 @@ class SessionTableTest {
   private static DecodeEvent reserved() {
     return DecodeEvent.newBuilder()
         .setReserved(HandoffTicket.newBuilder().setAddress("127.0.0.1:1"))
+        .build();
+  }
+
+  private static DecodeEvent suspended() {
+    return DecodeEvent.newBuilder()
+        .setSuspended(Suspended.newBuilder().setGeneratedTokens(1))
+        .build();
+  }
+
+  private static DecodeEvent arrived(long contextHash) {
+    return DecodeEvent.newBuilder()
+        .setKvSettled(KvSettled.newBuilder().setContextHash(contextHash))
         .build();
   }
 

@@ -47,12 +47,22 @@ class ForwardingEngine implements Engine {
 
   @Override
   public int reserve(Generation generation, SessionListener listener) {
-    return inner.reserve(generation, listener);
+    return reserve(generation, 0, listener);
+  }
+
+  @Override
+  public int reserve(Generation generation, int room, SessionListener listener) {
+    return inner.reserve(generation, room, listener);
   }
 
   @Override
   public void start(SessionId session, int firstToken) {
-    inner.start(session, firstToken);
+    start(session, new int[0], firstToken);
+  }
+
+  @Override
+  public void start(SessionId session, int[] added, int firstToken) {
+    inner.start(session, added, firstToken);
   }
 
   @Override

@@ -251,16 +251,16 @@ enum Sabotage {
                 private final Set<SessionId> reserved = new HashSet<>();
 
                 @Override
-                public int reserve(Generation generation, SessionListener listener) {
-                  int here = super.reserve(generation, listener);
+                public int reserve(Generation generation, int room, SessionListener listener) {
+                  int here = super.reserve(generation, room, listener);
                   reserved.add(generation.session());
                   return here;
                 }
 
                 @Override
-                public void start(SessionId session, int firstToken) {
+                public void start(SessionId session, int[] added, int firstToken) {
                   reserved.remove(session);
-                  super.start(session, firstToken);
+                  super.start(session, added, firstToken);
                 }
 
                 @Override
@@ -438,16 +438,16 @@ enum Sabotage {
     }
 
     @Override
-    public int reserve(Generation generation, SessionListener listener) {
-      int here = super.reserve(generation, listener);
+    public int reserve(Generation generation, int room, SessionListener listener) {
+      int here = super.reserve(generation, room, listener);
       reserved.add(generation.session());
       return here;
     }
 
     @Override
-    public void start(SessionId session, int firstToken) {
+    public void start(SessionId session, int[] added, int firstToken) {
       reserved.remove(session);
-      super.start(session, firstToken);
+      super.start(session, added, firstToken);
     }
 
     @Override

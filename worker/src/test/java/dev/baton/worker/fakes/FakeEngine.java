@@ -41,6 +41,7 @@ public final class FakeEngine implements Engine {
   private final Map<SessionId, FakeSession> sessions = new LinkedHashMap<>();
   private volatile EngineStatus status;
   private volatile boolean paused;
+  private volatile long pauseAfter = Long.MAX_VALUE;
   private volatile boolean failNextStep;
   private volatile boolean closed;
   private volatile int integrityChecks;
@@ -66,8 +67,14 @@ public final class FakeEngine implements Engine {
     paused = true;
   }
 
+  /** Steps do nothing from so many tokens in all on, until {@link #resume}. */
+  public void pauseAfter(long tokens) {
+    pauseAfter = tokens;
+  }
+
   public void resume() {
     paused = false;
+    pauseAfter = Long.MAX_VALUE;
   }
 
   public void failNextStep() {
@@ -192,7 +199,7 @@ public final class FakeEngine implements Engine {
       failNextStep = false;
       throw new IllegalStateException("device: gone");
     }
-    if (paused) {
+    if (paused || generated >= pauseAfter) {
       LockSupport.parkNanos(100_000);
       return !sessions.isEmpty();
     }

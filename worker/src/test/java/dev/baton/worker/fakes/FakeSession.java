@@ -97,6 +97,11 @@ final class FakeSession implements KvView {
   }
 
   @Override
+  public int computed() {
+    return computed;
+  }
+
+  @Override
   public void pack(SlabRegion region, MemorySegment slab) {
     requireHeld("pack");
     if (region.tokenTo() > computed) {

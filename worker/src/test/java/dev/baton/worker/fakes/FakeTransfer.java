@@ -156,7 +156,7 @@ public final class FakeTransfer implements KvTransfer {
     Incoming to;
     int sent;
     int slabs;
-    long bytes;
+    volatile long bytes;
     boolean ended;
 
     Outgoing(Ticket ticket, KvGeometry geometry, KvSource source, ExportListener listener) {
@@ -235,6 +235,11 @@ public final class FakeTransfer implements KvTransfer {
               peer.fail(Kind.PEER_ABORTED, reason);
             }
           });
+    }
+
+    @Override
+    public long acknowledgedBytes() {
+      return bytes;
     }
 
     void fail(Kind kind, String why) {

@@ -9,6 +9,7 @@ import dev.baton.engine.SampledToken;
 import dev.baton.kvtransfer.Bits128;
 import dev.baton.kvtransfer.HandoffException;
 import dev.baton.kvtransfer.Ticket;
+import dev.baton.peer.ContextHash;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.inference.v1.FinishReason;
 import dev.baton.proto.worker.v1.HandoffTicket;
