@@ -299,6 +299,9 @@ static void block(const Product& p, const Staged& in, int row_tile, int row_end,
   const int64_t weight_stride = static_cast<int64_t>(in.depth) * PAIR_BYTES;
   const int turns = (row_end - row_tile + 1) / 2;
   const int deep = FAR ? SPAN : STEP;
+  // Where a pair goes through all of its depth at once, its sums may lie where those of the pair before lay, which leaves
+  // the caches more room: those are finished row by row, ahead of the new ones.
+  const bool at_once = in.ranges == 1 && in.depth <= SPAN;
   Aside aside;
   int first = 0;
   for (int range = 0; range < in.ranges; range++) {
@@ -307,6 +310,7 @@ static void block(const Product& p, const Staged& in, int row_tile, int row_end,
     for (int span = 0; span == 0 || span < tiles; span += SPAN) {
       const int span_end = smaller(tiles, span + SPAN);
       for (int j = pair; j < pair_end; j++) {
+        const int slot = at_once ? 0 : j - pair;
         for (int step = span; step == span || step < span_end; step += deep) {
           const int n = smaller(deep, span_end - step);
           const uint8_t* weight = p.weight + j * weight_stride + static_cast<int64_t>(first + step) * PAIR_BYTES;
@@ -318,9 +322,9 @@ static void block(const Product& p, const Staged& in, int row_tile, int row_end,
           const bool complete = step + n >= tiles;
           for (int i = row_tile; i < row_end; i += 2) {
             const uint8_t* x = in.x + (static_cast<int64_t>(first + step) * in.row_tiles + i * n) * TILE_BYTES;
-            Block* to = &waiting[level][j - pair][i - row_tile];
+            Block* to = &waiting[level][slot][i - row_tile];
             const bool two = i + 1 < row_end;
-            const Block* next = i + 2 < row_end ? to + 2 : &waiting[level][j - pair][0];
+            const Block* next = i + 2 < row_end ? to + 2 : &waiting[level][slot][0];
             if (!two || n == 0) {
               aside.end<FAR>();  // before its sums are overwritten
             }
@@ -337,7 +341,7 @@ static void block(const Product& p, const Staged& in, int row_tile, int row_end,
             }
             aside.end<FAR>();
             if (complete) {
-              aside.begin(p, in, range, j - pair, i - row_tile, j, i, two ? 2 : 1);
+              aside.begin(p, in, range, slot, i - row_tile, j, i, two ? 2 : 1);
             }
           }
         }

@@ -42,6 +42,10 @@ constexpr int64_t SPIN_NANOS = 50'000;
 
 constexpr int32_t MAX_HELPERS = 255;
 
+// How much of what it will read next a helper that waits asks memory for: about what the pauses between the products of a
+// step last, and a quarter of a second-level cache.
+constexpr int64_t FORESEEN_BYTES = 512 * 1024;
+
 void pause() noexcept {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -97,6 +101,7 @@ struct Team {
   Range ranges[1 + MAX_HELPERS];  // the caller's first
   alignas(64) std::atomic<uint32_t> done{0};
   std::atomic<uint32_t> caller_sleeps{0};
+  std::atomic<const int64_t*> foreseen{nullptr};
   alignas(64) std::atomic<uint32_t> job{0};  // the running or the last job's number, to sleep on
   std::atomic<int32_t> sleepers{0};
   std::atomic<bool> closing{false};
@@ -174,12 +179,67 @@ void take_parts(Team& team, int32_t thread, uint32_t number) noexcept {
   }
 }
 
+// The beginning of a thread's share of what the next product reads. It is asked for while the thread waits, a few lines at a
+// time, and goes on in the next wait if work comes in between.
+class Foresight {
+ public:
+  explicit Foresight(int32_t thread) : thread_(thread) {}
+
+  template <class F>
+  void use(const int64_t* words, int32_t threads, const F& over) noexcept {
+    if (words != words_) {
+      words_ = words;
+      left_ = 0;
+      if (words != nullptr) {
+        find(threads);
+      }
+    }
+    for (; left_ > 0 && !over(); left_ -= LINES * 64) {
+      for (int line = 0; line < LINES; line++, at_ += 64) {
+        __builtin_prefetch(at_, 0, 2);
+      }
+    }
+  }
+
+ private:
+  static constexpr int LINES = 4;
+
+  // `words`: how many weights, then address and bytes of each. They are read one after the other, by each thread from its
+  // share of the whole.
+  void find(int32_t threads) noexcept {
+    int64_t all = 0;
+    for (int64_t i = 0; i < words_[0]; i++) {
+      all += words_[2 + 2 * i];
+    }
+    int64_t begin = all / threads * thread_;
+    for (int64_t i = 0; i < words_[0]; i++) {
+      const int64_t bytes = words_[2 + 2 * i];
+      if (begin < bytes) {
+        const int64_t share = all / threads < FORESEEN_BYTES ? all / threads : FORESEEN_BYTES;
+        at_ = reinterpret_cast<const char*>(words_[1 + 2 * i]) + begin;
+        left_ = share < bytes - begin ? share : bytes - begin;
+        return;
+      }
+      begin -= bytes;
+    }
+  }
+
+  const int32_t thread_;
+  const int64_t* words_ = nullptr;
+  const char* at_ = nullptr;
+  int64_t left_ = 0;
+};
+
 void* help(void* argument) noexcept {
   const Helper& helper = *static_cast<Helper*>(argument);
   Team& team = *helper.team;
+  Foresight foresight(helper.thread);
   uint32_t seen = 0;
   while (true) {
     const auto news = [&] { return team.job.load() != seen || team.closing.load(); };
+    if (team.spin) {
+      foresight.use(team.foreseen.load(), 1 + team.helpers, news);
+    }
     if (!spin_until(team.spin, news)) {
       team.sleepers.fetch_add(1);
       while (!news()) {
@@ -302,6 +362,10 @@ BATON_EXPORT baton::Team* baton_team_open(int32_t rank, int32_t helpers, int32_t
   }
   return team;
 }
+
+// What the product after the next one will read: int64, how many weights, then address and bytes of each; they stay as they
+// are until the team is closed. Null: unknown.
+BATON_EXPORT void baton_team_foresee(baton::Team* team, const int64_t* words) noexcept { team->foreseen.store(words); }
 
 // Ends the threads; no kernel may be running.
 BATON_EXPORT void baton_team_close(baton::Team* team) noexcept {

@@ -59,6 +59,9 @@ final class CpuKernels {
           FunctionDescriptor.of(JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT));
   private static final MethodHandle TEAM_CLOSE = function("baton_team_close", false, JAVA_LONG);
 
+  private static final MethodHandle TEAM_FORESEE =
+      function("baton_team_foresee", false, JAVA_LONG, JAVA_LONG);
+
   /** No team: the calling thread does all parts. */
   private static final long NOBODY = 0;
 
@@ -244,6 +247,14 @@ final class CpuKernels {
         throw new OutOfDeviceMemoryException("team: the system refuses memory for its threads");
       }
       return team;
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  static void foresee(long team, long words) {
+    try {
+      TEAM_FORESEE.invokeExact(team, words);
     } catch (Throwable e) {
       throw unexpected(e);
     }

@@ -280,11 +280,13 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuGatedWeight, CpuKvCache> 
   @Override
   protected void linearSlots(
       Tensor out, Tensor x, List<LinearWeight> experts, HostRouting routing) {
+    products.interrupted();
     routed.linear(out, x, experts, routing);
   }
 
   @Override
   protected void gatedSlots(Tensor out, Tensor x, List<GatedWeight> experts, HostRouting routing) {
+    products.interrupted();
     routed.gated(out, x, experts, routing);
   }
 

@@ -30,6 +30,9 @@ final class CpuProducts {
 
   static final int WORDS = 7;
 
+  /** Rows whose products are bound by memory. */
+  private static final int FEW_ROWS = 32;
+
   /**
    * Roughly what one thread does in a nanosecond, to tell which products are worth sharing: bytes
    * from memory, multiplications on vectors and on matrix units, elements staged.
@@ -55,6 +58,8 @@ final class CpuProducts {
   /** What a product leaves for the one that follows; likewise. */
   private MemorySegment between = MemorySegment.NULL;
 
+  private final WeightOrder order;
+  private final CpuLinearWeight[] weights = new CpuLinearWeight[MOST];
   private int count;
   private long pairs;
   private long bytes;
@@ -65,6 +70,7 @@ final class CpuProducts {
     this.team = team;
     this.allocate = allocate;
     descriptions = allocate.apply((long) MOST * WORDS * Long.BYTES);
+    order = new WeightOrder(allocate);
   }
 
   void linear(Tensor out, Tensor x, CpuLinearWeight weight, @Nullable Tensor bias, int rows) {
@@ -135,6 +141,7 @@ final class CpuProducts {
     multiply(gate.both(), x, norm, rows);
     begin();
     describe(out, down, bias, null, down.outputs(), added ? ADDED : STORED);
+    foresee(rows);
     multiplyTiles(down, between, rows);
   }
 
@@ -189,6 +196,7 @@ final class CpuProducts {
     descriptions.setAtIndex(JAVA_LONG, at + 4, upBias == null ? 0 : upBias.address());
     descriptions.setAtIndex(JAVA_LONG, at + 5, outputs);
     descriptions.setAtIndex(JAVA_LONG, at + 6, kind);
+    weights[count] = weight;
     count++;
     pairs += (CpuLinearWeight.groups(weight.outputs()) + 1) / 2;
     bytes += weight.bytes();
@@ -201,11 +209,24 @@ final class CpuProducts {
    * @param weight one of them, for its inputs
    */
   private void multiply(CpuLinearWeight weight, Tensor x, @Nullable Norm norm, int rows) {
+    foresee(rows);
     switch (weight.format()) {
       case FLOAT32 -> inOrder(weight, x, norm, rows);
       case BFLOAT16 -> inTiles(weight, x, norm, rows);
       case INT8, INT4 -> inBytes(weight, x, norm, rows);
     }
+  }
+
+  /** Many rows want the caches for themselves, and memory has time. */
+  private void foresee(int rows) {
+    long next = order.begins(weights, count);
+    team.foresee(rows <= FEW_ROWS ? next : 0);
+  }
+
+  /** Products of others come in between, which depend on the step. */
+  void interrupted() {
+    order.isBroken();
+    team.foresee(0);
   }
 
   private void inOrder(CpuLinearWeight weight, Tensor x, @Nullable Norm norm, int rows) {

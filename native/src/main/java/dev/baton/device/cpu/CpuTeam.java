@@ -79,6 +79,17 @@ final class CpuTeam implements AutoCloseable {
     return (int) Math.max(1, Math.min(parts, units));
   }
 
+  /**
+   * What the product after the next one will read, for helpers that wait; see {@link WeightOrder}.
+   *
+   * @param words its address, which stays as it is until the team is closed; 0 = unknown
+   */
+  void foresee(long words) {
+    if (threads > 1) {
+      CpuKernels.foresee(address, words);
+    }
+  }
+
   /** Ends the helpers; no operation may be running. */
   @Override
   public void close() {

@@ -41,10 +41,14 @@ class AmxTest {
     }
 
     int[] run(Device device, int from, int to) {
+      return run(device, Parallelism.ROW, from, to);
+    }
+
+    int[] run(Device device, Parallelism parallelism, int from, int to) {
       Ops ops = device.openRanks(1).getFirst();
       WeightSlice slice =
           WeightSlice.whole(Trial.stored(w, DType.FLOAT32), DType.FLOAT32, outputs, inputs);
-      LinearWeight packed = device.packLinear(slice, WeightFormat.BFLOAT16, Parallelism.ROW);
+      LinearWeight packed = device.packLinear(slice, WeightFormat.BFLOAT16, parallelism);
       float[] part = Arrays.copyOfRange(x, from * inputs, to * inputs);
       Tensor in = Trial.tensor(device, to - from, inputs, part);
       Tensor bias = b.length == 0 ? null : Trial.tensor(device, 1, outputs, b);
@@ -55,14 +59,20 @@ class AmxTest {
 
     /** The bits of {@link #run} over all rows as they must be. */
     int[] expected() {
+      return expected(LinearWeight.PARTIALS);
+    }
+
+    int[] expected(int ranges) {
       int[] bits = new int[(rows + 2) * (outputs + 2)];
       Arrays.fill(bits, Float.floatToRawIntBits(Trial.POISON));
       for (int row = 0; row < rows; row++) {
         for (int o = 0; o < outputs; o++) {
-          float[] sums = new float[LinearWeight.PARTIALS];
-          for (int i = 0; i < sums.length; i++) {
-            int from = CanonicalRanges.border(i, inputs);
-            int to = CanonicalRanges.border(i + 1, inputs);
+          float[] sums = new float[ranges];
+          for (int i = 0; i < ranges; i++) {
+            int first = i * LinearWeight.PARTIALS / ranges;
+            int end = (i + 1) * LinearWeight.PARTIALS / ranges;
+            int from = CanonicalRanges.border(first, inputs);
+            int to = CanonicalRanges.border(end, inputs);
             sums[i] = range(row * inputs, o * inputs, from, to);
           }
           for (int n = sums.length / 2; n > 0; n /= 2) {
@@ -122,6 +132,22 @@ class AmxTest {
             product.run(device, 0, product.rows), product.expected(), tier + ": " + product);
       }
     }
+  }
+
+  /** The matrix units take so many inputs in two goes, and so many outputs in groups. */
+  @Test
+  void oneRangeMayBeOfAnyLength() {
+    Trial trial = Trial.named("one range");
+    Product product = Product.random(trial, trial.between(33, 40), 2100, trial.between(1030, 1060));
+    int[] expected = product.expected(1);
+    Tiers.runningAndReference()
+        .forEach(
+            tier -> {
+              try (Device device = Tiers.open(tier)) {
+                int[] bits = product.run(device, Parallelism.COLUMN, 0, product.rows);
+                Trial.assertSameBits(bits, expected, tier + ": " + product);
+              }
+            });
   }
 
   @ParameterizedTest
