@@ -1,5 +1,6 @@
 package dev.baton.worker;
 
+import dev.baton.device.DeviceHealth;
 import dev.baton.engine.Engine;
 import dev.baton.engine.ModelInfo;
 import dev.baton.kvtransfer.KvTransfer;
@@ -70,6 +71,7 @@ public final class Worker implements AutoCloseable {
   private final WorkerCore core;
   private final CompletableFuture<String> fatal = new CompletableFuture<>();
   private final HealthWatch health;
+  private final EnergyShares energy = new EnergyShares();
   private @Nullable Server server;
   private @Nullable MetricsEndpoint metrics;
   private boolean closed;
@@ -78,7 +80,14 @@ public final class Worker implements AutoCloseable {
     this.options = options;
     this.engine = engine;
     this.transfer = transfer;
-    this.health = new HealthWatch(engine::health, HEALTH);
+    this.health =
+        new HealthWatch(
+            () -> {
+              DeviceHealth seen = engine.health();
+              energy.look(seen, engine.status());
+              return seen;
+            },
+            HEALTH);
     this.core =
         new WorkerCore(
             options,
@@ -169,6 +178,10 @@ public final class Worker implements AutoCloseable {
       meters.addLeaks(core::leaks);
       transfer.ifPresent(t -> meters.addHandoffs(t::totals));
       meters.addChips(health::last);
+      meters.addEnergy(
+          () -> energy.shared().prompts(),
+          () -> energy.shared().generated(),
+          () -> energy.shared().idle());
       metrics = new MetricsEndpoint(options.host(), options.metricsPort(), meters);
     }
     core.start();

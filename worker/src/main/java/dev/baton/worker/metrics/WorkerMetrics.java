@@ -10,6 +10,7 @@ import dev.baton.worker.ledger.Holding;
 import io.prometheus.metrics.core.metrics.CounterWithCallback;
 import io.prometheus.metrics.core.metrics.GaugeWithCallback;
 import io.prometheus.metrics.model.registry.PrometheusRegistry;
+import java.util.function.DoubleSupplier;
 import java.util.function.IntSupplier;
 import java.util.function.Supplier;
 import java.util.function.ToDoubleFunction;
@@ -223,6 +224,29 @@ public final class WorkerMetrics {
                 health.get().chips().stream()
                     .filter(chip -> chip.joules() >= 0)
                     .forEach(chip -> meter.call(chip.joules(), chip.name())))
+        .register(registry);
+  }
+
+  /**
+   * The meters of what the chips have drawn for tokens, in joules.
+   *
+   * @param prompts of tokens of prompts
+   * @param generated of tokens that were sampled
+   * @param idle while no token was computed
+   */
+  public void addEnergy(DoubleSupplier prompts, DoubleSupplier generated, DoubleSupplier idle) {
+    CounterWithCallback.builder()
+        .name("baton_token_joules")
+        .help(
+            "Energy of the worker's chips, shared out by the tokens that were computed while it was"
+                + " drawn: a request's is its tokens' part. Idle: drawn while none was.")
+        .labelNames("of")
+        .callback(
+            meter -> {
+              meter.call(prompts.getAsDouble(), "prompt");
+              meter.call(generated.getAsDouble(), "generated");
+              meter.call(idle.getAsDouble(), "idle");
+            })
         .register(registry);
   }
 
