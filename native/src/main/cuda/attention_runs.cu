@@ -112,7 +112,8 @@ DEVICE void attend_run(Global<float> out, int outPitch, Global<bf16> rounded, co
                        Global<const float> q, int qPitch, int heads, const KvLayer& layer, const Batch& batch,
                        float scale, int window) {
   constexpr int kTileElements = TileLayout<WIDTH>::kElements;
-  int run = block_x();
+  // The last run of a prompt sees most: it begins first, so that at the end short ones fill the gaps.
+  int run = blocks_x() - 1 - block_x();
   int group = heads / layer.heads;
   int first = block_z() * kRunRows;
   if (run >= batch.counts[3] || first >= batch.runs[run * 2 + 1] * group) {

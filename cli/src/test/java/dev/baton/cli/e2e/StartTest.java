@@ -1,6 +1,7 @@
 package dev.baton.cli.e2e;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assumptions.assumeThat;
 
 import dev.baton.cli.Repository;
 import dev.baton.cli.e2e.BatonProcess.Outcome;
@@ -43,6 +44,7 @@ class StartTest {
     "--kv-cache, 900T, memory: ",
     "--block-tokens, 48, expected: a multiple of 32",
     "--port, 70000, expected: 0 to 65535",
+    "--products, cublaslt, expected: together with --device cuda",
     "--nothing, 1, --nothing",
   })
   void namesTheOptionThatIsWrong(String option, String value, String message) {
@@ -70,6 +72,17 @@ class StartTest {
         .startsWith("baton: ")
         .contains("did not start (exit code 1)", "model.safetensors");
     assertThat(outcome.errors()).contains("its log: ").doesNotContain("\tat ");
+  }
+
+  @Test
+  void saysThatThereIsNoGpuAndNeverTakesTheCpuInstead() {
+    assumeThat(Path.of("/usr/lib/x86_64-linux-gnu/libcuda.so.1")).doesNotExist();
+    Outcome outcome = BatonProcess.run("verify", "--device", "cuda");
+
+    assertThat(outcome.code()).isEqualTo(1);
+    assertThat(outcome.errors())
+        .contains("baton: libcuda.so.1: not on this machine", "--device cpu runs without")
+        .doesNotContain("\tat ");
   }
 
   @Test

@@ -209,6 +209,22 @@ final class ProductKernelTest {
     }
   }
 
+  /** More than a band of tiles of rows, and more than one tile of weights. */
+  @Test
+  void everyRowAndOutputIsTakenOnceWhateverTheOrderOfBlocks() {
+    Trial trial = Trial.named("many products");
+    int rows = trial.between(8 * 128 + 1, 10 * 128);
+    Case c = random(trial, Packings.column(33), ADD, rows, trial.between(200, 280), 40);
+    try (EmulatedGpu gpu = new EmulatedGpu()) {
+      float[][] many = multiply(gpu, c, Way.MANY, 0, rows);
+      assertValues(c, many, 0, rows);
+      float[][] split = multiply(gpu, c, Way.SPLIT, 0, rows);
+      for (int i = 0; i < many.length; i++) {
+        Trial.assertSameBits(bits(split[i]), bits(many[i]), "product " + i);
+      }
+    }
+  }
+
   private static int[] bits(float[] values) {
     int[] bits = new int[values.length];
     for (int i = 0; i < bits.length; i++) {
