@@ -11,9 +11,11 @@ import dev.baton.kvtransfer.wire.Message;
 import dev.baton.kvtransfer.wire.Route;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.TimeUnit;
 import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
@@ -29,10 +31,12 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>docs/handoff.md has the whole table of states and events, and a test holds this to it.
  *
- * <p>Lease: the importer must be heard from within {@code lease}, be it by a heartbeat; while an
- * answer is due from it (of a slab, or the last one) it must also get on, within {@link
- * #STALL_LEASES} leases. Credit: slabs that are cut and not acknowledged, each counted at the size
- * agreed on, never exceed what the importer has granted, except that one is always allowed.
+ * <p>Lease: the importer must be heard from within {@code lease}, be it by a heartbeat. While an
+ * answer is due from it (of a slab, or the last one) and none has come for a second, it is asked
+ * again: the slabs are announced anew, and it says what has become of each, or that it is at it. If
+ * it says nothing within another second, or gets nothing done for a lease, it is given up. Credit:
+ * slabs that are cut and not acknowledged, each counted at the size agreed on, never exceed what
+ * the importer has granted, except that one is always allowed.
  *
  * <p>Invariants: a sequence number has one range for ever; a slab is kept from its packing to its
  * acknowledgement; FINISH leaves after every slab was sent once; after an end every event is
@@ -49,8 +53,8 @@ final class ExportMachine {
     FAILED
   }
 
-  /** Leases in which an importer that lives must answer what it owes an answer. */
-  static final int STALL_LEASES = 3;
+  /** Within this an answer is due, or a quarter of the lease; what is lost costs no more. */
+  static final Duration ANSWER = Duration.ofSeconds(1);
 
   /** Heartbeats in a lease. */
   static final int BEATS = 4;
@@ -78,6 +82,7 @@ final class ExportMachine {
   private final LongSupplier clock;
   private final long connectDeadline;
   private final long lease;
+  private final long answer;
   private final Map<Integer, Kept> kept = new HashMap<>();
 
   private State state = State.CONNECTING;
@@ -93,6 +98,7 @@ final class ExportMachine {
   private long heard;
   private long said;
   private long progressed;
+  private long asked;
   private int slabs;
   private int resent;
   private long bytes;
@@ -122,10 +128,12 @@ final class ExportMachine {
     long now = clock.getAsLong();
     this.connectDeadline = now + connectTimeout.toNanos();
     this.lease = lease.toNanos();
+    this.answer = Math.min(ANSWER.toNanos(), this.lease / BEATS);
     this.beat = this.lease / BEATS;
     this.heard = now;
     this.said = now;
     this.progressed = now;
+    this.asked = now;
     this.computed = ticket.firstToken();
   }
 
@@ -295,13 +303,40 @@ final class ExportMachine {
       return fail(Kind.TIMEOUT, "the importer was silent for a whole lease in state " + state);
     }
     boolean due = state == State.FINISHED || kept.size() > packing;
-    if (due && now - progressed >= STALL_LEASES * lease) {
-      return fail(
-          Kind.TIMEOUT,
-          "the importer left %d slabs unanswered for %d leases in state %s"
-              .formatted(kept.size(), STALL_LEASES, state));
+    if (due && now - Math.max(progressed, asked) >= answer) {
+      if (asked - progressed > 0 && heard - asked < 0) {
+        return fail(
+            Kind.TIMEOUT,
+            "the importer left %d slabs unanswered, asked twice, in state %s"
+                .formatted(kept.size(), state));
+      }
+      if (now - progressed >= lease) {
+        return fail(
+            Kind.TIMEOUT,
+            "the importer left %d slabs unanswered for a lease in state %s"
+                .formatted(kept.size(), state));
+      }
+      return ask(now);
     }
     return now - said >= beat ? List.of(say(new Message.Heartbeat(route, 0))) : List.of();
+  }
+
+  /** Says again all that is not answered. */
+  private List<ExportEffect> ask(long now) {
+    asked = now;
+    List<ExportEffect> effects = new ArrayList<>();
+    kept.values().stream()
+        .filter(slab -> slab.packed)
+        .sorted(Comparator.comparingInt(slab -> slab.job.sequence()))
+        .forEach(slab -> effects.add(send(slab)));
+    if (state == State.FINISHED) {
+      effects.add(finishMessage());
+    }
+    return effects;
+  }
+
+  private ExportEffect finishMessage() {
+    return say(new Message.Finish(route, slabs, bytes, Objects.requireNonNull(manifest)));
   }
 
   private List<ExportEffect> welcome(Message.Welcome m) {
@@ -352,8 +387,7 @@ final class ExportMachine {
     }
     state = State.FINISHED;
     progressed = clock.getAsLong();
-    return List.of(
-        new ExportEffect.Packed(), say(new Message.Finish(route, slabs, bytes, manifest)));
+    return List.of(new ExportEffect.Packed(), finishMessage());
   }
 
   /** A grant may shrink: what is under way stays, and nothing new leaves until it fits. */

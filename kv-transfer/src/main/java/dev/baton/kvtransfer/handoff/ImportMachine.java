@@ -231,13 +231,18 @@ final class ImportMachine {
       return violation(m);
     }
     return switch (piece.phase) {
-      case LANDING -> List.of(new ImportEffect.Refuse());
+      case LANDING ->
+          List.of(
+              new ImportEffect.Refuse(), say(new Message.Heartbeat(route, grant()))); // is at it
       case VERIFIED ->
           List.of(
               new ImportEffect.Refuse(), say(new Message.SlabAck(route, m.sequence(), grant())));
       case WRONG -> {
         if (m.attempt() <= piece.attempt) {
-          yield List.of(new ImportEffect.Refuse());
+          // The answer to it may be lost.
+          yield List.of(
+              new ImportEffect.Refuse(),
+              say(new Message.SlabNack(route, m.sequence(), piece.attempt)));
         }
         piece.attempt = m.attempt();
         piece.phase = Phase.LANDING;
@@ -376,7 +381,9 @@ final class ImportMachine {
 
   private List<ImportEffect> finish(Message.Finish m) {
     if (finish != null) {
-      return finish.equals(m) ? List.of() : fail(Kind.CORRUPT, "a second, different manifest");
+      return finish.equals(m)
+          ? List.of(say(new Message.Heartbeat(route, grant())))
+          : fail(Kind.CORRUPT, "a second, different manifest");
     }
     Manifest manifest = m.manifest();
     int added = manifest.added().size();

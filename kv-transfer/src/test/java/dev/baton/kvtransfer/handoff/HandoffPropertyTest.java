@@ -73,8 +73,8 @@ class HandoffPropertyTest {
     if (!benign && random.nextInt(4) == 0) {
       script.add(() -> nodes.get(random.nextInt(nodes.size())).cut());
     }
-    // A slab that nobody answers for is waited for three leases, on one side after the other.
-    long ended = network.nanos() + LEASE.toNanos() * 10;
+    // Whoever hears nothing gives up within a lease, one side after the other.
+    long ended = network.nanos() + LEASE.toNanos() * 6;
     while (pairs.stream().anyMatch(pair -> !pair.exported.ended() || !pair.imported.ended())) {
       if (!script.isEmpty() && random.nextInt(20) == 0) {
         script.remove(random.nextInt(script.size())).run();

@@ -278,15 +278,27 @@ class HandoffTableTest {
                     new Message.Done(new Route(TICKET.transfer(), "another", ROUTE.epoch())))));
     events.put("tick after the connect timeout", e -> e.tickAfter(CONNECT));
     events.put(
-        "tick a quarter of a lease after the last word to the peer",
-        e -> e.tickAfter(LEASE.dividedBy(4)));
+        "tick a quarter of a lease after the last word to the peer, all slabs acknowledged",
+        e -> {
+          for (int sequence = 0; sequence < e.machine.slabs(); sequence++) {
+            e.machine.message(new Message.SlabAck(ROUTE, sequence, 1 << 20));
+          }
+          return e.tickAfter(LEASE.dividedBy(4));
+        });
     events.put("tick a lease after the last word of the peer", e -> e.tickAfter(LEASE));
+    events.put("tick a second after an answer was due", e -> e.tickAfter(ExportMachine.ANSWER));
     events.put(
-        "tick, heartbeats but no answer for three leases",
+        "tick a second after that, nothing heard",
+        e -> {
+          e.tickAfter(ExportMachine.ANSWER);
+          return e.tickAfter(ExportMachine.ANSWER);
+        });
+    events.put(
+        "tick, heartbeats but no answer for a lease",
         e -> {
           List<ExportEffect> ticked = List.of();
-          for (int half = 0; half < 6; half++) {
-            ticked = e.tickAfter(LEASE.dividedBy(2));
+          for (int second = 0; second < LEASE.toSeconds(); second++) {
+            ticked = e.tickAfter(Duration.ofSeconds(1));
             if (e.machine.ended()) {
               return ticked;
             }
@@ -386,6 +398,12 @@ class HandoffTableTest {
           i.machine.wrong(0);
           return i.announce(slab(ROUTE, 0, 1, 0, 1));
         });
+    events.put(
+        "SLAB again, found wrong, the same attempt",
+        i -> {
+          i.machine.wrong(0);
+          return i.announce(slab(ROUTE, 0, 0, 0, 1));
+        });
     events.put("SLAB again with another range", i -> i.announce(slab(ROUTE, 0, 0, 1, 2)));
     events.put("SLAB over positions of another", i -> i.announce(slab(ROUTE, 1, 0, 0, 1)));
     events.put(
@@ -446,6 +464,12 @@ class HandoffTableTest {
             i.machine.message(
                 new Message.Finish(
                     ROUTE, 2, 2L * 8 * LAYER_TOKEN, new Manifest(TOKENS, 98, 5, 0))));
+    events.put(
+        "FINISH again, the same",
+        i -> {
+          i.machine.message(finish(2));
+          return i.machine.message(finish(2));
+        });
     events.put(
         "FINISH again, different",
         i -> {

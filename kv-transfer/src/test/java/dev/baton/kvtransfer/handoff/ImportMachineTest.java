@@ -112,7 +112,10 @@ class ImportMachineTest {
   void aSlabSentTwiceLandsOnceAndIsAcknowledgedAgain() {
     open();
     slab(0, 0, 0, 1, 2, 10);
-    assertThat(slab(0, 0, 0, 1, 2, 10)).containsExactly(new ImportEffect.Refuse());
+    assertThat(slab(0, 0, 0, 1, 2, 10))
+        .containsExactly(
+            new ImportEffect.Refuse(),
+            new ImportEffect.Send(new Message.Heartbeat(route, 1 << 20)));
     machine.verified(0);
     assertThat(slab(0, 0, 0, 1, 2, 10))
         .containsExactly(
@@ -131,7 +134,9 @@ class ImportMachineTest {
           .containsExactly(new ImportEffect.Send(new Message.SlabNack(route, 0, attempt)));
       assertThat(slab(0, attempt, 0, 1, 2, 10))
           .as("the attempt that was wrong")
-          .containsExactly(new ImportEffect.Refuse());
+          .containsExactly(
+              new ImportEffect.Refuse(),
+              new ImportEffect.Send(new Message.SlabNack(route, 0, attempt)));
       assertThat(slab(0, attempt + 1, 0, 1, 2, 10).getFirst())
           .isInstanceOf(ImportEffect.Land.class);
     }
