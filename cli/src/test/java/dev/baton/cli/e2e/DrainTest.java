@@ -95,6 +95,9 @@ class DrainTest {
           .lines()
           .filter(line -> line.contains(" moved from "))
           .forEach(line -> System.out.println("DrainTest: " + line));
+      assertThat(system.log("router"))
+          .as("calls of moved sessions outlive the command that drained")
+          .doesNotContain("was cancelled without error");
       assertThat(ownedBlocks(system, workers.getFirst())).isZero();
       return handOffsOut(system, workers.getFirst());
     }

@@ -21,6 +21,7 @@ import dev.baton.router.failure.FailureException;
 import dev.baton.router.failure.Failures;
 import dev.baton.router.registry.Pools;
 import dev.baton.router.registry.Worker;
+import io.grpc.Context;
 import io.grpc.SynchronizationContext;
 import java.util.Arrays;
 import java.util.HashSet;
@@ -127,9 +128,17 @@ public final class Session implements AdmissionQueue.Waiter {
     this.context = new SynchronizationContext((thread, fault) -> broke(fault));
   }
 
+  /**
+   * Runs the task after those before it. Not in the gRPC context of whoever brings it: the calls of
+   * a session are its own, and must not end with a worker's registration or a command that drains.
+   */
+  private void serially(Runnable task) {
+    context.execute(() -> Context.ROOT.run(task));
+  }
+
   /** To be called once. */
   public void start() {
-    context.execute(
+    serially(
         () -> {
           deadline =
               sessions.after(
@@ -148,7 +157,7 @@ public final class Session implements AdmissionQueue.Waiter {
 
   /** The client is gone: everything is freed at once, the listener hears nothing more. */
   public void cancel() {
-    context.execute(
+    serially(
         () -> {
           quiet = true;
           run(machine.end(Failures.of(ErrorCode.CANCELLED, "cancelled by the client")));
@@ -157,7 +166,7 @@ public final class Session implements AdmissionQueue.Waiter {
 
   /** The text has come to a stop string; the listener hears nothing more. */
   public void stop() {
-    context.execute(
+    serially(
         () -> {
           quiet = true;
           run(machine.stop());
@@ -185,16 +194,16 @@ public final class Session implements AdmissionQueue.Waiter {
 
   /** Fails the session from outside. */
   void end(ErrorCode code, String message) {
-    context.execute(() -> run(machine.end(Failures.of(code, message))));
+    serially(() -> run(machine.end(Failures.of(code, message))));
   }
 
   /** The listener can take no more for now. */
   public void pause() {
-    context.execute(() -> paused = true);
+    serially(() -> paused = true);
   }
 
   public void resume() {
-    context.execute(
+    serially(
         () -> {
           paused = false;
           repay();
@@ -204,7 +213,7 @@ public final class Session implements AdmissionQueue.Waiter {
   /** A turn of the admission queue. */
   @Override
   public void turn() {
-    context.execute(
+    serially(
         () -> {
           if (machine.ended()) {
             sessions.queue().turnOver(this);
@@ -244,7 +253,7 @@ public final class Session implements AdmissionQueue.Waiter {
       case SessionEffect.Place place -> {
         long pause = pauseMillis(machine.wastedInARow());
         if (pause > 0) {
-          sessions.after(pause, () -> context.execute(() -> placeWithinBudget(place)));
+          sessions.after(pause, () -> serially(() -> placeWithinBudget(place)));
         } else {
           placeWithinBudget(place);
         }
@@ -260,7 +269,7 @@ public final class Session implements AdmissionQueue.Waiter {
         attempt = ofEpoch(epoch);
         target = null;
         moved = left;
-        sessions.after(CALL_END_MILLIS, () -> context.execute(left::cancel));
+        sessions.after(CALL_END_MILLIS, () -> serially(left::cancel));
       }
       case SessionEffect.AwaitCapacity() -> await();
       case SessionEffect.Admitted() -> leaveQueue();
@@ -271,12 +280,12 @@ public final class Session implements AdmissionQueue.Waiter {
       case SessionEffect.LetCallsEnd(int epoch) -> {
         Attempt ending = ofEpoch(epoch);
         ending.repay();
-        sessions.after(CALL_END_MILLIS, () -> context.execute(ending::cancel));
+        sessions.after(CALL_END_MILLIS, () -> serially(ending::cancel));
       }
       case SessionEffect.StartGrace(int epoch) ->
           sessions.after(
               graceMillis(Objects.requireNonNull(ofEpoch(epoch).prefill)),
-              () -> context.execute(() -> run(machine.graceOver(epoch))));
+              () -> serially(() -> run(machine.graceOver(epoch))));
       case SessionEffect.Deliver(SampledToken token) -> deliver(token);
       case SessionEffect.Finish(FinishReason reason) -> {
         ended(reason, null);
@@ -310,7 +319,7 @@ public final class Session implements AdmissionQueue.Waiter {
 
   private void placeWithinBudget(SessionEffect.Place place) {
     if (place.wasted() && !sessions.budget().withdraw()) {
-      sessions.after(BUDGET_MILLIS, () -> context.execute(() -> placeWithinBudget(place)));
+      sessions.after(BUDGET_MILLIS, () -> serially(() -> placeWithinBudget(place)));
     } else {
       place(place);
     }
@@ -416,7 +425,7 @@ public final class Session implements AdmissionQueue.Waiter {
             prefix,
             context(),
             prefixes(),
-            context::execute,
+            this::serially,
             result -> {
               fetch = null;
               sessions
@@ -432,7 +441,7 @@ public final class Session implements AdmissionQueue.Waiter {
               begin(placed);
             });
     fetch = asked;
-    sessions.after(asked.patienceMillis(), () -> context.execute(() -> asked.end("took too long")));
+    sessions.after(asked.patienceMillis(), () -> serially(() -> asked.end("took too long")));
     asked.start();
   }
 
@@ -475,7 +484,7 @@ public final class Session implements AdmissionQueue.Waiter {
       queueTimeout =
           sessions.after(
               sessions.queueTimeoutMillis(),
-              () -> context.execute(() -> run(machine.end(waitedInVain()))));
+              () -> serially(() -> run(machine.end(waitedInVain()))));
     }
   }
 
@@ -508,7 +517,7 @@ public final class Session implements AdmissionQueue.Waiter {
                 opened::decodeOpened,
                 event -> {
                   opened.decode.calledBack(sessions.nanos());
-                  context.execute(
+                  serially(
                       () -> {
                         opened.decodeTaken();
                         run(machine.decode(epoch, event));
@@ -516,7 +525,7 @@ public final class Session implements AdmissionQueue.Waiter {
                       });
                 },
                 cause ->
-                    context.execute(
+                    serially(
                         () -> {
                           opened.decodeEnded();
                           run(machine.decodeClosed(epoch, cause));
@@ -537,7 +546,7 @@ public final class Session implements AdmissionQueue.Waiter {
                 opened::prefillOpened,
                 event -> {
                   worker.calledBack(sessions.nanos());
-                  context.execute(
+                  serially(
                       () -> {
                         if (event.hasHandedOff()) {
                           handedOff(event.getHandedOff(), contextTokens - ticket.getFirstToken());
@@ -548,7 +557,7 @@ public final class Session implements AdmissionQueue.Waiter {
                       });
                 },
                 cause ->
-                    context.execute(
+                    serially(
                         () -> {
                           opened.prefillEnded();
                           run(machine.prefillClosed(epoch, cause));
@@ -562,7 +571,7 @@ public final class Session implements AdmissionQueue.Waiter {
 
   /** The worker is to be left, when it is the session's turn. */
   void leave(Worker worker) {
-    context.execute(
+    serially(
         () -> {
           Attempt current = attempt;
           if (current != null && current.decode == worker && !machine.ended()) {
@@ -576,7 +585,7 @@ public final class Session implements AdmissionQueue.Waiter {
    * another worker for it. {@link Moves#over} follows.
    */
   void leaveNow(Worker worker) {
-    context.execute(
+    serially(
         () -> {
           leaving = worker;
           Attempt current = attempt;
@@ -617,7 +626,7 @@ public final class Session implements AdmissionQueue.Waiter {
                                 ErrorCode.WORKER_LOST,
                                 "worker " + from.decode.id() + ": lost while it handed over")
                             : reply.getFailure();
-                    context.execute(() -> handOverFailed(epoch, failure));
+                    serially(() -> handOverFailed(epoch, failure));
                   } else {
                     sessions.observer().handedOff(order.model().name(), reply.getHandedOff());
                   }

@@ -469,8 +469,9 @@ final class SessionMachine {
   }
 
   /**
-   * The decode worker is to be left: the session moves with its KV when it decodes, else it goes on
-   * elsewhere from its tokens. No effect when it is on its way already.
+   * The decode worker is to be left: the session moves with its KV when it decodes, and goes
+   * elsewhere when nothing has been done for it yet. No effect when it is on its way already, or
+   * when it is about to decode: it can move then.
    */
   List<SessionEffect> move() {
     if (state == State.RUNNING && !awaitsFirstToken() && !awaitsDecode()) {
@@ -478,7 +479,7 @@ final class SessionMachine {
         move = new Move(++newest);
         effects.add(new PlaceMove(newest, avoided()));
       }
-    } else if (state == State.RESERVING || state == State.RUNNING) {
+    } else if (state == State.RESERVING) {
       replay();
     }
     return drain();

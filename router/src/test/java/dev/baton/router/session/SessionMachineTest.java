@@ -363,8 +363,19 @@ final class SessionMachineTest {
   }
 
   @Test
-  void sessionThatDoesNotDecodeYetIsTriedElsewhereWhenItIsToMove() {
+  void sessionThatIsComputedFirstMovesWhenItDecodes() {
     runSplit();
+    assertThat(machine.move()).isEmpty();
+    machine.prefill(1, first(7));
+    assertThat(machine.move()).isEmpty();
+    machine.decode(1, settled(false));
+    assertThat(machine.move()).containsExactly(new PlaceMove(2, Set.of()));
+  }
+
+  @Test
+  void sessionThatIsOnlyReservedIsTriedElsewhereWhenItIsToMove() {
+    machine.start();
+    machine.placed(1, "d", "p");
     List<SessionEffect> effects = machine.move();
     assertThat(effects.getFirst()).isEqualTo(new CloseCalls(1));
     assertThat(((Place) effects.getLast()).wasted()).isFalse();

@@ -465,33 +465,18 @@ enum Sabotage {
 
   /** Publishes what was reserved for a prefix, whatever has become of it. */
   private static final class HastyPrefixes extends ForwardingEngine {
-    private final Set<SessionId> reserved = new HashSet<>();
 
     HastyPrefixes(Engine inner) {
       super(inner);
     }
 
     @Override
-    public int reserve(Generation generation, SessionListener listener) {
-      int here = super.reserve(generation, listener);
+    public int reserve(Generation generation, int room, SessionListener listener) {
+      int here = super.reserve(generation, room, listener);
       if (generation.session().id().contains("/prefix-")) {
-        reserved.add(generation.session());
+        super.publish(generation.session());
       }
       return here;
-    }
-
-    @Override
-    public void publish(SessionId session) {
-      reserved.remove(session);
-      super.publish(session);
-    }
-
-    @Override
-    public void release(SessionId session) {
-      if (reserved.remove(session)) {
-        super.publish(session);
-      }
-      super.release(session);
     }
   }
 
