@@ -43,6 +43,10 @@ final class Client implements SessionListener {
   private @Nullable Session session;
   private int received;
   private int tries;
+
+  /** Neither router nor session: asks again soon. */
+  private boolean waits = true;
+
   private long asked;
   private boolean ended;
   private boolean gone;
@@ -89,7 +93,8 @@ final class Client implements SessionListener {
   }
 
   private void lostRouter() {
-    if (tries > 0 && !ended) {
+    if (!waits && !ended) {
+      waits = true;
       note("has lost its router");
       lost.accept(sessionId());
       session = null;
@@ -109,6 +114,7 @@ final class Client implements SessionListener {
       return;
     }
     int sent = ++tries;
+    waits = false;
     asked = cluster.time().now();
     router.process().run(this::ask);
     cluster
@@ -116,7 +122,7 @@ final class Client implements SessionListener {
         .at(
             asked + request.deadlineMillis() * 1_020_000 + LATE_NANOS + slackNanos,
             () -> {
-              if (!ended && tries == sent) {
+              if (!ended && !waits && tries == sent) {
                 judge.violated(
                     "%s has not ended by its deadline of %d ms"
                         .formatted(request.id(), request.deadlineMillis()));

@@ -56,7 +56,7 @@ final class Judge {
       case DEADLINE_EXCEEDED ->
           !request.generous() && now - asked >= request.deadlineMillis() * 970_000;
       case OVERLOADED -> scenario.tightQueue();
-      case WORKER_LOST, DRAINING ->
+      case WORKER_LOST, HANDOFF_FAILED, DRAINING ->
           scenario.tightQueue() && failure.getMessage().contains("; waited ");
       // Who comes to an empty pool is told so; who was taken in is not.
       case NO_WORKER -> troubled(asked, now) && now - asked < AT_ONCE_NANOS;

@@ -3,6 +3,7 @@ package dev.baton.kvtransfer.handoff;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.tuple;
 
+import dev.baton.kvtransfer.Bits128;
 import dev.baton.kvtransfer.HandoffException.Kind;
 import dev.baton.kvtransfer.ImportSpec;
 import dev.baton.kvtransfer.KvGeometry;
@@ -208,6 +209,59 @@ class HandoffServiceTest {
     pass(Duration.ofMillis(200));
     assertThat(importer.totals().slabBytesInUse()).isZero();
     assertThat(importer.totals().slabBytesQuarantined()).isZero();
+  }
+
+  @Test
+  void aPeerThatStandsStillLeavesSlabsToTheOthers() throws Exception {
+    MemoryNetwork.Node other = network.node();
+    int slabs = 6;
+    HandoffService exporter =
+        new HandoffService(
+            new TransferOptions(
+                "memory",
+                0,
+                TransferOptions.LEAST_SLAB_BYTES,
+                slabs,
+                slabs,
+                Duration.ofSeconds(2),
+                Duration.ofSeconds(10),
+                3),
+            other,
+            other,
+            network::nanos);
+    // More hand-offs to the one than there are slabs; it announces all the room in the world.
+    int tokens = 16 * TOKENS;
+    for (int i = 0; i < 2 * slabs; i++) {
+      Ticket stuck =
+          new Ticket(
+              Bits128.random(new Random(i)), ticket.secret(), "memory", peer.port(), 0, 60_000);
+      KvStore from = KvStore.random(GEOMETRY, tokens, i);
+      exporter
+          .export(stuck, "stuck" + i, 1, GEOMETRY, from, new Outcome(from))
+          .finish(new Manifest(tokens, 7, 1, 0));
+      network.runUntilIdle();
+      Route stuckRoute = new Route(stuck.transfer(), "stuck" + i, 1);
+      peer.execute(
+          () ->
+              accepted
+                  .getLast()
+                  .send(
+                      MessageCodec.encode(
+                          new Message.Welcome(stuckRoute, tokens, 0, 1 << 20, 1 << 30, 60_000)),
+                      null,
+                      _ -> {}));
+      network.runUntilIdle();
+    }
+    assertThat(exporter.totals().sending().owned()).as("slabs that never come back").isEqualTo(4);
+
+    KvStore from = KvStore.random(GEOMETRY, TOKENS, 1);
+    Outcome exported = new Outcome(from);
+    exporter.export(ticket, "s", 1, GEOMETRY, from, exported).finish(new Manifest(TOKENS, 7, 1, 0));
+    network.runUntilIdle();
+
+    exported.success(0);
+    imported.success(0);
+    assertThat(to.sameFrom(0, from)).isTrue();
   }
 
   @Test

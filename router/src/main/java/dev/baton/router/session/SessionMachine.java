@@ -172,6 +172,9 @@ final class SessionMachine {
   /** The decode worker goes on without the prefill worker. */
   private boolean settled;
 
+  /** It does because the hand-off failed. */
+  private boolean recomputes;
+
   /** The last hand-off did not come about: the next attempt does without. */
   private boolean handOffLost;
 
@@ -297,6 +300,7 @@ final class SessionMachine {
           broken("kv settled: before the reservation (expected: Reserved first)");
         } else {
           settled = true;
+          recomputes = event.getKvSettled().getRecomputed();
         }
       }
       case SUSPENDED -> suspended(event.getSuspended().getGeneratedTokens());
@@ -697,11 +701,15 @@ final class SessionMachine {
     return failure.getCode() == ErrorCode.WORKER_LOST && peer != null ? peer : by;
   }
 
-  /** A worker speaks of its peer: the two may not reach each other, though the router does both. */
+  /**
+   * A worker speaks of its peer: the two may not reach each other, though the router does both. The
+   * decode worker may have noticed first, and have said that it goes on alone.
+   */
   private void noteHandOff(Failure failure) {
     handOffLost |=
         prefillWorker != null
-            && awaitsDecode()
+            && nextDecoded == SILENT
+            && (!settled || recomputes)
             && (failure.getCode() == ErrorCode.WORKER_LOST
                 || failure.getCode() == ErrorCode.HANDOFF_FAILED);
   }
@@ -787,6 +795,7 @@ final class SessionMachine {
     heldFinish = null;
     prefillEnd = null;
     settled = false;
+    recomputes = false;
     prefillDone = false;
     prefillSpoke = false;
     handOverAsked = false;

@@ -463,6 +463,14 @@ final class SessionMachineTest {
   }
 
   @Test
+  void handOffThatBothSidesGaveUpIsNotTriedAgainWhoeverSaysSoFirst() {
+    runSplit();
+    machine.decode(1, settled(true));
+    assertThat(machine.prefill(1, PrefillEvent.newBuilder().setFailure(LOST).build()))
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST, true, true));
+  }
+
+  @Test
   void workerThatTellsOfALostPeerIsNotTheOneToAvoid() {
     runSplit();
     assertThat(machine.prefill(1, PrefillEvent.newBuilder().setFailure(LOST).build()))
