@@ -13,6 +13,7 @@ import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.Manifest;
 import dev.baton.kvtransfer.Ticket;
 import dev.baton.kvtransfer.wire.HandoffReason;
+import dev.baton.peer.ContextHash;
 import dev.baton.proto.worker.v1.ExportPrefixEvent;
 import dev.baton.proto.worker.v1.HandedOff;
 import dev.baton.proto.worker.v1.PrefixShort;
@@ -21,7 +22,6 @@ import dev.baton.worker.session.Attempt;
 import dev.baton.worker.session.EngineKv;
 import dev.baton.worker.session.Session;
 import dev.baton.worker.step.StepLoop;
-import dev.baton.peer.ContextHash;
 import dev.baton.worker.wire.Failures;
 import org.jspecify.annotations.Nullable;
 
