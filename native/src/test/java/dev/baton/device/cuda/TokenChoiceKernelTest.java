@@ -17,7 +17,6 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.util.List;
 import java.util.TreeSet;
-import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
@@ -26,18 +25,10 @@ final class TokenChoiceKernelTest {
 
   private static final int ROWS = 6;
 
+  /** And to the end of the process, as all tests of kernels do. */
   @BeforeAll
-  static void watchRaces() throws Throwable {
-    races(1);
-  }
-
-  @AfterAll
-  static void watchNoMore() throws Throwable {
-    races(0);
-  }
-
   @SuppressWarnings("restricted") // our own library
-  private static void races(int on) throws Throwable {
+  static void watchRaces() throws Throwable {
     CudaDriver.open(true);
     Linker.nativeLinker()
         .downcallHandle(
@@ -45,7 +36,7 @@ final class TokenChoiceKernelTest {
                 .find("baton_emulate_races")
                 .orElseThrow(),
             FunctionDescriptor.ofVoid(JAVA_INT))
-        .invokeExact(on);
+        .invokeExact(1);
   }
 
   /** Rows of every kind of likelihood: flat, peaked, with ties, zeros of both signs, unlikely. */
