@@ -24,7 +24,7 @@ import tools.jackson.databind.JsonNode;
 @Timeout(120)
 class DrainTest {
 
-  private static final int STREAMS = 12;
+  private static final int STREAMS = 24;
   private static final int TRIES = 4;
 
   private static final Map<String, Object> STORY =
@@ -66,7 +66,7 @@ class DrainTest {
       AtomicBoolean over = new AtomicBoolean();
       List<Future<Read>> reads = new ArrayList<>();
       for (int i = 0; i < STREAMS; i++) {
-        int length = 500 - 23 * i;
+        int length = 500 - 11 * i;
         reads.add(readers.submit(() -> readOn(system, undisturbed, length, over)));
       }
       BatonProcess.Outcome drained;
