@@ -194,7 +194,7 @@ class AttentionTest {
   @Test
   void everyTierEqualsTheReferenceOverAnyMixOfChunks() {
     Trial trial = Trial.named("attention");
-    for (int i = 0; i < 30; i++) {
+    for (int i = 0; i < 20; i++) {
       Scenario scenario = Scenario.random(trial);
       List<List<Chunk>> steps = scenario.steps(trial);
       List<int[]> expected;
@@ -213,7 +213,7 @@ class AttentionTest {
   @MethodSource(TIERS)
   void givesATokenTheSameBitsInAnyChunkAndAnyCompany(String tier) {
     Trial trial = Trial.named("chunks, " + tier);
-    for (int i = 0; i < 15; i++) {
+    for (int i = 0; i < 10; i++) {
       Scenario scenario = Scenario.random(trial);
       try (Device cpu = Tiers.open(tier)) {
         List<int[]> some = scenario.run(cpu, scenario.steps(trial));

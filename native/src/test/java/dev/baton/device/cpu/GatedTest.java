@@ -172,10 +172,10 @@ class GatedTest {
   @MethodSource(TIERS)
   void aFeedForwardBlockIsAGatedProductAndAnAddedOne(String tier) {
     Trial trial = Trial.named("feed forward, " + tier);
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < 8; i++) {
       try (Device device = Tiers.open(tier)) {
         Bench bench = Bench.random(device, trial);
-        WeightFormat format = i % 4 == 0 ? FORMATS[i / 4] : WeightFormat.BFLOAT16;
+        WeightFormat format = i % 2 == 0 ? FORMATS[i / 2] : WeightFormat.BFLOAT16;
         // Ranges of one tile, of a few, of more than are staged together, and no whole tiles.
         int inner = trial.oneOf(256, 768, 17 * 256, 150);
         GatedWeight gate = device.packGated(bench.weight(inner), bench.weight(inner), format);
