@@ -190,7 +190,7 @@ class MoveTest {
     // The first call loads classes for longer than a session lasts.
     assertThat(handOver(source, "nobody", HandoffTicket.getDefaultInstance(), 1).hasFailure())
         .isTrue();
-    for (int round = 0; round < 4; round++) {
+    for (int round = 0; round < 2; round++) {
       SessionSpec spec = endless("m" + round, 1 + random.nextInt(100));
       List<SampledToken> expected =
           tokens(

@@ -84,7 +84,7 @@ class VerificationTest {
             DeviceOptions.of(DeviceOptions.Kind.EMULATED_CUDA)
                 .withGpus(List.of(0))
                 .withGpuMemoryUtilization(0.1));
-    VerifyReport report = run(gpu.withTensorParallel(2), gpu, 20, sink -> sink);
+    VerifyReport report = run(gpu.withTensorParallel(2), gpu, 8, sink -> sink);
     assertThat(report.verified()).as(report.text()).isTrue();
   }
 

@@ -48,12 +48,9 @@ class EquivalenceTest {
     "bfloat16, --prefill-tp 2 --decode-tp 4 --prefill-chunk 64 --max-sessions 1",
     "bfloat16, --prefill-tp 4 --decode-tp 2 --prefill-chunk 512 --max-sessions 16",
     // Quantized weights and KV.
-    "bfloat16 --quantize int8, --prefill-chunk 64",
-    "bfloat16 --quantize int8, --prefill-tp 2 --decode-tp 4",
-    "float32 --quantize int4,  --prefill-chunk 64",
-    "float32 --quantize int4,  --prefill-tp 4 --decode-tp 1 --block-tokens 96",
-    "bfloat16 --kv-dtype int8, --prefill-chunk 64",
-    "bfloat16 --kv-dtype int8, --prefill-tp 1 --decode-tp 2 --block-tokens 64",
+    "bfloat16 --quantize int8, --prefill-tp 2 --decode-tp 4 --prefill-chunk 64",
+    "float32 --quantize int4,  --prefill-tp 4 --decode-tp 1 --prefill-chunk 64 --block-tokens 96",
+    "bfloat16 --kv-dtype int8, --prefill-tp 1 --decode-tp 2 --prefill-chunk 64 --block-tokens 64",
   })
   void splitInThisShapeAsAggregated(String format, String options) throws Exception {
     List<List<Integer>> reference = reference(format);
