@@ -36,8 +36,8 @@ class EquivalenceTest {
 
   @ParameterizedTest(name = "{0}: {1}")
   @CsvSource({
-    // Each way of cutting the work, and any TP degree to any other, in one of the formats: the
-    // engine's own tests have all of them in both.
+    // Each way of cutting the work, and any TP degree to any other, each in one of the formats; the
+    // engine's own tests hand off from 2 ranks to 4 and from 4 to 1 in all of them.
     "float32,  --prefill-chunk 512",
     "float32,  --prefill-tp 1 --decode-tp 2 --prefill-chunk 16 --max-sessions 16",
     "float32,  --prefill-tp 2 --decode-tp 1 --prefill-chunk 64 --max-sessions 1",

@@ -151,7 +151,7 @@ final class Products {
     if (theirs != null && grid >= LIBRARY_ROWS) {
       for (int i = 0; i < count; i++) {
         if (struct.get(JAVA_INT, (long) i * PRODUCT_BYTES + 52) == GATED) {
-          gated(theirs, inputs, next, i, x, rows);
+          gated(theirs, inputs, i, x, rows);
         } else {
           plain(theirs, inputs, i, x, rows);
         }
@@ -208,7 +208,7 @@ final class Products {
   }
 
   /** Some rows at a time, so that what is not yet gated fits the workspace of sums. */
-  private void gated(CublasLt theirs, Packing inputs, Packing next, int which, long x, Rows rows) {
+  private void gated(CublasLt theirs, Packing inputs, int which, long x, Rows rows) {
     int wide = tiles * CudaLinearWeight.TILE;
     int most =
         (int) Math.max(GATE_ROWS, MOST_PARTIAL_BYTES / Float.BYTES / wide / GATE_ROWS * GATE_ROWS);
