@@ -9,6 +9,7 @@ import picocli.CommandLine.ParameterException;
 /** The {@code baton} command line. */
 @Command(
     name = "baton",
+    mixinStandardHelpOptions = true,
     synopsisSubcommandLabel = "COMMAND",
     description = "Serves large language models with prefill and decode on separate workers.",
     footer = {
@@ -42,7 +43,9 @@ public final class Baton implements Runnable {
 
   /** The parser with all commands; errors are one line, exit codes 0, 1 (failed) and 2 (usage). */
   static CommandLine commandLine() {
-    return new CommandLine(new Baton())
+    CommandLine commandLine = new CommandLine(new Baton());
+    tellVersion(commandLine);
+    return commandLine
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setAbbreviatedOptionsAllowed(false)
         .registerConverter(ByteSize.class, ByteSize::parse)
@@ -54,6 +57,11 @@ public final class Baton implements Runnable {
   @Override
   public void run() {
     commandLine().usage(System.out);
+  }
+
+  private static void tellVersion(CommandLine command) {
+    command.getCommandSpec().version("baton " + ProgramVersion.text());
+    command.getSubcommands().values().forEach(Baton::tellVersion);
   }
 
   private static int explainUsage(ParameterException failure, String[] arguments) {

@@ -10,7 +10,11 @@ import picocli.CommandLine.Option;
  * {@code baton train}: a short life of a whole system in one process, run by the build so that the
  * JVM can write down which classes and methods the real processes will need (its AOT cache).
  */
-@Command(name = "train", hidden = true, description = "Runs all roles once, for the AOT cache.")
+@Command(
+    name = "train",
+    hidden = true,
+    mixinStandardHelpOptions = true,
+    description = "Runs all roles once, for the AOT cache.")
 final class TrainCommand implements Callable<Integer> {
 
   @Option(names = "--model", paramLabel = "DIR")

@@ -1,0 +1,64 @@
+package dev.baton.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import picocli.CommandLine;
+
+/**
+ * What every command of the program answers to the options that users try first, and to mistakes.
+ */
+class BatonTest {
+
+  @Test
+  void everyCommandTellsItsOptions() {
+    for (CommandLine command : all(Baton.commandLine())) {
+      for (String option : List.of("--help", "-h")) {
+        Answer answer = run(command, option);
+        assertThat(answer.code).as(command.getCommandName()).isZero();
+        assertThat(answer.out).startsWith("Usage: ").contains(command.getCommandName());
+      }
+    }
+  }
+
+  @Test
+  void everyCommandTellsItsVersion() {
+    for (CommandLine command : all(Baton.commandLine())) {
+      for (String option : List.of("--version", "-V")) {
+        Answer answer = run(command, option);
+        assertThat(answer.code).as(command.getCommandName()).isZero();
+        assertThat(answer.out).isEqualTo("baton " + ProgramVersion.text() + "\n");
+      }
+    }
+  }
+
+  @Test
+  void whatNoCommandKnowsIsNamedWithWhereToLook() {
+    Answer answer = run(Baton.commandLine(), "frobnicate");
+    assertThat(answer.code).isEqualTo(2);
+    assertThat(answer.err).contains("'frobnicate'").endsWith("Try: ./baton --help\n");
+  }
+
+  /** It and all commands below it, but not {@code help}, which is one itself. */
+  private static List<CommandLine> all(CommandLine command) {
+    List<CommandLine> all = new ArrayList<>();
+    if (!(command.getCommand() instanceof CommandLine.HelpCommand)) {
+      all.add(command);
+    }
+    command.getSubcommands().values().forEach(below -> all.addAll(all(below)));
+    return all;
+  }
+
+  private record Answer(int code, String out, String err) {}
+
+  private static Answer run(CommandLine command, String argument) {
+    StringWriter out = new StringWriter();
+    StringWriter err = new StringWriter();
+    int code = command.setOut(new PrintWriter(out)).setErr(new PrintWriter(err)).execute(argument);
+    return new Answer(code, out.toString(), err.toString());
+  }
+}
