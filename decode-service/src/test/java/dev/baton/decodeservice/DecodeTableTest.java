@@ -7,12 +7,9 @@ import dev.baton.decodeservice.DecodeMachine.State;
 import dev.baton.kvtransfer.HandoffException.Kind;
 import dev.baton.kvtransfer.testing.StateTable;
 import java.io.IOException;
-import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import org.junit.jupiter.api.Test;
 
 /**
@@ -20,8 +17,6 @@ import org.junit.jupiter.api.Test;
  * docs/handoff.md, as {@code SessionTableTest} does with the router's.
  */
 class DecodeTableTest {
-
-  private static final Path PAGE = Path.of("..", "docs", "handoff.md");
 
   private interface Event {
     List<Effect> on(DecodeMachine machine);
@@ -76,22 +71,7 @@ class DecodeTableTest {
 
   @Test
   void theSessionDoesWhatItsTableSays() throws IOException {
-    Map<String, Event> events = events();
-    StateTable table = StateTable.read(PAGE, "Session on a decode worker");
-    assertThat(table.cells().keySet()).containsExactlyElementsOf(events.keySet());
-    table
-        .cells()
-        .forEach(
-            (event, row) -> {
-              assertThat(row.keySet())
-                  .containsExactlyElementsOf(
-                      Arrays.stream(State.values()).map(State::name).toList());
-              for (State state : State.values()) {
-                assertThat(cell(Objects.requireNonNull(events.get(event)), state))
-                    .as("%s in %s", event, state)
-                    .isEqualTo(row.get(state.name()));
-              }
-            });
+    StateTable.check("Session on a decode worker", events(), State.class, DecodeTableTest::cell);
   }
 
   @Test
@@ -107,25 +87,5 @@ class DecodeTableTest {
     DecodeMachine machine = in(state, false);
     List<Effect> effects = event.on(machine);
     return StateTable.cell(state, machine.state(), effects.stream().map(Effect::name).toList());
-  }
-
-  /** Prints the table as it is. */
-  public static void main(String[] arguments) {
-    StringBuilder head = new StringBuilder("| event |");
-    StringBuilder line = new StringBuilder("|---|");
-    for (State state : State.values()) {
-      head.append(" ").append(state).append(" |");
-      line.append("---|");
-    }
-    System.out.println(head + "\n" + line);
-    events()
-        .forEach(
-            (name, event) -> {
-              StringBuilder row = new StringBuilder("| " + name + " |");
-              for (State state : State.values()) {
-                row.append(" ").append(cell(event, state)).append(" |");
-              }
-              System.out.println(row);
-            });
   }
 }

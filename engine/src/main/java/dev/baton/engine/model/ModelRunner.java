@@ -8,6 +8,7 @@ import dev.baton.device.TokenChoice;
 import dev.baton.device.host.HostTokenChoice;
 import dev.baton.engine.ModelInfo;
 import java.lang.foreign.MemorySegment;
+import java.util.function.IntConsumer;
 
 /**
  * A loaded model on its device and ranks: runs one step at a time over its own KV blocks. The step
@@ -62,6 +63,13 @@ public interface ModelRunner extends AutoCloseable {
   default MemorySegment run(TokenChoice choice) {
     return run();
   }
+
+  /**
+   * Has {@code listener} told within each {@link #run}, on its thread, after each layer, how many
+   * layers are done: their KV of every token of the batch may be packed. It must not throw. Devices
+   * that do not know how far a step is never call it.
+   */
+  default void afterLayer(IntConsumer listener) {}
 
   /** How the device's chips are. Any thread. */
   default DeviceHealth health() {

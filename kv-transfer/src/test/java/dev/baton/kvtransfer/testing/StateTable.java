@@ -1,5 +1,7 @@
 package dev.baton.kvtransfer.testing;
 
+import static org.assertj.core.api.Assertions.assertThat;
+
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -8,19 +10,22 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.function.BiFunction;
 
 /**
  * A table of docs/handoff.md: rows are events, columns are states, a cell is the next state and the
- * effects. The first table under a heading whose first column is called {@code event}.
+ * effects. The first table under a heading whose first column is called {@code event}. Where rows
+ * differ, {@link #check} shows the table that the machine has.
  *
  * @param cells by event, then by state, in the page's order
  */
 public record StateTable(Map<String, Map<String, String>> cells) {
 
-  /**
-   * @param heading of the section, without its number signs
-   */
-  public static StateTable read(Path page, String heading) throws IOException {
+  /** From any module's directory. */
+  private static final Path PAGE = Path.of("..", "docs", "handoff.md");
+
+  private static StateTable read(Path page, String heading) throws IOException {
     List<String> lines = Files.readAllLines(page);
     int at = lines.indexOf("## " + heading);
     if (at < 0) {
@@ -48,6 +53,55 @@ public record StateTable(Map<String, Map<String, String>> cells) {
     columns.removeFirst();
     columns.removeLast();
     return columns;
+  }
+
+  /**
+   * Holds a machine to a table of docs/handoff.md: rows and events must be the same, columns and
+   * states too, and every cell what the machine does.
+   *
+   * @param heading of the section
+   * @param events all that there are, in the table's order
+   * @param cell what the event does in the state, as {@link #cell(Enum, Enum, List)} says it
+   */
+  public static <E, S extends Enum<S>> void check(
+      String heading, Map<String, E> events, Class<S> states, BiFunction<E, S, String> cell)
+      throws IOException {
+    StateTable table = read(PAGE, heading);
+    assertThat(table.cells.keySet())
+        .as("rows of '%s'; the machine's table is\n%s", heading, format(events, states, cell))
+        .containsExactlyElementsOf(events.keySet());
+    List<String> names = Arrays.stream(states.getEnumConstants()).map(Enum::name).toList();
+    events.forEach(
+        (name, event) -> {
+          Map<String, String> row = Objects.requireNonNull(table.cells.get(name));
+          assertThat(row.keySet()).containsExactlyElementsOf(names);
+          for (S state : states.getEnumConstants()) {
+            assertThat(cell.apply(event, state))
+                .as("%s in %s", name, state)
+                .isEqualTo(row.get(state.name()));
+          }
+        });
+  }
+
+  /** The table as the page should have it. */
+  private static <E, S extends Enum<S>> String format(
+      Map<String, E> events, Class<S> states, BiFunction<E, S, String> cell) {
+    StringBuilder text = new StringBuilder("| event |");
+    StringBuilder line = new StringBuilder("|---|");
+    for (S state : states.getEnumConstants()) {
+      text.append(" ").append(state).append(" |");
+      line.append("---|");
+    }
+    text.append("\n").append(line).append("\n");
+    events.forEach(
+        (name, event) -> {
+          text.append("| ").append(name).append(" |");
+          for (S state : states.getEnumConstants()) {
+            text.append(" ").append(cell.apply(event, state)).append(" |");
+          }
+          text.append("\n");
+        });
+    return text.toString();
   }
 
   /** How a cell says this. */

@@ -143,6 +143,11 @@ final class CudaOps
   }
 
   @Override
+  public boolean immediate() {
+    return false;
+  }
+
+  @Override
   public void run(StepBatch batch, Runnable program) {
     CudaStepBatch own = sealed(batch);
     gpu.bind();

@@ -17,12 +17,9 @@ import dev.baton.proto.worker.v1.Suspended;
 import dev.baton.router.failure.Failures;
 import dev.baton.router.session.SessionMachine.Phase;
 import java.io.IOException;
-import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import org.junit.jupiter.api.Test;
 
 /**
@@ -36,8 +33,6 @@ class SessionTableTest {
 
   /** Epoch of the session's move. */
   private static final int MOVE = 2;
-
-  private static final Path PAGE = Path.of("..", "docs", "handoff.md");
 
   /** A machine in a phase, and the epoch and token that are next there. */
   private static final class Driven {
@@ -207,22 +202,7 @@ class SessionTableTest {
 
   @Test
   void theSessionDoesWhatItsTableSays() throws IOException {
-    Map<String, Event> events = events();
-    StateTable table = StateTable.read(PAGE, "Session");
-    assertThat(table.cells().keySet()).containsExactlyElementsOf(events.keySet());
-    table
-        .cells()
-        .forEach(
-            (event, row) -> {
-              assertThat(row.keySet())
-                  .containsExactlyElementsOf(
-                      Arrays.stream(Phase.values()).map(Phase::name).toList());
-              for (Phase phase : Phase.values()) {
-                assertThat(cell(Objects.requireNonNull(events.get(event)), phase))
-                    .as("%s in %s", event, phase)
-                    .isEqualTo(row.get(phase.name()));
-              }
-            });
+    StateTable.check("Session", events(), Phase.class, SessionTableTest::cell);
   }
 
   private static String cell(Event event, Phase phase) {
@@ -287,25 +267,5 @@ class SessionTableTest {
 
   private static PrefillEvent first(int index) {
     return PrefillEvent.newBuilder().setFirstToken(token(index)).build();
-  }
-
-  /** Prints the table as it is. */
-  public static void main(String[] arguments) {
-    StringBuilder head = new StringBuilder("| event |");
-    StringBuilder line = new StringBuilder("|---|");
-    for (Phase phase : Phase.values()) {
-      head.append(" ").append(phase).append(" |");
-      line.append("---|");
-    }
-    System.out.println(head + "\n" + line);
-    events()
-        .forEach(
-            (name, event) -> {
-              StringBuilder row = new StringBuilder("| " + name + " |");
-              for (Phase phase : Phase.values()) {
-                row.append(" ").append(cell(event, phase)).append(" |");
-              }
-              System.out.println(row);
-            });
   }
 }
