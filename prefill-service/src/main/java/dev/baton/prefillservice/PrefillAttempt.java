@@ -14,6 +14,8 @@ import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.Manifest;
 import dev.baton.kvtransfer.Ticket;
 import dev.baton.peer.ContextHash;
+import dev.baton.prefillservice.PrefillMachine.Effect;
+import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.HandedOff;
 import dev.baton.proto.worker.v1.PrefillEvent;
 import dev.baton.worker.WorkerContext;
@@ -23,22 +25,13 @@ import dev.baton.worker.session.Session;
 import dev.baton.worker.step.StepLoop;
 import dev.baton.worker.wire.Failures;
 import dev.baton.worker.wire.Tokens;
+import java.util.List;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One prompt on its way out. Confined to the step thread; the transfer's calls are posted there.
- *
- * <p>Two things are held, and this is their order of release:
- *
- * <ul>
- *   <li><b>the engine's blocks</b>, from begin until the transfer no longer packs them: all is
- *       packed, or the export has ended. Slabs on their way need no blocks.
- *   <li><b>the export</b>, from begin until its listener's last call. The session leaves with it.
- * </ul>
- *
- * <p>Once the export is finished, nothing here has to give it up: the importer says whether it
- * wants the KV, and the lease bounds how long it takes. So a worker that stops, or a call that
- * breaks, does not cost the importer what is computed already.
+ * One prompt on its way out: does what its {@link PrefillMachine} says with engine, transfer and
+ * stream. Confined to the step thread; the transfer's calls are posted there.
  */
 final class PrefillAttempt implements Attempt {
 
@@ -50,11 +43,14 @@ final class PrefillAttempt implements Attempt {
   private final Generation generation;
   private final Ticket ticket;
   private final long contextHash;
+  private final PrefillMachine machine = PrefillMachine.computing();
 
   private @Nullable Export export;
-  private boolean blocksHeld;
-  private boolean abandoned;
-  private boolean finished;
+  private Consumer<Export> news = _ -> {};
+  private PrefillEvent token = PrefillEvent.getDefaultInstance();
+  private PrefillEvent handedOff = PrefillEvent.getDefaultInstance();
+  private Manifest manifest = new Manifest(0, 0, 0, 0);
+  private Failure failure = Failure.getDefaultInstance();
 
   PrefillAttempt(
       WorkerContext worker, KvTransfer transfer, Session<PrefillEvent> session, Ticket ticket) {
@@ -72,31 +68,40 @@ final class PrefillAttempt implements Attempt {
   public void begin() {
     SessionId id = session.id();
     engine.prefill(generation, new Progress());
-    blocksHeld = true;
     try {
-      // Connecting takes its time, which the first chunk hides.
+      // Connecting takes its time, which the first layers hide.
       export = transfer.export(ticket, id.id(), id.epoch(), kv.geometry(), kv, new Handoff());
     } catch (RuntimeException e) {
-      releaseBlocks();
+      engine.release(id);
       throw e;
     }
   }
 
   @Override
   public void abandon(String reason) {
-    abandoned = true;
-    if (export == null) {
-      releaseBlocks();
-      session.leave();
-    } else if (!finished) {
-      export.abort(reason);
-    }
+    perform(machine.abandoned(), reason);
   }
 
-  private void releaseBlocks() {
-    if (blocksHeld) {
-      blocksHeld = false;
-      engine.release(session.id());
+  private void perform(List<Effect> effects, String reason) {
+    Export open = export;
+    if (open == null) {
+      throw new IllegalStateException("export: none yet (expected: opened at the beginning)");
+    }
+    for (Effect effect : effects) {
+      switch (effect) {
+        case TELL_EXPORT -> {
+          kv.open(engine.kv(session.id()));
+          news.accept(open);
+        }
+        case SEND_TOKEN -> session.send(token);
+        case FINISH_EXPORT -> open.finish(manifest);
+        case ABORT_EXPORT -> open.abort(reason);
+        case FREE_BLOCKS -> engine.release(session.id());
+        case HANDED_OFF -> session.end(handedOff);
+        case FAIL -> session.fail(failure);
+        case END_STREAM -> session.end();
+        case LEAVE -> session.leave();
+      }
     }
   }
 
@@ -112,35 +117,32 @@ final class PrefillAttempt implements Attempt {
 
     @Override
     public void onComputed(int tokens) {
-      if (abandoned || export == null) {
-        return;
-      }
-      kv.open(engine.kv(session.id()));
-      export.computed(tokens);
+      computed(open -> open.computed(tokens));
     }
 
     @Override
-    public void onToken(SampledToken token) {
-      if (abandoned || export == null) {
-        return;
-      }
-      session.send(
-          PrefillEvent.newBuilder().setFirstToken(Tokens.write(token, cachedTokens)).build());
-      if (token.finish() == null) {
-        finished = true;
-        export.finish(
-            new Manifest(generation.contextTokens(), contextHash, token.id(), token.index()));
-      } else {
-        session.end();
-        export.abort("the first token ends the session");
-      }
+    public void onComputed(int layers, int tokens) {
+      computed(open -> open.computed(layers, tokens));
+    }
+
+    private void computed(Consumer<Export> what) {
+      news = what;
+      perform(machine.computed(), "");
+    }
+
+    @Override
+    public void onToken(SampledToken first) {
+      token = PrefillEvent.newBuilder().setFirstToken(Tokens.write(first, cachedTokens)).build();
+      manifest = new Manifest(generation.contextTokens(), contextHash, first.id(), first.index());
+      perform(
+          first.finish() == null ? machine.firstToken() : machine.onlyToken(),
+          "the first token ends the session");
     }
 
     @Override
     public void onFailed(EngineException cause) {
-      blocksHeld = false;
-      session.fail(Failures.of(cause));
-      abandon("prefill failed");
+      failure = Failures.of(cause);
+      perform(machine.engineFailed(), "prefill failed");
     }
   }
 
@@ -149,37 +151,33 @@ final class PrefillAttempt implements Attempt {
 
     @Override
     public void onPacked() {
-      loop.post(PrefillAttempt.this::releaseBlocks);
+      loop.post(() -> perform(machine.packed(), ""));
     }
 
     @Override
     public void onAcknowledged(HandoffStats stats) {
-      loop.post(() -> acknowledged(stats));
-    }
-
-    @Override
-    public void onFailed(HandoffException cause) {
-      loop.post(() -> failed(cause));
-    }
-
-    private void acknowledged(HandoffStats stats) {
-      releaseBlocks();
-      session.end(
+      PrefillEvent done =
           PrefillEvent.newBuilder()
               .setHandedOff(
                   HandedOff.newBuilder()
                       .setBytes(stats.bytes())
                       .setSlabs(stats.slabs())
                       .setNanos(stats.nanos()))
-              .build());
-      session.leave();
+              .build();
+      loop.post(
+          () -> {
+            handedOff = done;
+            perform(machine.acknowledged(), "");
+          });
     }
 
-    private void failed(HandoffException cause) {
-      abandoned = true;
-      releaseBlocks();
-      session.fail(Failures.of(cause));
-      session.leave();
+    @Override
+    public void onFailed(HandoffException cause) {
+      loop.post(
+          () -> {
+            failure = Failures.of(cause);
+            perform(machine.exportFailed(), "");
+          });
     }
   }
 }

@@ -14,6 +14,8 @@ import dev.baton.kvtransfer.Manifest;
 import dev.baton.kvtransfer.Ticket;
 import dev.baton.kvtransfer.wire.HandoffReason;
 import dev.baton.peer.ContextHash;
+import dev.baton.prefillservice.PrefillMachine.Effect;
+import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.ExportPrefixEvent;
 import dev.baton.proto.worker.v1.HandedOff;
 import dev.baton.proto.worker.v1.PrefixShort;
@@ -23,12 +25,14 @@ import dev.baton.worker.session.EngineKv;
 import dev.baton.worker.session.Session;
 import dev.baton.worker.step.StepLoop;
 import dev.baton.worker.wire.Failures;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A cached prefix on its way out. Confined to the step thread; the transfer's calls are posted
- * there. The cached blocks are pinned until all is packed, so that nobody evicts them meanwhile;
- * the export's lease bounds how long that takes.
+ * A cached prefix on its way out: does what its {@link PrefillMachine} says with engine, transfer
+ * and stream. Confined to the step thread; the transfer's calls are posted there. The cached blocks
+ * are pinned until all is packed, so that nobody evicts them meanwhile; the export's lease bounds
+ * how long that takes.
  */
 final class PrefixExport implements Attempt {
 
@@ -39,7 +43,10 @@ final class PrefixExport implements Attempt {
   private final Session<ExportPrefixEvent> session;
   private final Generation prefix;
   private final Ticket ticket;
+  private final PrefillMachine machine = PrefillMachine.pinned();
   private @Nullable Export export;
+  private ExportPrefixEvent handedOff = ExportPrefixEvent.getDefaultInstance();
+  private Failure failure = Failure.getDefaultInstance();
 
   PrefixExport(
       WorkerContext worker,
@@ -91,16 +98,25 @@ final class PrefixExport implements Attempt {
 
   @Override
   public void abandon(String reason) {
-    if (export == null) {
-      leave();
-    } else {
-      export.abort(reason);
-    }
+    perform(machine.abandoned(), reason);
   }
 
-  private void leave() {
-    engine.release(session.id());
-    session.leave();
+  private void perform(List<Effect> effects, String reason) {
+    Export open = export;
+    if (open == null) {
+      throw new IllegalStateException("export: none yet (expected: opened at the beginning)");
+    }
+    for (Effect effect : effects) {
+      switch (effect) {
+        case ABORT_EXPORT -> open.abort(reason);
+        case FREE_BLOCKS -> engine.release(session.id());
+        case HANDED_OFF -> session.end(handedOff);
+        case FAIL -> session.fail(failure);
+        case LEAVE -> session.leave();
+        case TELL_EXPORT, SEND_TOKEN, FINISH_EXPORT, END_STREAM ->
+            throw new IllegalStateException("effect: %s of a prefix".formatted(effect));
+      }
+    }
   }
 
   /** What the engine says: nothing but that it has failed. */
@@ -113,8 +129,8 @@ final class PrefixExport implements Attempt {
 
     @Override
     public void onFailed(EngineException cause) {
-      session.fail(Failures.of(cause));
-      abandon("the engine failed");
+      failure = Failures.of(cause);
+      perform(machine.engineFailed(), "the engine failed");
     }
   }
 
@@ -123,22 +139,23 @@ final class PrefixExport implements Attempt {
 
     @Override
     public void onPacked() {
-      loop.post(() -> engine.release(session.id()));
+      loop.post(() -> perform(machine.packed(), ""));
     }
 
     @Override
     public void onAcknowledged(HandoffStats stats) {
+      ExportPrefixEvent done =
+          ExportPrefixEvent.newBuilder()
+              .setHandedOff(
+                  HandedOff.newBuilder()
+                      .setBytes(stats.bytes())
+                      .setSlabs(stats.slabs())
+                      .setNanos(stats.nanos()))
+              .build();
       loop.post(
           () -> {
-            session.end(
-                ExportPrefixEvent.newBuilder()
-                    .setHandedOff(
-                        HandedOff.newBuilder()
-                            .setBytes(stats.bytes())
-                            .setSlabs(stats.slabs())
-                            .setNanos(stats.nanos()))
-                    .build());
-            leave();
+            handedOff = done;
+            perform(machine.acknowledged(), "");
           });
     }
 
@@ -146,8 +163,8 @@ final class PrefixExport implements Attempt {
     public void onFailed(HandoffException cause) {
       loop.post(
           () -> {
-            session.fail(Failures.of(cause));
-            leave();
+            failure = Failures.of(cause);
+            perform(machine.exportFailed(), "");
           });
     }
   }

@@ -13,6 +13,8 @@ import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.Manifest;
 import dev.baton.kvtransfer.Ticket;
 import dev.baton.peer.ContextHash;
+import dev.baton.prefillservice.FetchMachine.Effect;
+import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.FetchPrefixEvent;
 import dev.baton.proto.worker.v1.PrefixHeld;
 import dev.baton.worker.WorkerContext;
@@ -22,13 +24,14 @@ import dev.baton.worker.session.Session;
 import dev.baton.worker.step.StepLoop;
 import dev.baton.worker.wire.Failures;
 import dev.baton.worker.wire.Tickets;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A prefix on its way into this worker's prefix cache. Confined to the step thread; the transfer's
- * calls are posted there. Its blocks are reserved like those of a session whose KV comes by
- * hand-off, and go into the cache when all of it is verified; or they are freed, after the
- * transfer's last use of them.
+ * A prefix on its way into this worker's prefix cache: does what its {@link FetchMachine} says with
+ * engine, transfer and stream. Confined to the step thread; the transfer's calls are posted there.
+ * Its blocks are reserved like those of a session whose KV comes by hand-off, and go into the cache
+ * when all of it is verified; or they are freed, after the transfer's last use of them.
  */
 final class PrefixFetch implements Attempt {
 
@@ -39,7 +42,9 @@ final class PrefixFetch implements Attempt {
   private final KvTransfer transfer;
   private final Session<FetchPrefixEvent> session;
   private final Generation prefix;
+  private final FetchMachine machine = new FetchMachine();
   private @Nullable Ticket ticket;
+  private Failure failure = Failure.getDefaultInstance();
 
   PrefixFetch(WorkerContext worker, KvTransfer transfer, Session<FetchPrefixEvent> session) {
     this.engine = worker.engine();
@@ -78,14 +83,26 @@ final class PrefixFetch implements Attempt {
 
   @Override
   public void abandon(String reason) {
-    if (ticket == null) {
-      leave();
-    } else {
-      transfer.cancelImport(ticket.transfer());
+    perform(machine.abandoned());
+  }
+
+  private void perform(List<Effect> effects) {
+    Ticket issued = ticket;
+    if (issued == null) {
+      throw new IllegalStateException("ticket: none yet (expected: issued at the beginning)");
+    }
+    for (Effect effect : effects) {
+      switch (effect) {
+        case CANCEL_IMPORT -> transfer.cancelImport(issued.transfer());
+        case PUBLISH -> publish();
+        case FREE_BLOCKS -> engine.release(session.id());
+        case FAIL -> session.fail(failure);
+        case LEAVE -> session.leave();
+      }
     }
   }
 
-  private void arrived() {
+  private void publish() {
     try {
       engine.publish(session.id());
       session.end(
@@ -95,17 +112,6 @@ final class PrefixFetch implements Attempt {
     } catch (EngineException e) {
       session.fail(Failures.of(e));
     }
-    leave();
-  }
-
-  private void failed(HandoffException cause) {
-    session.fail(Failures.of(cause));
-    leave();
-  }
-
-  private void leave() {
-    engine.release(session.id());
-    session.leave();
   }
 
   /** What the engine says: nothing but that it has failed. */
@@ -118,8 +124,8 @@ final class PrefixFetch implements Attempt {
 
     @Override
     public void onFailed(EngineException cause) {
-      session.fail(Failures.of(cause));
-      abandon("the engine failed");
+      failure = Failures.of(cause);
+      perform(machine.engineFailed());
     }
   }
 
@@ -128,12 +134,16 @@ final class PrefixFetch implements Attempt {
 
     @Override
     public void onCompleted(Manifest manifest, HandoffStats stats) {
-      loop.post(PrefixFetch.this::arrived);
+      loop.post(() -> perform(machine.imported()));
     }
 
     @Override
     public void onFailed(HandoffException cause) {
-      loop.post(() -> failed(cause));
+      loop.post(
+          () -> {
+            failure = Failures.of(cause);
+            perform(machine.importFailed());
+          });
     }
   }
 }
