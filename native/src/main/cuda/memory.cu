@@ -86,16 +86,24 @@ KERNEL(256) convert_floats(Global<unsigned char> to, int toDtype, Global<const u
 }
 BATON_KERNEL(convert_floats)
 
-// Uniform in [-scale, scale), by index and seed.
-KERNEL(256) random_bf16(Global<bf16> to, long long count, unsigned seed, float scale) {
-  long long step = static_cast<long long>(blocks_x()) * threads();
-  for (long long i = static_cast<long long>(block_x()) * threads() + thread(); i < count; i += step) {
-    auto key = static_cast<unsigned long long>(seed) << 40 ^ static_cast<unsigned long long>(i);
-    auto bits = static_cast<int>(mixed(key) >> 40);
-    to[i] = round_float((static_cast<float>(bits) * 1.1920928955078125e-7f - 1.0f) * scale);
+// Elements of `bytes` (2 or 4) of a random matrix whose rows have `pitch` of them, as RandomElements of the host has them:
+// a part of word i of 64 bits, keep and base being applied to each whole word. Of `rows` rows `columns` from element
+// `first` on, dense. Writes each byte once; forty operations an element.
+KERNEL(256) random_elements(Global<unsigned char> to, int bytes, unsigned long long seed, unsigned long long keep,
+                            unsigned long long base, long long first, long long pitch, int rows, int columns) {
+  int c = block_x() * threads() + thread();
+  for (long long row = block_y(); row < rows && c < columns; row += blocks_y()) {
+    unsigned long long at = static_cast<unsigned long long>(first + row * pitch + c) * static_cast<unsigned>(bytes);
+    unsigned long long word = (mixed(seed + at / 8 * 0x9e3779b97f4a7c15ull) & keep) + base;
+    auto element = static_cast<unsigned>(word >> at % 8 * 8);
+    if (bytes == 4) {
+      cast<unsigned>(to)[row * columns + c] = element;
+    } else {
+      cast<bf16>(to)[row * columns + c].bits = static_cast<unsigned short>(element);
+    }
   }
 }
-BATON_KERNEL(random_bf16)
+BATON_KERNEL(random_elements)
 
 // Ceilings: a copy of `count` times sixteen bytes.
 KERNEL(512) copy_bytes(Global<Words4> to, Global<const Words4> from, long long count) {

@@ -5,12 +5,12 @@ import dev.baton.device.Device;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Ops;
 import dev.baton.device.Parallelism;
+import dev.baton.device.RandomElements;
 import dev.baton.device.Tensor;
 import dev.baton.device.WeightFormat;
 import dev.baton.device.WeightSlice;
 import dev.baton.device.cpu.CpuCeilings;
 import dev.baton.device.cpu.CpuDevice;
-import dev.baton.engine.checkpoint.RandomTensors;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -182,12 +182,12 @@ final class CeilingProbe implements Probe {
     int outputs = outputsOfThread * (threads / ranks.size());
     DType stored = DType.BFLOAT16;
     MemorySegment values = arena.allocate((long) outputs * inputs * stored.bytes(), Long.BYTES);
-    RandomTensors.fill(values, stored, inputs, 1);
+    new RandomElements(stored, inputs, 1).fill(values);
     List<Tensor> in = new ArrayList<>();
     List<Tensor> out = new ArrayList<>();
     for (int rank = 0; rank < ranks.size(); rank++) {
       Tensor x = device.allocate(DType.FLOAT32, rows, inputs);
-      RandomTensors.fill(x.segment(), DType.FLOAT32, 1, rank);
+      new RandomElements(DType.FLOAT32, 1, rank).fill(x.segment());
       in.add(x);
       out.add(device.allocate(DType.FLOAT32, rows, outputs));
     }

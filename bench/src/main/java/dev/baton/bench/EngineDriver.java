@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 
 import com.sun.management.ThreadMXBean;
 import dev.baton.device.DType;
+import dev.baton.device.RandomElements;
 import dev.baton.device.SlabRegion;
 import dev.baton.engine.Engine;
 import dev.baton.engine.EngineException;
@@ -16,7 +17,6 @@ import dev.baton.engine.SampledToken.FinishReason;
 import dev.baton.engine.Sampling;
 import dev.baton.engine.SessionId;
 import dev.baton.engine.SessionListener;
-import dev.baton.engine.checkpoint.RandomTensors;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.management.ManagementFactory;
@@ -154,7 +154,7 @@ final class EngineDriver implements AutoCloseable {
   private void fill(MemorySegment rows) {
     ModelInfo model = engine.model();
     if (model.kvDtype() != DType.INT8) {
-      RandomTensors.fill(rows, model.kvDtype(), 1, random.nextLong());
+      new RandomElements(model.kvDtype(), 1, random.nextLong()).fill(rows);
       return;
     }
     byte[] bytes = new byte[Math.toIntExact(rows.byteSize())];

@@ -36,6 +36,11 @@ public interface Device extends AutoCloseable {
     return true;
   }
 
+  /** Whether slices may say how their random elements are made, instead of bringing them. */
+  default boolean makesRandom() {
+    return false;
+  }
+
   /**
    * The device as a rank sees it: what is allocated and packed there lies near that rank, and is
    * for its ops. This very device where all ranks share memory.

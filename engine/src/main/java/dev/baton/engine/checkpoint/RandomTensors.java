@@ -1,9 +1,9 @@
 package dev.baton.engine.checkpoint;
 
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
-import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 
 import dev.baton.device.DType;
+import dev.baton.device.RandomElements;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
@@ -12,22 +12,18 @@ import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Tensors of a model's shapes with random elements, for measuring without files. Matrices hold
- * values of both signs over four binary exponents, small enough that products neither overflow nor
- * fade; norms and biases hold ones. The same seed gives the same bits on every machine and by any
- * number of threads.
+ * Tensors of a model's shapes with random elements, for measuring without files. Matrices follow
+ * {@link RandomElements}; norms and biases hold ones. The same seed gives the same bits on every
+ * machine and by any number of threads, and on a device that makes the elements itself.
  *
- * <p>Each thread has two buffers, which its tensors take in turn: beside the packed weights there
- * are never more than two unpacked tensors a thread. {@link #close} frees the buffers; no tensor
- * may be read then.
+ * <p>Where this makes them, each thread has two buffers, which its tensors take in turn: beside the
+ * packed weights there are never more than two unpacked tensors a thread. {@link #close} frees the
+ * buffers; no tensor may be read then.
  */
 public final class RandomTensors implements TensorSource, AutoCloseable {
 
   /** A buffer that is this much larger than the next tensor is given back first. */
   private static final int OVERSIZE = 4;
-
-  /** Of the elements; the mask of two bits in {@link #fill} makes them. */
-  private static final int EXPONENTS = 4;
 
   private record Buffer(Arena arena, MemorySegment segment) {}
 
@@ -40,12 +36,15 @@ public final class RandomTensors implements TensorSource, AutoCloseable {
   private final Map<String, List<Integer>> shapes;
   private final DType dtype;
   private final long seed;
+  private final boolean byDevice;
   private final Map<Thread, Turns> buffers = new ConcurrentHashMap<>();
 
   /**
    * @param dtype of the elements: BFLOAT16 or FLOAT32; vectors are float32 always
+   * @param byDevice matrices are only described, for a device that {@link
+   *     dev.baton.device.Device#makesRandom makes random} elements
    */
-  public RandomTensors(ModelConfig config, DType dtype, long seed) {
+  public RandomTensors(ModelConfig config, DType dtype, long seed, boolean byDevice) {
     if (dtype != DType.BFLOAT16 && dtype != DType.FLOAT32) {
       throw new IllegalArgumentException(
           "dtype: %s (expected: BFLOAT16 or FLOAT32)".formatted(dtype));
@@ -53,6 +52,7 @@ public final class RandomTensors implements TensorSource, AutoCloseable {
     this.shapes = config.architecture().tensors(config);
     this.dtype = dtype;
     this.seed = seed;
+    this.byDevice = byDevice;
   }
 
   @Override
@@ -70,8 +70,13 @@ public final class RandomTensors implements TensorSource, AutoCloseable {
       return new CheckpointTensor("random", name, DType.FLOAT32, shape, ones);
     }
     int columns = shape.getLast();
+    RandomElements elements =
+        new RandomElements(dtype, columns, seed ^ (name.hashCode() * 0x9E3779B97F4A7C15L));
+    if (byDevice) {
+      return new CheckpointTensor("random", name, dtype, shape, MemorySegment.NULL, elements);
+    }
     MemorySegment data = buffer((long) shape.getFirst() * columns * dtype.bytes());
-    fill(data, dtype, columns, seed ^ (name.hashCode() * 0x9E3779B97F4A7C15L));
+    elements.fill(data);
     return new CheckpointTensor("random", name, dtype, shape, data);
   }
 
@@ -93,46 +98,6 @@ public final class RandomTensors implements TensorSource, AutoCloseable {
     own.next = own.last;
     own.last = taken;
     return taken.segment.asSlice(0, bytes);
-  }
-
-  /**
-   * Fills with random signs and mantissas over four exponents, all below {@code 2 / sqrt(columns)}
-   * or {@code 3 / sqrt(columns)}: about unit variance in, unit variance out. Made of whole words of
-   * a counter-based generator (SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number
-   * generators", 2014), without a branch per element.
-   *
-   * @param columns of the matrix; sets the size of its elements
-   */
-  public static void fill(MemorySegment data, DType dtype, int columns, long seed) {
-    int root = (31 - Integer.numberOfLeadingZeros(columns)) / 2;
-    // The largest exponent makes 1 / sqrt(columns); no sum below leaves its lane.
-    long exponent = Math.max(1, 127 - root - (EXPONENTS - 1));
-    long keep;
-    long base;
-    if (dtype == DType.BFLOAT16) {
-      keep = 0x81FF_81FF_81FF_81FFL;
-      base = (exponent << 7) * 0x0001_0001_0001_0001L;
-    } else {
-      keep = 0x81FF_FFFF_81FF_FFFFL;
-      base = (exponent << 23) * 0x0000_0001_0000_0001L;
-    }
-    long state = seed;
-    long words = data.byteSize() / Long.BYTES;
-    for (long i = 0; i < words; i++) {
-      state += 0x9E3779B97F4A7C15L;
-      data.set(JAVA_LONG_UNALIGNED, i * Long.BYTES, (mix(state) & keep) + base);
-    }
-    if (words * Long.BYTES < data.byteSize()) {
-      long last = (mix(state + 0x9E3779B97F4A7C15L) & keep) + base;
-      MemorySegment tail = data.asSlice(words * Long.BYTES);
-      MemorySegment.copy(MemorySegment.ofArray(new long[] {last}), 0, tail, 0, tail.byteSize());
-    }
-  }
-
-  private static long mix(long z) {
-    long a = (z ^ (z >>> 30)) * 0xBF58476D1CE4E5B9L;
-    long b = (a ^ (a >>> 27)) * 0x94D049BB133111EBL;
-    return b ^ (b >>> 31);
   }
 
   @Override

@@ -177,7 +177,8 @@ public final class ModelLoader {
     ModelConfig config = ConfigReader.read(options.modelDirectory());
     Shard.check(config, options.tensorParallel());
     Formats formats = formats(config, DType.BFLOAT16);
-    try (RandomTensors tensors = new RandomTensors(config, formats.dtype(), seed)) {
+    try (RandomTensors tensors =
+        new RandomTensors(config, formats.dtype(), seed, device.makesRandom())) {
       // Nobody exchanges KV with a model that exists once.
       return start(config, "%064x".formatted(seed), contextLength(config), formats, tensors);
     }

@@ -250,26 +250,19 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
 
   private Tensor norm(String name, int width) {
     CheckpointTensor tensor = checkpoint.get(name);
-    return converted(
-        tensor, WeightSlice.whole(tensor.data(), tensor.dtype(), 1, width), DType.FLOAT32);
+    return converted(tensor, tensor.slice(0, 1, 0, width), DType.FLOAT32);
   }
 
   private Tensor table(String name) {
     CheckpointTensor tensor = checkpoint.get(name);
-    WeightSlice all =
-        WeightSlice.whole(
-            tensor.data(), tensor.dtype(), tensor.shape().get(0), tensor.shape().get(1));
-    Tensor converted = converted(tensor, all, formats.dtype());
+    Tensor converted = converted(tensor, tensor.whole(), formats.dtype());
     checkpoint.release(tensor);
     return converted;
   }
 
   private Tensor bias(String name, Shard.Range range) {
     CheckpointTensor tensor = checkpoint.get(name);
-    int width = tensor.shape().getFirst();
-    WeightSlice part =
-        new WeightSlice(tensor.data(), tensor.dtype(), 1, width, 0, 1, range.from(), range.to());
-    return converted(tensor, part, DType.FLOAT32);
+    return converted(tensor, tensor.slice(0, 1, range.from(), range.to()), DType.FLOAT32);
   }
 
   private Tensor converted(CheckpointTensor tensor, WeightSlice slice, DType dtype) {
@@ -319,19 +312,12 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
   }
 
   private WeightSlice rowsOf(CheckpointTensor tensor, Shard.Range range) {
-    int rows = tensor.shape().get(0);
-    int columns = tensor.shape().get(1);
-    return new WeightSlice(
-        tensor.data(), tensor.dtype(), rows, columns, range.from(), range.to(), 0, columns);
+    return tensor.slice(range.from(), range.to(), 0, tensor.shape().getLast());
   }
 
   private LinearWeight columns(String name, Shard.Range range) {
     CheckpointTensor tensor = checkpoint.get(name);
-    int rows = tensor.shape().get(0);
-    int columns = tensor.shape().get(1);
-    WeightSlice part =
-        new WeightSlice(
-            tensor.data(), tensor.dtype(), rows, columns, 0, rows, range.from(), range.to());
+    WeightSlice part = tensor.slice(0, tensor.shape().getFirst(), range.from(), range.to());
     return packed(tensor, part, formats.weights(), Parallelism.ROW);
   }
 

@@ -7,9 +7,11 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import dev.baton.device.DType;
+import dev.baton.device.RandomElements;
 import dev.baton.device.host.Bf16;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
+import java.util.Objects;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -24,7 +26,7 @@ class RandomTensorsTest {
   @ParameterizedTest
   @EnumSource(names = {"FLOAT32", "BFLOAT16"})
   void matricesHaveElementsOfBothSignsAndAboutUnitGain(DType dtype) {
-    try (RandomTensors tensors = new RandomTensors(CONFIG, dtype, 1)) {
+    try (RandomTensors tensors = new RandomTensors(CONFIG, dtype, 1, false)) {
       CheckpointTensor gate = tensors.get(NAMES.gate());
       assertThat(gate.shape()).containsExactly(172, 64);
       assertThat(gate.dtype()).isEqualTo(dtype);
@@ -43,7 +45,7 @@ class RandomTensorsTest {
 
   @Test
   void normsAreOnes() {
-    try (RandomTensors tensors = new RandomTensors(CONFIG, DType.BFLOAT16, 1)) {
+    try (RandomTensors tensors = new RandomTensors(CONFIG, DType.BFLOAT16, 1, false)) {
       CheckpointTensor norm = tensors.get(TensorNames.FINAL_NORM);
       assertThat(norm.dtype()).isEqualTo(DType.FLOAT32);
       for (int i = 0; i < 64; i++) {
@@ -54,9 +56,9 @@ class RandomTensorsTest {
 
   @Test
   void equalSeedsGiveEqualBitsAndTensorsDiffer() {
-    try (RandomTensors tensors = new RandomTensors(CONFIG, DType.BFLOAT16, 1);
-        RandomTensors same = new RandomTensors(CONFIG, DType.BFLOAT16, 1);
-        RandomTensors other = new RandomTensors(CONFIG, DType.BFLOAT16, 2)) {
+    try (RandomTensors tensors = new RandomTensors(CONFIG, DType.BFLOAT16, 1, false);
+        RandomTensors same = new RandomTensors(CONFIG, DType.BFLOAT16, 1, false);
+        RandomTensors other = new RandomTensors(CONFIG, DType.BFLOAT16, 2, false)) {
       assertThat(same.get(NAMES.up()).data().mismatch(tensors.get(NAMES.up()).data()))
           .isEqualTo(-1);
       assertThat(other.get(NAMES.up()).data().mismatch(tensors.get(NAMES.up()).data()))
@@ -69,7 +71,7 @@ class RandomTensorsTest {
   @Test
   void anOddNumberOfElementsIsFilledToTheEnd() {
     MemorySegment odd = MemorySegment.ofArray(new short[1003]);
-    RandomTensors.fill(odd, DType.BFLOAT16, 64, 1);
+    new RandomElements(DType.BFLOAT16, 64, 1).fill(odd);
     for (int i = 0; i < 1003; i++) {
       assertThat(odd.get(JAVA_SHORT_UNALIGNED, 2L * i)).isNotZero();
     }
@@ -77,7 +79,7 @@ class RandomTensorsTest {
 
   @Test
   void aThreadsNextTensorButOneTakesTheSameMemory() {
-    try (RandomTensors tensors = new RandomTensors(CONFIG, DType.BFLOAT16, 1)) {
+    try (RandomTensors tensors = new RandomTensors(CONFIG, DType.BFLOAT16, 1, false)) {
       long up = tensors.get(NAMES.up()).data().address();
       assertThat(tensors.get(NAMES.gate()).data().address()).isNotEqualTo(up);
       assertThat(tensors.get(NAMES.up()).data().address()).isEqualTo(up);
@@ -85,8 +87,22 @@ class RandomTensorsTest {
   }
 
   @Test
+  void tensorsForADeviceThatMakesThemSayHowAndHoldNothing() {
+    try (RandomTensors tensors = new RandomTensors(CONFIG, DType.BFLOAT16, 1, false);
+        RandomTensors described = new RandomTensors(CONFIG, DType.BFLOAT16, 1, true)) {
+      CheckpointTensor up = described.get(NAMES.up());
+      assertThat(up.data().byteSize()).isZero();
+      assertThat(up.whole().random()).isEqualTo(up.random());
+      MemorySegment made = MemorySegment.ofArray(new short[172 * 64]);
+      Objects.requireNonNull(up.random()).fill(made);
+      assertThat(made.mismatch(tensors.get(NAMES.up()).data())).isEqualTo(-1);
+      assertThat(described.get(TensorNames.FINAL_NORM).random()).isNull();
+    }
+  }
+
+  @Test
   void refusesATensorThatTheModelDoesNotHave() {
-    try (RandomTensors tensors = new RandomTensors(CONFIG, DType.BFLOAT16, 1)) {
+    try (RandomTensors tensors = new RandomTensors(CONFIG, DType.BFLOAT16, 1, false)) {
       assertThatThrownBy(() -> tensors.get("model.nothing"))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("tensor: model.nothing");

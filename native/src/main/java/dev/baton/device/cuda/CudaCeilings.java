@@ -1,5 +1,7 @@
 package dev.baton.device.cuda;
 
+import dev.baton.device.DType;
+import dev.baton.device.RandomElements;
 import java.lang.foreign.MemorySegment;
 import jcuda.driver.CUevent;
 import jcuda.driver.CUstream;
@@ -43,16 +45,12 @@ public final class CudaCeilings implements AutoCloseable {
     begun = driver.createEvent(true);
     ended = driver.createEvent(true);
     long bytes = driver.emulated() ? EMULATED_BYTES : Math.min(BYTES, gpu.budget() / 3);
-    bytes = bytes / WORD * WORD;
+    int rows = (int) (bytes / Short.BYTES / SIZE);
+    bytes = (long) rows * SIZE * Short.BYTES;
     from = gpu.allocate(bytes, "ceilings");
     to = gpu.allocate(bytes, "ceilings");
-    launch
-        .of("random_bf16")
-        .address(from.address())
-        .number(bytes / Short.BYTES)
-        .number(1)
-        .number(1f)
-        .run(1024, 256, 0);
+    RandomElements random = new RandomElements(DType.BFLOAT16, SIZE, 1);
+    WeightStaging.make(random, launch, from.address(), 0, SIZE, rows, SIZE);
     driver.synchronize(stream);
     CublasLt found = null;
     String why = "";

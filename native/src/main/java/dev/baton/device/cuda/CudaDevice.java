@@ -195,6 +195,11 @@ public final class CudaDevice implements Device {
   }
 
   @Override
+  public boolean makesRandom() {
+    return true;
+  }
+
+  @Override
   public Device onRank(int ofRank) {
     return group.devices.get(ofRank);
   }

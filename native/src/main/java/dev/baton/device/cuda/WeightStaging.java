@@ -3,6 +3,7 @@ package dev.baton.device.cuda;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import dev.baton.device.DType;
+import dev.baton.device.RandomElements;
 import dev.baton.device.UnusableElementException;
 import dev.baton.device.WeightSlice;
 import java.lang.foreign.MemorySegment;
@@ -12,8 +13,8 @@ import jcuda.driver.CUstream;
 /**
  * Brings slices of a checkpoint to a GPU: rows go from the mapped file to one of two pinned
  * buffers, from there to the GPU, where a kernel looks for elements that are no numbers and another
- * one puts the rest in its place; while one buffer travels the other is filled. One thread at a
- * time.
+ * one puts the rest in its place; while one buffer travels the other is filled. Random rows are
+ * made on the GPU and travel nowhere. One thread at a time.
  */
 final class WeightStaging {
 
@@ -107,19 +108,14 @@ final class WeightStaging {
         next = 1 - next;
         buffer.await();
         buffer.reserve(piece * rowBytes);
-        fill(buffer.host, slice, row, count, rowBytes);
-        driver.upload(buffer.onGpu.address(), buffer.host.asSlice(0, count * rowBytes), stream);
-        driver.fill(buffer.foundOnGpu.address(), -1, 2, stream);
-        launch
-            .of("find_unusable")
-            .address(buffer.foundOnGpu.address())
-            .address(buffer.onGpu.address())
-            .number(code(slice.dtype()))
-            .number((long) columns)
-            .number(count)
-            .number(columns)
-            .run(BLOCK, BLOCK, 0);
-        driver.download(buffer.found, buffer.foundOnGpu.address(), stream);
+        RandomElements random = slice.random();
+        if (random == null) {
+          upload(buffer, slice, row, count, rowBytes);
+        } else {
+          long first = (slice.rowFrom() + row) * (long) slice.columns() + slice.columnFrom();
+          make(random, launch, buffer.onGpu.address(), first, slice.columns(), count, columns);
+          buffer.found.set(JAVA_LONG, 0, -1);
+        }
         use.rows(launch, buffer.onGpu.address(), row, count);
         driver.record(buffer.done, stream);
         buffer.travelling = true;
@@ -133,6 +129,52 @@ final class WeightStaging {
       buffers[0].travelling = false;
       buffers[1].travelling = false;
     }
+  }
+
+  /** Sends rows on their way, and a kernel after them that looks for unusable elements. */
+  private void upload(Buffer buffer, WeightSlice slice, int row, int count, long rowBytes) {
+    int columns = slice.columnTo() - slice.columnFrom();
+    fill(buffer.host, slice, row, count, rowBytes);
+    driver.upload(buffer.onGpu.address(), buffer.host.asSlice(0, count * rowBytes), stream);
+    driver.fill(buffer.foundOnGpu.address(), -1, 2, stream);
+    launch
+        .of("find_unusable")
+        .address(buffer.foundOnGpu.address())
+        .address(buffer.onGpu.address())
+        .number(code(slice.dtype()))
+        .number((long) columns)
+        .number(count)
+        .number(columns)
+        .run(BLOCK, BLOCK, 0);
+    driver.download(buffer.found, buffer.foundOnGpu.address(), stream);
+  }
+
+  /**
+   * Makes elements of a random matrix whose rows have {@code pitch} of them: rows of {@code
+   * columns} elements from element {@code first} on.
+   *
+   * @param to dense {@code [rows][columns]} of their dtype, on the GPU
+   */
+  static void make(
+      RandomElements random,
+      Launch launch,
+      long to,
+      long first,
+      long pitch,
+      int rows,
+      int columns) {
+    launch
+        .of("random_elements")
+        .address(to)
+        .number(random.dtype().bytes())
+        .number(random.seed())
+        .number(random.keep())
+        .number(random.base())
+        .number(first)
+        .number(pitch)
+        .number(rows)
+        .number(columns)
+        .run(Math.ceilDiv(columns, BLOCK), Math.min(rows, MOST_ROWS), 1, BLOCK, 0);
   }
 
   private static void fill(MemorySegment to, WeightSlice slice, int row, int count, long rowBytes) {

@@ -3,9 +3,9 @@ package dev.baton.device.cuda;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.baton.device.DType;
+import dev.baton.device.RandomElements;
 import dev.baton.device.Trial;
 import dev.baton.device.cuda.EmulatedGpu.Grid;
 import dev.baton.device.host.Bf16;
@@ -163,20 +163,54 @@ final class WeightKernelTest {
   }
 
   @Test
-  void randomWeightsFillTheirRangeAndCopiesAreWhole() {
+  void randomElementsOfAnyPartOfAMatrixAreTheHostsBitForBit() {
+    Trial trial = Trial.named("random");
+    for (DType dtype : new DType[] {DType.FLOAT32, DType.BFLOAT16}) {
+      for (int round = 0; round < 4; round++) {
+        int whole = trial.between(1, 700);
+        int allRows = trial.between(1, 20);
+        int from = trial.between(0, whole - 1);
+        int columns = trial.between(1, whole - from);
+        int rowFrom = trial.between(0, allRows - 1);
+        int rows = trial.between(1, allRows - rowFrom);
+        RandomElements elements = new RandomElements(dtype, whole, trial.random.nextLong());
+        MemorySegment all = MemorySegment.ofArray(new byte[allRows * whole * dtype.bytes()]);
+        elements.fill(all);
+        try (EmulatedGpu gpu = new EmulatedGpu()) {
+          MemorySegment made = gpu.bytes((long) rows * columns * dtype.bytes());
+          gpu.launch(
+              "random_elements",
+              new Grid((columns + 255) / 256, Math.min(rows, 7), 1),
+              256,
+              0,
+              made,
+              dtype.bytes(),
+              elements.seed(),
+              elements.keep(),
+              elements.base(),
+              (long) rowFrom * whole + from,
+              (long) whole,
+              rows,
+              columns);
+          long rowBytes = (long) columns * dtype.bytes();
+          for (int row = 0; row < rows; row++) {
+            long at = ((rowFrom + row) * (long) whole + from) * dtype.bytes();
+            assertEquals(
+                -1,
+                made.asSlice(row * rowBytes, rowBytes).mismatch(all.asSlice(at, rowBytes)),
+                "row " + row);
+          }
+        }
+      }
+    }
+  }
+
+  @Test
+  void copiesAreWholeAndWhatIsReadIsSeen() {
     int count = 4 * 16 * 1000 + 8;
     try (EmulatedGpu gpu = new EmulatedGpu()) {
       MemorySegment random = gpu.bytes(2L * count);
-      gpu.launch("random_bf16", new Grid(4, 1, 1), 256, 0, random, (long) count, 7, 0.5f);
-      double sum = 0;
-      double squares = 0;
-      for (float value : EmulatedGpu.widened(random)) {
-        assertTrue(Math.abs(value) <= 0.5f, "value");
-        sum += value;
-        squares += value * value;
-      }
-      assertEquals(0, sum / count, 0.01);
-      assertEquals(1 / 12.0, squares / count, 0.01);
+      new RandomElements(DType.BFLOAT16, 64, 7).fill(random);
       MemorySegment copy = gpu.bytes(2L * count);
       gpu.launch("copy_bytes", new Grid(3, 1, 1), 512, 0, copy, random, (long) count / 8);
       assertEquals(-1, copy.mismatch(random));
