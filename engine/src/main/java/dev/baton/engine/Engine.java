@@ -71,6 +71,15 @@ public interface Engine extends AutoCloseable {
     return DeviceHealth.UNKNOWN;
   }
 
+  /**
+   * Reads what the chips have drawn since some moment, in joules; negative = not known. Tokens tell
+   * what their sessions have drawn ({@link SampledToken#joules}) where this is called some times a
+   * second, by one thread, any.
+   */
+  default double measureEnergy() {
+    return -1;
+  }
+
   /** Rises with every step, and within a long one with every layer. Any thread. */
   default long progress() {
     return status().steps();

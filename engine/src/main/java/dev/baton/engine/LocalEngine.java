@@ -14,6 +14,7 @@ import dev.baton.engine.cache.Window;
 import dev.baton.engine.model.ModelRunner;
 import dev.baton.engine.sample.Adjustments;
 import dev.baton.engine.sample.Sampler;
+import dev.baton.engine.schedule.EnergyAccount;
 import dev.baton.engine.schedule.Pace;
 import dev.baton.engine.schedule.Scheduler;
 import dev.baton.engine.schedule.Session;
@@ -60,6 +61,7 @@ final class LocalEngine implements Engine {
   /** The step that runs, for who is told of its layers. */
   private @Nullable StepPlan running;
 
+  private final EnergyAccount energy;
   private long arrivals;
   private long steps;
   private long promptTokens;
@@ -95,6 +97,12 @@ final class LocalEngine implements Engine {
     Window window = new Window(runner.window(), runner.blockTokens(), stepTokens);
     this.pool = new BlockPool(runner.blocks(), model.fingerprint(), window, nanoTime);
     this.pace = new Pace(options.maxStepMillis());
+    this.energy =
+        new EnergyAccount(
+            runner::joules,
+            nanoTime,
+            runner.weightBytes(),
+            KvCopies.pageBytes(runner) / runner.blockTokens());
     this.swap =
         new SwapSpace(
             runner.swapBytes(),
@@ -156,6 +164,11 @@ final class LocalEngine implements Engine {
   @Override
   public DeviceHealth health() {
     return runner.health();
+  }
+
+  @Override
+  public double measureEnergy() {
+    return energy.measure();
   }
 
   @Override
@@ -312,6 +325,7 @@ final class LocalEngine implements Engine {
       pace.ran(plan.decodes(), plan.prefillTokens(), nanoTime.getAsLong() - begun);
       steps++;
       sampler.run(logits);
+      energy.ran(plan, pace, nanoTime.getAsLong() - begun);
       settle(plan);
       if (checksEveryStep) {
         checkAccount();
@@ -574,10 +588,13 @@ final class LocalEngine implements Engine {
     } else if (finish != null) {
       end(session);
     }
-    if (logprobs == null && promptLogprobs == null) {
+    double joules = energy.of(session);
+    if (logprobs == null && promptLogprobs == null && joules < 0) {
       session.listener().onToken(token, index, finish);
     } else {
-      session.listener().onToken(new SampledToken(token, index, logprobs, promptLogprobs, finish));
+      session
+          .listener()
+          .onToken(new SampledToken(token, index, logprobs, promptLogprobs, finish, joules));
     }
   }
 

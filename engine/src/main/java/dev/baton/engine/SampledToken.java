@@ -10,18 +10,20 @@ import org.jspecify.annotations.Nullable;
  * @param logprobs set when asked for
  * @param promptLogprobs set on the token of index 0 when asked for
  * @param finish set when this token ends the session
+ * @param joules drawn here for the session so far; negative = not known
  */
 public record SampledToken(
     int id,
     int index,
     @Nullable Logprobs logprobs,
     @Nullable PromptLogprobs promptLogprobs,
-    @Nullable FinishReason finish) {
+    @Nullable FinishReason finish,
+    double joules) {
 
   /** A token that brings nothing of the prompt. */
   public SampledToken(
       int id, int index, @Nullable Logprobs logprobs, @Nullable FinishReason finish) {
-    this(id, index, logprobs, null, finish);
+    this(id, index, logprobs, null, finish, -1);
   }
 
   /** Why a session ended. */

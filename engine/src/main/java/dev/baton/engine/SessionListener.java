@@ -41,7 +41,7 @@ public interface SessionListener {
    * @param finish set when this token ends the session
    */
   default void onToken(int id, int index, @Nullable FinishReason finish) {
-    onToken(new SampledToken(id, index, null, null, finish));
+    onToken(new SampledToken(id, index, null, finish));
   }
 
   /** A token was sampled that has log probabilities, or any where the other method is as it is. */

@@ -159,6 +159,25 @@ class DeviceChoiceTest {
         .isEqualTo("cuMemcpyHtoDAsync cuGraphLaunch cuStreamSynchronize");
   }
 
+  @Test
+  void tokensTellTheEnergyOfTheirSessionsOnceTheGpuWasMeasured() {
+    try (Engine engine = Engine.load(options(1), line -> {})) {
+      assertThat(engine.measureEnergy()).isNotNegative();
+      List<RecordingListener> heard = new ArrayList<>();
+      for (Generation each : requests().subList(0, 2)) {
+        heard.add(new RecordingListener());
+        engine.generate(each, heard.getLast());
+      }
+      while (engine.step()) {
+        engine.measureEnergy();
+      }
+      for (RecordingListener each : heard) {
+        assertThat(each.tokens.getFirst().joules()).isNegative();
+        assertThat(each.tokens.getLast().joules()).isPositive();
+      }
+    }
+  }
+
   private static String callsOfAStep(Sampling sampling) throws Throwable {
     try (Engine engine = Engine.load(options(1), line -> {})) {
       Sampling endless = sampling.with(draft -> draft.ignoreEos = true);

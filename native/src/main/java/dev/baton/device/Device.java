@@ -76,6 +76,14 @@ public interface Device extends AutoCloseable {
     return DeviceHealth.UNKNOWN;
   }
 
+  /**
+   * Drawn by its chips since some moment, in joules; negative = not known. Any thread, often: some
+   * times a second.
+   */
+  default double joules() {
+    return -1;
+  }
+
   /** Zeroed memory. */
   Tensor allocate(DType dtype, long rows, long columns);
 

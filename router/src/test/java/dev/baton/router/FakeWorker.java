@@ -164,6 +164,9 @@ public final class FakeWorker implements AutoCloseable {
     statuses.scheduleAtFixedRate(this::sendStatus, 0, 100, TimeUnit.MILLISECONDS);
   }
 
+  /** Each token tells so many joules more; 0 = none tells. */
+  volatile double joulesEach;
+
   /** The process hangs: the sockets stay open, nothing is said any more. */
   void fallSilent() {
     statuses.shutdownNow();
@@ -201,6 +204,9 @@ public final class FakeWorker implements AutoCloseable {
             .setTokenId('a' + (int) Math.floorMod(session.getSampling().getSeed() + index, 26L));
     if (index == session.getSampling().getMaxTokens() - 1) {
       token.setFinishReason(lastReason);
+    }
+    if (joulesEach > 0) {
+      token.setJoules((float) (joulesEach * (index + 1)));
     }
     if (session.getSampling().hasLogprobs()) {
       token.setLogprobs(

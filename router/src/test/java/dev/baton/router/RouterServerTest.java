@@ -88,6 +88,16 @@ final class RouterServerTest {
   }
 
   @Test
+  void usageTellsTheEnergyThatBothWorkersDrew() throws Exception {
+    FakeWorker prefill = worker("p", Role.PREFILL);
+    prefill.joulesEach = 2;
+    FakeWorker decode = worker("d", Role.DECODE);
+    decode.joulesEach = 0.5;
+    JsonNode reply = ok("/v1/completions", "{'prompt':'xyz','max_tokens':5,'seed':0}");
+    assertThat(reply.at("/usage/energy_joules").doubleValue()).isEqualTo(2 + 0.5 * 5);
+  }
+
+  @Test
   void splitCompletionTakesItsFirstTokenFromThePrefillWorker() throws Exception {
     FakeWorker prefill = worker("p", Role.PREFILL);
     FakeWorker decode = worker("d", Role.DECODE);
@@ -97,6 +107,7 @@ final class RouterServerTest {
     assertThat(reply.at("/usage/prompt_tokens").intValue()).isEqualTo(4);
     assertThat(reply.at("/usage/completion_tokens").intValue()).isEqualTo(5);
     assertThat(reply.at("/usage/prompt_tokens_details/cached_tokens").isNumber()).isTrue();
+    assertThat(reply.at("/usage").has("energy_joules")).isFalse();
     assertThat(prefill.sessions.getFirst().getPromptList()).containsExactly(1, 120, 121, 122);
     assertThat(decode.sessions.getFirst().getEpoch()).isEqualTo(1);
     assertThat(decode.sessions.getFirst().getSampling().hasTemperature()).isTrue();

@@ -1,14 +1,13 @@
 package dev.baton.worker;
 
-import dev.baton.device.DeviceHealth;
 import dev.baton.engine.EngineStatus;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Shares out what a worker's chips draw over the tokens that it computes: between two looks every
  * token, of a prompt or generated, has the same share; what is drawn while nothing is computed is
- * idle. So a request's energy is its tokens times what a token has drawn while it ran. Chips that
- * several workers use are counted by each. The health watch alone calls {@link #look}.
+ * idle. A single request's share is the engine's to tell. Chips that several workers use are
+ * counted by each. The power watch alone calls {@link #look}.
  */
 final class EnergyShares {
 
@@ -39,13 +38,12 @@ final class EnergyShares {
   private @Nullable EngineStatus status;
   private volatile Joules shared = Joules.NONE;
 
-  /** The chips and the engine as they are now; the first look only begins to count. */
-  void look(DeviceHealth health, EngineStatus now) {
-    double total =
-        health.chips().stream()
-            .mapToDouble(DeviceHealth.Chip::joules)
-            .filter(joules -> joules >= 0)
-            .sum();
+  /**
+   * The chips and the engine as they are now; the first look only begins to count.
+   *
+   * @param total joules that the chips have drawn since some moment; negative = not known
+   */
+  void look(double total, EngineStatus now) {
     EngineStatus before = status;
     if (before != null && drawn >= 0 && total >= drawn) {
       shared =
@@ -54,7 +52,7 @@ final class EnergyShares {
               now.promptTokens() - before.promptTokens(),
               now.generatedTokens() - before.generatedTokens());
     }
-    drawn = health.chips().isEmpty() ? -1 : total;
+    drawn = total;
     status = now;
   }
 

@@ -1,6 +1,5 @@
 package dev.baton.worker;
 
-import dev.baton.device.DeviceHealth;
 import dev.baton.engine.Engine;
 import dev.baton.engine.ModelInfo;
 import dev.baton.kvtransfer.KvTransfer;
@@ -59,6 +58,9 @@ public final class Worker implements AutoCloseable {
   /** Between two looks at the chips. */
   private static final Duration HEALTH = Duration.ofSeconds(5);
 
+  /** Bounds the part of a request's energy that counts with the power before it. */
+  private static final Duration POWER = Duration.ofMillis(100);
+
   /** Between two lines of the log about a drain. */
   private static final Duration DRAIN_LOG = Duration.ofSeconds(5);
 
@@ -71,6 +73,7 @@ public final class Worker implements AutoCloseable {
   private final WorkerCore core;
   private final CompletableFuture<String> fatal = new CompletableFuture<>();
   private final HealthWatch health;
+  private final PowerWatch power;
   private final EnergyShares energy = new EnergyShares();
   private @Nullable Server server;
   private @Nullable MetricsEndpoint metrics;
@@ -80,14 +83,15 @@ public final class Worker implements AutoCloseable {
     this.options = options;
     this.engine = engine;
     this.transfer = transfer;
-    this.health =
-        new HealthWatch(
+    this.health = new HealthWatch(engine::health, HEALTH);
+    this.power =
+        new PowerWatch(
             () -> {
-              DeviceHealth seen = engine.health();
-              energy.look(seen, engine.status());
-              return seen;
+              double joules = engine.measureEnergy();
+              energy.look(joules, engine.status());
+              return joules;
             },
-            HEALTH);
+            POWER);
     this.core =
         new WorkerCore(
             options,
@@ -186,6 +190,7 @@ public final class Worker implements AutoCloseable {
     }
     core.start();
     health.start();
+    power.start();
     ModelInfo model = engine.model();
     log.info(
         "worker {}: {} of {} ({}, fingerprint {}), {} ranks, {} blocks of {} tokens, gRPC {},"
@@ -253,6 +258,7 @@ public final class Worker implements AutoCloseable {
     }
     closed = true;
     health.close();
+    power.close();
     drain(grace);
     if (server != null) {
       stop(server);

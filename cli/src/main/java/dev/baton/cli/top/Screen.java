@@ -215,7 +215,16 @@ public final class Screen {
 
   private static List<String> sessions(ClusterSnapshot now) {
     Columns table =
-        new Columns("SESSION", "MODEL", "EPOCH", "PREFILL", "DECODE", "PROMPT", "GENERATED", "AGE");
+        new Columns(
+            "SESSION",
+            "MODEL",
+            "EPOCH",
+            "PREFILL",
+            "DECODE",
+            "PROMPT",
+            "GENERATED",
+            "AGE",
+            "JOULES");
     for (SessionView session : now.getSessionsList()) {
       table.add(
           session.getSessionId(),
@@ -225,7 +234,8 @@ public final class Screen {
           session.getDecodeWorker().isEmpty() ? NONE : session.getDecodeWorker(),
           Integer.toString(session.getPromptTokens()),
           Integer.toString(session.getGeneratedTokens()),
-          "%.1f s".formatted(session.getAgeMillis() / 1000.0));
+          "%.1f s".formatted(session.getAgeMillis() / 1000.0),
+          session.hasJoules() ? "%.1f".formatted(session.getJoules()) : NONE);
     }
     int unlisted = now.getActiveSessions() - now.getSessionsCount();
     List<String> lines = new ArrayList<>(table.lines());

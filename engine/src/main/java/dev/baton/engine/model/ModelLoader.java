@@ -304,7 +304,8 @@ public final class ModelLoader {
           List.of(caches),
           batch,
           logits,
-          plan.swap());
+          plan.swap(),
+          plan.weights());
     } catch (RuntimeException | Error e) {
       ranks.close();
       throw e;

@@ -76,6 +76,16 @@ public interface ModelRunner extends AutoCloseable {
     return DeviceHealth.UNKNOWN;
   }
 
+  /** Drawn by the device's chips since some moment; negative = not known. Any thread. */
+  default double joules() {
+    return -1;
+  }
+
+  /** Bytes of weights that a step reads; 0 = not known. */
+  default long weightBytes() {
+    return 0;
+  }
+
   /** Rises while a step runs, layer by layer. Any thread. */
   default long progress() {
     return 0;

@@ -43,6 +43,7 @@ final class RankedModelRunner implements ModelRunner {
   private final ForwardPass firstRank;
   private final int window;
   private final long swapBytes;
+  private final long weightBytes;
 
   /** Shared: packing and unpacking; exclusive: closing. */
   private final ReadWriteLock memory = new ReentrantReadWriteLock();
@@ -54,6 +55,7 @@ final class RankedModelRunner implements ModelRunner {
    * @param caches by rank
    * @param logits {@code [logitRows, vocabulary]} float32
    * @param swapBytes host memory for copies of KV
+   * @param weightBytes of all ranks together
    */
   RankedModelRunner(
       ModelInfo model,
@@ -64,8 +66,10 @@ final class RankedModelRunner implements ModelRunner {
       List<KvCache> caches,
       StepBatch batch,
       Tensor logits,
-      long swapBytes) {
+      long swapBytes,
+      long weightBytes) {
     this.model = model;
+    this.weightBytes = weightBytes;
     this.device = device;
     this.ranks = ranks;
     this.shards = List.copyOf(shards);
@@ -180,6 +184,16 @@ final class RankedModelRunner implements ModelRunner {
   @Override
   public DeviceHealth health() {
     return device.health();
+  }
+
+  @Override
+  public double joules() {
+    return device.joules();
+  }
+
+  @Override
+  public long weightBytes() {
+    return weightBytes;
   }
 
   @Override

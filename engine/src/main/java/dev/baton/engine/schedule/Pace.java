@@ -63,6 +63,16 @@ public final class Pace {
     }
   }
 
+  /** Which part of such a step's time its prefill tokens take. */
+  double prefillPart(int decodes, int prefillTokens) {
+    if (prefillTokens == 0 || decodes == 0) {
+      return prefillTokens == 0 ? 0 : 1;
+    }
+    double prefills = prefillTokens * (besideNanos > 0 ? besideNanos : tokenNanos);
+    double all = prefills + decodeNanos;
+    return all > 0 ? prefills / all : (double) prefillTokens / (prefillTokens + decodes);
+  }
+
   /** KV was copied between blocks and host memory. */
   public void copied(long bytes, long nanos) {
     copyRate = follow(copyRate, (double) bytes / Math.max(1, nanos));

@@ -46,6 +46,7 @@ public final class Session {
   private final int tokenLimit;
   private final BlockTable table;
   private final long arrival;
+  private final EnergyAccount.Share energy = new EnergyAccount.Share();
 
   private State state = State.NEW;
   private long due;
@@ -112,6 +113,10 @@ public final class Session {
 
   public State state() {
     return state;
+  }
+
+  EnergyAccount.Share energy() {
+    return energy;
   }
 
   public BlockTable table() {

@@ -50,6 +50,14 @@ public final class FakeModelRunner implements ModelRunner {
 
   public boolean closed;
 
+  /** What it says to have drawn. */
+  public volatile double joules = -1;
+
+  public long weightBytes;
+
+  /** Called when a step begins. */
+  public Runnable beforeRun = () -> {};
+
   /** Tokens per sequence of one step. */
   public record StepSummary(List<Integer> tokens) {
     public int total() {
@@ -167,7 +175,18 @@ public final class FakeModelRunner implements ModelRunner {
   }
 
   @Override
+  public double joules() {
+    return joules;
+  }
+
+  @Override
+  public long weightBytes() {
+    return weightBytes;
+  }
+
+  @Override
   public MemorySegment run() {
+    beforeRun.run();
     if (failing) {
       throw new IllegalStateException("device: lost");
     }

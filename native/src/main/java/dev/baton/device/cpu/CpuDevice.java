@@ -20,6 +20,7 @@ import dev.baton.device.host.RankGroup;
 import dev.baton.device.reference.ReferenceDevice;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -51,6 +52,8 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
    * The team of a rank that has all processors; its threads are still awake when the logits come.
    */
   private volatile @Nullable CpuTeam onlyRank;
+
+  private final Rapl rapl = new Rapl(Path.of("/sys/class/powercap"));
 
   private CpuDevice(CpuKernels kernels, String reason, String threads, long partNanos) {
     super(new HostMemory(new HugePages()), CpuKvCache.class);
@@ -141,6 +144,11 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
   /** What this processor does at best with the tier that the device runs on. */
   public CpuCeilings ceilings() {
     return new CpuCeilings(kernels);
+  }
+
+  @Override
+  public double joules() {
+    return rapl.joules();
   }
 
   @Override

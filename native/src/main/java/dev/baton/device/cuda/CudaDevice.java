@@ -217,6 +217,25 @@ public final class CudaDevice implements Device {
     }
   }
 
+  /** Of all its GPUs, when each of them tells. */
+  @Override
+  public double joules() {
+    group.life.readLock().lock();
+    try {
+      double all = 0;
+      for (Nvml watch : group.closed ? List.<Nvml>of() : group.watches) {
+        double own = watch.joules();
+        if (own < 0) {
+          return -1;
+        }
+        all += own;
+      }
+      return group.closed || group.watches.isEmpty() ? -1 : all;
+    } finally {
+      group.life.readLock().unlock();
+    }
+  }
+
   @Override
   public DeviceMemory memory() {
     long least = Long.MAX_VALUE;

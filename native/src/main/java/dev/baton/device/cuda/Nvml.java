@@ -126,7 +126,7 @@ final class Nvml implements AutoCloseable {
     }
     double celsius = status == SUCCESS ? place.get(JAVA_INT, 0) : -1;
     double watts = call(power, device, place) == SUCCESS ? place.get(JAVA_INT, 0) / 1e3 : -1;
-    double joules = call(energy, device, place) == SUCCESS ? place.get(JAVA_LONG, 0) / 1e3 : -1;
+    double joules = joules();
     long uncorrected =
         call(errors, device, UNCORRECTED, VOLATILE, place) == SUCCESS
             ? place.get(JAVA_LONG, 0)
@@ -138,6 +138,11 @@ final class Nvml implements AutoCloseable {
     readEvents();
     return new DeviceHealth.Chip(
         name, celsius, watts, joules, uncorrected, throttled(why), List.copyOf(sick));
+  }
+
+  /** Drawn since the driver was loaded; negative = the GPU does not tell. */
+  synchronized double joules() {
+    return call(energy, device, place) == SUCCESS ? place.get(JAVA_LONG, 0) / 1e3 : -1;
   }
 
   private void readEvents() {

@@ -115,11 +115,16 @@ public final class Generation implements SessionListener {
   }
 
   private Usage usage() {
-    return Usage.newBuilder()
-        .setPromptTokens(prepared.promptTokens().length)
-        .setCompletionTokens(completionTokens)
-        .setCachedTokens(cachedTokens)
-        .build();
+    Usage.Builder usage =
+        Usage.newBuilder()
+            .setPromptTokens(prepared.promptTokens().length)
+            .setCompletionTokens(completionTokens)
+            .setCachedTokens(cachedTokens);
+    double joules = session().joules();
+    if (joules >= 0) {
+      usage.setJoules(joules);
+    }
+    return usage.build();
   }
 
   private String model() {

@@ -17,9 +17,15 @@ public final class GenerationMetrics implements GenerationObserver {
     500_000, 1_000_000
   };
 
+  /** From a short answer of a small model up to a long one of a large one. */
+  private static final double[] JOULES = {
+    0.1, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 100_000
+  };
+
   private final Histogram promptTokens;
   private final Histogram generatedTokens;
   private final Histogram maxTokens;
+  private final Histogram joules;
   private final Counter prefixQueries;
   private final Counter prefixHits;
   private final Counter tokenizations;
@@ -36,6 +42,16 @@ public final class GenerationMetrics implements GenerationObserver {
             "vllm:prefix_cache_queries", "Prompt tokens looked up in a prefix cache.", registry);
     prefixHits =
         counter("vllm:prefix_cache_hits", "Prompt tokens found in a prefix cache.", registry);
+    joules =
+        Histogram.builder()
+            .name("baton_request_joules")
+            .help(
+                "Energy that a session's share of its workers' steps has drawn, where all of them"
+                    + " tell.")
+            .labelNames("model_name")
+            .classicOnly()
+            .classicUpperBounds(JOULES)
+            .register(registry);
     tokenizations =
         Counter.builder()
             .name("baton_tokenizations")
@@ -55,6 +71,9 @@ public final class GenerationMetrics implements GenerationObserver {
     promptTokens.labelValues(model, ENGINE).observe(usage.getPromptTokens());
     generatedTokens.labelValues(model, ENGINE).observe(usage.getCompletionTokens());
     maxTokens.labelValues(model, ENGINE).observe(most);
+    if (usage.hasJoules()) {
+      joules.labelValues(model).observe(usage.getJoules());
+    }
   }
 
   @Override

@@ -26,6 +26,7 @@ import io.grpc.SynchronizationContext;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.Future;
@@ -88,6 +89,7 @@ public final class Session implements AdmissionQueue.Waiter {
   private final long sequence;
   private final SessionMachine machine = new SessionMachine(this::deliveredHash);
   private final TokenLog tokens = new TokenLog();
+  private final EnergyTally energy = new EnergyTally();
   private final long startNanos;
   private final SynchronizationContext context;
   // Written in the serial context alone; read by whoever watches.
@@ -189,7 +191,16 @@ public final class Session implements AdmissionQueue.Waiter {
         view.setPrefillWorker(now.prefill.id());
       }
     }
+    double joules = joules();
+    if (joules >= 0) {
+      view.setJoules(joules);
+    }
     return view.build();
+  }
+
+  /** What its workers have drawn for it so far, joules; negative = not known. Any thread. */
+  public double joules() {
+    return energy.joules();
   }
 
   /** Fails the session from outside. */
@@ -668,9 +679,13 @@ public final class Session implements AdmissionQueue.Waiter {
   private void deliver(SampledToken token) {
     long now = sessions.nanos();
     Attempt current = attempt;
-    if (current != null && current != computedAttempt) {
-      computedAttempt = current;
-      computed(current, token);
+    if (current != null) {
+      boolean first = current != computedAttempt;
+      energy.add(current.epoch, first && current.prefill != null, token);
+      if (first) {
+        computedAttempt = current;
+        computed(current, token);
+      }
     }
     if (tokens.isEmpty()) {
       firstTokenNanos = now - startNanos;
@@ -730,7 +745,7 @@ public final class Session implements AdmissionQueue.Waiter {
     Worker prefill = last == null ? null : last.prefill;
     LOG.info(
         "session {} model {} {} prefill {} decode {} epoch {} prompt {} cached {} generated {}"
-            + " ttft {} ms total {} ms: {}",
+            + " ttft {} ms total {} ms{}: {}",
         order.sessionId(),
         order.model().name(),
         prefill == null ? "whole" : "split",
@@ -742,6 +757,7 @@ public final class Session implements AdmissionQueue.Waiter {
         tokens.size(),
         tokens.isEmpty() ? "-" : firstTokenNanos / 1_000_000,
         nanos / 1_000_000,
+        joules() < 0 ? "" : String.format(Locale.ROOT, " %.2f J", joules()),
         failure == null ? String.valueOf(reason) : failure.getCode() + ", " + failure.getMessage());
   }
 

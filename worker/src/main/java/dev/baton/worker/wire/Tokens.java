@@ -37,6 +37,9 @@ public final class Tokens {
     if (token.index() == 0) {
       wire.setCachedTokens(cachedTokens);
     }
+    if (token.joules() >= 0) {
+      wire.setJoules((float) token.joules());
+    }
     return wire.build();
   }
 

@@ -170,13 +170,17 @@ abstract sealed class ReplyFormat permits ChatFormat, CompletionFormat {
     return node;
   }
 
-  /** Each prompt counts once, however many continuations it has. */
+  /** Each prompt counts once, however many continuations it has; energy is all of them. */
   private ObjectNode usage(List<Choice> choices) {
     int prompt = 0;
     int cached = 0;
     int completion = 0;
+    double joules = 0;
+    boolean measured = true;
     for (Choice choice : choices) {
       Usage usage = choice.usage == null ? Usage.getDefaultInstance() : choice.usage;
+      joules += usage.getJoules();
+      measured &= usage.hasJoules();
       completion += request.promptOnly() ? 0 : usage.getCompletionTokens();
       if (choice.index % request.n() == 0) {
         prompt += usage.getPromptTokens();
@@ -188,6 +192,9 @@ abstract sealed class ReplyFormat permits ChatFormat, CompletionFormat {
     node.put("completion_tokens", completion);
     node.put("total_tokens", prompt + completion);
     node.putObject("prompt_tokens_details").put("cached_tokens", cached);
+    if (measured) {
+      node.put("energy_joules", joules);
+    }
     return node;
   }
 }
