@@ -10,6 +10,7 @@
 namespace baton {
 
 constexpr int kMostRanks = 8;
+constexpr int kLooks = 64;
 
 // 160 bytes.
 struct Peers {
@@ -48,9 +49,11 @@ DEVICE bool meet(const Peers& peers, unsigned epoch) {
   if (thread() < 32) {
     bool late = false;
     if (thread() < peers.ranks) {
-      while (!late && static_cast<int>(read_system(peers.arrivals[thread()] + block_x()) - epoch) < 0) {
+      // The word that ends the waiting is in the host's memory, a microsecond away: it is looked at now and then.
+      for (int looks = 1; !late && static_cast<int>(read_system(peers.arrivals[thread()] + block_x()) - epoch) < 0;
+           looks++) {
         pause_thread();
-        late = read_system(peers.abort) != 0;
+        late = looks % kLooks == 0 && read_system(peers.abort) != 0;
       }
     }
     bool any = vote(late) != 0;

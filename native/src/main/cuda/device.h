@@ -140,6 +140,7 @@ DEVICE int leading_zeros(unsigned x) { return __clz(static_cast<int>(x)); }
 
 DEVICE void add_shared(unsigned long long* at, unsigned long long value) { atomicAdd(at, value); }
 DEVICE void atomic_least(unsigned long long* at, unsigned long long value) { atomicMin(at, value); }
+DEVICE void xor_global(unsigned* at, unsigned value) { atomicXor(at, value); }
 
 // A counter in memory that other GPUs see; stores before an addition are seen by who reads its sum.
 DEVICE void signal_system(unsigned* at, unsigned value) {

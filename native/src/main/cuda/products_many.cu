@@ -116,12 +116,12 @@ struct Stage {
   DEVICE Words4 x(int j) const { return load_shared(at + (S::kStageWeights + (S::row() + j * 8) * kTerms + place())); }
 };
 
-// Sums over the ranges [rangeFrom, rangeTo), which are a whole subtree.
+// Sums over the ranges [rangeFrom, rangeTo), which are a whole subtree; of ONE_RANGE there is nothing to add up.
 //
 // The barrier that lets a stage be read stands before the last tile of weight of the step before: while that is
 // multiplied, the fragments of x that it has done with are read anew from the next stage. So the matrix unit does not
 // stand still after a barrier until all warps have read their rows.
-template <typename S>
+template <typename S, bool ONE_RANGE>
 DEVICE void multiply_tiles(Sums<S>& sums, const Sources<S>& sources, int width, int rangeFrom, int rangeTo) {
   int perRange = width / kTerms;
   int first = rangeFrom * perRange;
@@ -145,7 +145,7 @@ DEVICE void multiply_tiles(Sums<S>& sums, const Sources<S>& sources, int width, 
   Words4 low = now.weight(0, 0);
   Words4 top = now.weight(0, 1);
   // Subtrees that wait for their neighbour: in local memory, touched once a range.
-  Sums<S> waiting[3];
+  Sums<S> waiting[ONE_RANGE ? 1 : 3];
   sums.clear();
   int left = perRange;
   int range = 0;
@@ -185,7 +185,7 @@ DEVICE void multiply_tiles(Sums<S>& sums, const Sources<S>& sources, int width, 
       top = nextTop;
     }
     now = next;
-    if (--left == 0) {
+    if (!ONE_RANGE && --left == 0) {
       int level = 0;
       for (; (range >> level & 1) != 0; level++) {
         sums.add(waiting[level]);
@@ -236,7 +236,8 @@ DEVICE void finish_rows(const Products& products, int tile, Shared<const float> 
 DEVICE void multiply_many(const Products& products, Global<const bf16> x, int column, int firstRow, int rows) {
   using S = Many;
   Sums<S> sums;
-  multiply_tiles<S>(sums, sources_of<S>(products, x, column, firstRow, rows), products.width, 0, products.ranges);
+  multiply_tiles<S, false>(sums, sources_of<S>(products, x, column, firstRow, rows), products.width, 0,
+                           products.ranges);
   // Through the warp's own part of shared memory, [64 rows of x][16, 4 unused], to whole lines of the outputs.
   constexpr int kPitch = kTileRows + 4;
   block_barrier();
@@ -294,7 +295,8 @@ KERNEL(256) linear_split(Products products, Global<const bf16> x, Global<float> 
   }
   Sums<S> sums;
   int range = block_z();
-  multiply_tiles<S>(sums, sources_of<S>(products, x, place.column, firstRow, count), products.width, range, range + 1);
+  multiply_tiles<S, true>(sums, sources_of<S>(products, x, place.column, firstRow, count), products.width, range,
+                          range + 1);
   long long pitch = blocks_y() * 64;
   UNROLL
   for (int i = 0; i < S::kHigh; i++) {

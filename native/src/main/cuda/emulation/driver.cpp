@@ -44,6 +44,12 @@ constexpr Status kCaptureInvalid = 901;
 constexpr int kMostParameters = 64;
 constexpr int kMostDevices = 16;
 
+// What a GPU refuses to launch.
+constexpr int kMostShared = 232448;
+constexpr uint32_t kPlainShared = 48 << 10;
+constexpr unsigned kMostThreads = 1024;
+constexpr unsigned kMostGrid = 65535;  // in the second and third dimension
+
 struct Context {
   int device;
 };
@@ -63,6 +69,7 @@ struct Event {
 struct Function {
   std::string name;
   std::vector<uint32_t> sizes;
+  std::atomic<uint32_t> shared{kPlainShared};
 };
 
 struct Module {
@@ -202,7 +209,7 @@ EXPORT Status cuDeviceGetAttribute(int* value, int attribute, int) {
     case 75: *value = 9; break;        // compute capability, major
     case 76: *value = 0; break;        // minor
     case 16: *value = 2; break;        // multiprocessors
-    case 97: *value = 232448; break;   // shared memory of a block at most
+    case 97: *value = kMostShared; break;   // shared memory of a block at most
     default: *value = 0; break;
   }
   return kSuccess;
@@ -245,6 +252,7 @@ EXPORT Status cuMemGetInfo_v2(size_t* free, size_t* total) {
 }
 
 EXPORT Status cuMemAlloc_v2(uint64_t* address, size_t bytes) {
+  called("cuMemAlloc");
   if (current == nullptr) {
     return kInvalidContext;
   }
@@ -282,6 +290,7 @@ EXPORT Status cuMemFree_v2(uint64_t address) {
 }
 
 EXPORT Status cuMemHostAlloc(void** address, size_t bytes, unsigned) {
+  called("cuMemHostAlloc");
   void* memory = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
   if (memory == nullptr) {
     return kOutOfMemory;
@@ -437,6 +446,11 @@ EXPORT Status cuGraphLaunch(Graph* graph, Stream* stream) {
   });
 }
 
+EXPORT Status cuGraphUpload(Graph*, Stream*) {
+  called("cuGraphUpload");
+  return kSuccess;
+}
+
 EXPORT Status cuGraphDestroy(Graph* graph) {
   delete graph;
   return kSuccess;
@@ -495,16 +509,37 @@ EXPORT Status cuModuleGetFunction(Function** function, Module* module, const cha
   }
   std::unique_ptr<Function>& own = module->functions[name];
   if (own == nullptr) {
-    own = std::make_unique<Function>(Function{name, std::vector<uint32_t>(sizes, sizes + count)});
+    own = std::make_unique<Function>();
+    own->name = name;
+    own->sizes.assign(sizes, sizes + count);
   }
   *function = own.get();
   return kSuccess;
 }
 
-EXPORT Status cuFuncSetAttribute(Function*, int, int) { return kSuccess; }
+// Attribute 8: dynamic shared memory that launches may have.
+EXPORT Status cuFuncSetAttribute(Function* function, int attribute, int value) {
+  if (attribute != 8 || value < 0 || value > kMostShared) {
+    return kInvalidValue;
+  }
+  function->shared = static_cast<uint32_t>(value);
+  return kSuccess;
+}
+
+// Attribute 3: bytes of local memory of a thread.
+EXPORT Status cuFuncGetAttribute(int* value, int attribute, Function*) {
+  *value = 0;
+  return attribute == 3 ? kSuccess : kInvalidValue;
+}
+
+EXPORT Status cuCtxSetLimit(int, size_t) { return current == nullptr ? kInvalidContext : kSuccess; }
 
 EXPORT Status cuLaunchKernel(Function* function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX,
                              unsigned blockY, unsigned blockZ, unsigned shared, Stream* stream, void** params, void**) {
+  if (gridX == 0 || gridX > 0x7fffffffu || gridY == 0 || gridY > kMostGrid || gridZ == 0 || gridZ > kMostGrid ||
+      blockX * blockY * blockZ == 0 || blockX * blockY * blockZ > kMostThreads || shared > function->shared) {
+    return kInvalidValue;
+  }
   // A launch owns its parameters: the caller's may change as soon as it returns.
   struct Call {
     std::string name;

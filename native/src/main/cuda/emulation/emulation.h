@@ -337,6 +337,8 @@ inline void atomic_least(Global<unsigned long long> at, unsigned long long value
   }
 }
 
+inline void xor_global(Global<unsigned> at, unsigned value) { __atomic_fetch_xor(&*at, value, __ATOMIC_RELAXED); }
+
 inline void signal_system(Global<unsigned> at, unsigned value) { __atomic_fetch_add(&*at, value, __ATOMIC_RELEASE); }
 inline unsigned read_system(Global<const unsigned> at) { return __atomic_load_n(&*at, __ATOMIC_ACQUIRE); }
 inline void pause_thread() { emulation::give_way(); }

@@ -178,6 +178,36 @@ class DeviceChoiceTest {
     }
   }
 
+  /** A driver that allocates may wait for kernels, and kernels of ranks wait for one another. */
+  @Test
+  void ranksAllocateNothingOnceTheyAreOpen() throws Throwable {
+    EngineOptions mixture =
+        EngineOptions.of(Path.of("src/test/resources/golden/mixtral-fused"))
+            .withContextLength(64)
+            .withMaxSessions(2)
+            .withStepTokens(64)
+            .withKvCacheBytes(1 << 20)
+            .withTensorParallel(2)
+            .withDevice(options(2).device());
+    for (EngineOptions each : List.of(options(2), mixture)) {
+      try (Engine engine = Engine.load(each, line -> {})) {
+        trace(1);
+        RecordingListener heard = new RecordingListener();
+        engine.generate(
+            Generation.of(
+                new SessionId("one", 1),
+                new int[] {3, 4, 5, 6, 7},
+                Sampling.greedy(3).with(draft -> draft.ignoreEos = true)),
+            heard);
+        while (engine.step()) {}
+        assertThat(heard.tokens).hasSize(3);
+        assertThat(trace(0))
+            .contains("cuGraphUpload")
+            .doesNotContain("cuMemAlloc", "cuMemHostAlloc");
+      }
+    }
+  }
+
   private static String callsOfAStep(Sampling sampling) throws Throwable {
     try (Engine engine = Engine.load(options(1), line -> {})) {
       Sampling endless = sampling.with(draft -> draft.ignoreEos = true);

@@ -84,6 +84,14 @@ public interface Device extends AutoCloseable {
     return -1;
   }
 
+  /**
+   * The piece of its memory for slabs that it was opened with; null = there is none, and slabs lie
+   * in host memory.
+   */
+  default @Nullable DeviceSlabs slabs() {
+    return null;
+  }
+
   /** Zeroed memory. */
   Tensor allocate(DType dtype, long rows, long columns);
 
@@ -151,7 +159,7 @@ public interface Device extends AutoCloseable {
 
   /**
    * Copies the part of a region that this cache holds (its heads) from blocks to a slab. The slab's
-   * other heads stay as they are.
+   * other heads stay as they are. It lies in host memory or in the device's {@link #slabs}.
    *
    * @param blockTable block numbers in order of position; covers {@code region.tokenTo()}
    */

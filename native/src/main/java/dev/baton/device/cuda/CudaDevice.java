@@ -1,12 +1,12 @@
 package dev.baton.device.cuda;
 
 import static dev.baton.device.DType.BFLOAT16;
-import static dev.baton.device.DType.FLOAT32;
 
 import dev.baton.device.DType;
 import dev.baton.device.Device;
 import dev.baton.device.DeviceHealth;
 import dev.baton.device.DeviceMemory;
+import dev.baton.device.DeviceSlabs;
 import dev.baton.device.GatedWeight;
 import dev.baton.device.KvCache;
 import dev.baton.device.KvShape;
@@ -53,14 +53,8 @@ public final class CudaDevice implements Device {
   /** Of kernels that run on the processor: their products' terms are added in another order. */
   private static final String EMULATED_NUMERICS = "cuda-1-emulated";
 
-  /** Loader threads that bring weights to one rank's GPU at a time. */
-  private static final int WEIGHT_STAGINGS = 2;
-
   /** Threads that copy KV of one rank at a time: one that packs, one that unpacks. */
   private static final int KV_STAGINGS = 2;
-
-  /** What attention over single tokens may take for its sums. */
-  private static final long MOST_ATTENTION_BYTES = 256L << 20;
 
   /**
    * Biases, tables of routings and experts, numbers of rows, what tokens are chosen with: what
@@ -70,14 +64,6 @@ public final class CudaDevice implements Device {
 
   /** Elements of a sum over ranks where no step shape was told. */
   private static final long UNPLANNED_REDUCTION = 1L << 20;
-
-  private static final int SPLIT = 256;
-
-  /** More than any packing fills a row up by. */
-  private static final int FILLING = 8 * 32;
-
-  private static final int BLOCK = 256;
-  private static final int ROW_BLOCK = 128;
 
   /** What all ranks of a worker have together. */
   private static final class Group {
@@ -89,6 +75,9 @@ public final class CudaDevice implements Device {
     final ReadWriteLock life = new ReentrantReadWriteLock();
     final List<Nvml> watches = new ArrayList<>();
     boolean closed;
+
+    /** On the first rank's GPU. */
+    @Nullable CudaSlabs slabs;
 
     /** Looks at logits in host memory. */
     @Nullable Device scanner;
@@ -103,18 +92,20 @@ public final class CudaDevice implements Device {
   private final CudaGpu gpu;
   private final int rank;
   private final CUstream stream;
-  private final Stagings<WeightStaging> weightStagings;
+  private final CudaWeights weights;
   private final Stagings<KvStaging> kvStagings;
   private int singlesBudget = Integer.MAX_VALUE;
-  private long reductionElements = UNPLANNED_REDUCTION;
+
+  /** Of the steps to come; null = nobody has told. */
+  private @Nullable StepShape planned;
 
   private CudaDevice(Group group, CudaGpu gpu, int rank) {
     this.group = group;
     this.gpu = gpu;
     this.rank = rank;
     stream = gpu.setup();
-    weightStagings = new Stagings<>(WEIGHT_STAGINGS, () -> new WeightStaging(gpu));
-    kvStagings = new Stagings<>(KV_STAGINGS, () -> new KvStaging(gpu));
+    weights = new CudaWeights(gpu);
+    kvStagings = new Stagings<>(KV_STAGINGS, () -> new KvStaging(gpu, planned));
   }
 
   /**
@@ -137,6 +128,10 @@ public final class CudaDevice implements Device {
       }
       for (CudaGpu from : group.gpus.values()) {
         group.gpus.values().forEach(from::reach);
+      }
+      if (options.slabBytes() > 0) {
+        CudaGpu first = group.devices.getFirst().gpu;
+        group.slabs = new CudaSlabs(first, options.slabBytes(), KV_STAGINGS);
       }
       watch(group);
       if (options.library()) {
@@ -249,52 +244,18 @@ public final class CudaDevice implements Device {
 
   @Override
   public long workspaceBytes(StepShape shape) {
-    long rows = shape.tokens() + 16L;
-    long slots = rows * shape.chosen();
-    long inputs =
-        2L
-            * Short.BYTES
-            * Math.max(
-                rows * (shape.inputs() + FILLING),
-                shape.chosen() == 0 ? 0 : slots * (shape.slotInputs() + FILLING));
-    long sums =
-        Math.min(
-            Products.MOST_PARTIAL_BYTES,
-            (long) LinearWeight.PARTIALS * (shape.outputs() + 16L) * 128 * Float.BYTES);
-    if (group.options.library()) {
-      sums = Products.MOST_PARTIAL_BYTES + CublasLt.WORKSPACE_BYTES;
-    }
+    StepSizes sizes = StepSizes.of(shape, group.options.library());
     return SMALL_THINGS
-        + inputs
-        + sums
-        + (group.devices.size() > 1 ? CudaReduction.bytes(reductionElements(shape)) : 0)
-        + attentionBytes(shape)
-        + CudaStepBatch.bytes(shape.tokens(), shape.sequences(), shape.blocks())
-        + WEIGHT_STAGINGS * WeightStaging.bytes()
+        + sizes.bytes()
+        + (group.devices.size() > 1 ? CudaReduction.bytes(sizes.reductionElements()) : 0)
+        + CudaWeights.bytes()
         + KV_STAGINGS * KvStaging.bytes();
-  }
-
-  private static long reductionElements(StepShape shape) {
-    return (long) shape.tokens() * Math.max(1, shape.chosen()) * shape.hidden();
-  }
-
-  /** Of attention over single tokens in the largest step that is taken so. */
-  private static long attentionBytes(StepShape shape) {
-    long splits = Math.ceilDiv((long) shape.blocks() * shape.blockTokens(), SPLIT);
-    long all = Math.min(shape.tokens(), 2L * shape.sequences()) * splits * splitBytes(shape);
-    return Math.min(MOST_ATTENTION_BYTES, 2 * all);
-  }
-
-  private static long splitBytes(StepShape shape) {
-    long width = Math.ceilDiv(shape.headDim(), 32) * 32L;
-    return shape.heads() * (width + 2) * Float.BYTES;
   }
 
   @Override
   public void reserve(StepShape shape) {
-    long splits = MOST_ATTENTION_BYTES / splitBytes(shape);
-    singlesBudget = (int) Math.clamp(splits * SPLIT / shape.blockTokens(), 1, Integer.MAX_VALUE);
-    reductionElements = reductionElements(shape);
+    planned = shape;
+    singlesBudget = StepSizes.singlesBudget(shape);
   }
 
   @Override
@@ -380,99 +341,17 @@ public final class CudaDevice implements Device {
 
   @Override
   public Tensor convert(WeightSlice slice, DType dtype) {
-    if (dtype != FLOAT32 && dtype != BFLOAT16) {
-      throw new IllegalArgumentException(
-          "dtype: %s (expected: FLOAT32 or BFLOAT16)".formatted(dtype));
-    }
-    int columns = slice.columnTo() - slice.columnFrom();
-    int from = WeightStaging.code(slice.dtype());
-    Tensor to = allocate(dtype, slice.rowTo() - slice.rowFrom(), columns);
-    bring(
-        slice,
-        (launch, rows, row, count) ->
-            launch
-                .of("convert_floats")
-                .address(to.address() + (long) row * columns * dtype.bytes())
-                .number(WeightStaging.code(dtype))
-                .address(rows)
-                .number(from)
-                .number((long) columns)
-                .number(count)
-                .number(columns)
-                .run(Math.ceilDiv(columns, BLOCK), count, 1, BLOCK, 0));
-    return to;
+    return weights.convert(slice, dtype);
   }
 
   @Override
   public LinearWeight packLinear(WeightSlice slice, WeightFormat format, Parallelism parallelism) {
-    requireFormat(format);
-    Packing packing = Packing.of(slice, parallelism);
-    int outputs = slice.rowTo() - slice.rowFrom();
-    MemorySegment memory =
-        gpu.allocate(
-            packing.bytes(outputs),
-            "weight %s [%d, %d]".formatted(format, outputs, packing.inputs()));
-    pack(slice, packing, memory, 0);
-    return new CudaLinearWeight(outputs, packing, memory);
+    return weights.packLinear(slice, format, parallelism);
   }
 
   @Override
   public GatedWeight packGated(WeightSlice gate, WeightSlice up, WeightFormat format) {
-    requireFormat(format);
-    Packing packing = Packing.of(gate, Parallelism.COLUMN);
-    int outputs = gate.rowTo() - gate.rowFrom();
-    if (outputs != up.rowTo() - up.rowFrom()
-        || !packing.equals(Packing.of(up, Parallelism.COLUMN))) {
-      throw new IllegalArgumentException(
-          "gate: [%d, %d], up: [%d, %d] (expected: the same shape)"
-              .formatted(outputs, gate.columns(), up.rowTo() - up.rowFrom(), up.columns()));
-    }
-    MemorySegment memory =
-        gpu.allocate(
-            CudaGatedWeight.bytes(outputs, packing),
-            "weight %s 2 * [%d, %d]".formatted(format, outputs, packing.inputs()));
-    pack(gate, packing, memory, 1);
-    pack(up, packing, memory, 2);
-    return new CudaGatedWeight(outputs, packing, memory);
-  }
-
-  private static void requireFormat(WeightFormat format) {
-    if (format != WeightFormat.BFLOAT16) {
-      throw new IllegalArgumentException(
-          "weights: %s on a GPU (expected: BFLOAT16; the CPU has kernels for %s)"
-              .formatted(format, format));
-    }
-  }
-
-  /**
-   * @param kind 0 = rows one after the other, 1 = those of a gate, 2 = of what it lets through
-   */
-  private void pack(WeightSlice slice, Packing packing, MemorySegment memory, int kind) {
-    int dtype = WeightStaging.code(slice.dtype());
-    long columns = packing.inputs();
-    bring(
-        slice,
-        (launch, rows, row, count) -> {
-          long first = kind == 0 ? row : 2L * row;
-          launch
-              .of("pack_weight")
-              .address(memory.address() + packing.bytes(first))
-              .address(rows)
-              .number(dtype)
-              .number(columns)
-              .number(count)
-              .number(kind);
-          packing.write(launch.struct(Packing.BYTES));
-          int grid =
-              kind == 0
-                  ? count
-                  : Math.ceilDiv(count, CudaGatedWeight.GROUP) * CudaGatedWeight.GROUP;
-          launch.run(grid, ROW_BLOCK, 0);
-        });
-  }
-
-  private void bring(WeightSlice slice, WeightStaging.Use use) {
-    weightStagings.use(staging -> staging.bring(slice, use));
+    return weights.packGated(gate, up, format);
   }
 
   @Override
@@ -512,12 +391,23 @@ public final class CudaDevice implements Device {
           "ranks: %d (expected: %d, those that the device was opened for)"
               .formatted(ranks, group.devices.size()));
     }
+    StepShape shape = planned;
+    StepSizes sizes = shape == null ? null : StepSizes.of(shape, group.options.library());
     CudaReduction reduction =
         new CudaReduction(
-            group.devices.stream().map(device -> device.gpu).toList(), reductionElements);
+            group.devices.stream().map(device -> device.gpu).toList(),
+            sizes == null ? UNPLANNED_REDUCTION : sizes.reductionElements());
+    CudaSlabs slabs = group.slabs;
+    if (slabs != null) {
+      slabs.makeAll();
+    }
     List<Ops> opened = new ArrayList<>();
     for (CudaDevice each : group.devices) {
       CudaOps ops = new CudaOps(each.gpu, reduction, each.rank, ranks, group.options);
+      if (sizes != null) {
+        ops.prepare(sizes);
+        each.kvStagings.makeAll();
+      }
       opened.add(ops);
       synchronized (group) {
         group.ops.add(ops);
@@ -548,6 +438,11 @@ public final class CudaDevice implements Device {
   }
 
   @Override
+  public @Nullable DeviceSlabs slabs() {
+    return group.slabs;
+  }
+
+  @Override
   public void packKv(KvCache cache, int[] blockTable, SlabRegion region, MemorySegment slab) {
     copyKv(cache, blockTable, region, slab, true);
   }
@@ -573,8 +468,16 @@ public final class CudaDevice implements Device {
         throw new IllegalStateException("device: closed (expected: open while KV is copied)");
       }
       CudaDevice home = home(own);
+      CudaSlabs slabs = group.slabs;
+      boolean direct = slabs != null && slabs.holds(slab);
       home.kvStagings.use(
-          staging -> staging.copy(own, blockTable, region, headFrom, headTo, slab, toSlab));
+          staging -> {
+            if (direct) {
+              staging.copyDirectly(own, blockTable, region, headFrom, headTo, slab, toSlab);
+            } else {
+              staging.copy(own, blockTable, region, headFrom, headTo, slab, toSlab);
+            }
+          });
     } finally {
       group.life.readLock().unlock();
     }

@@ -44,6 +44,8 @@ final class CudaDriver {
   private static final int DISABLE_TIMING = 2;
   private static final int CAPTURE_RELAXED = 2;
   private static final int DYNAMIC_SHARED_BYTES = 8;
+  private static final int LOCAL_BYTES = 3;
+  private static final int LIMIT_STACK = 0;
   private static final int PEER_ALREADY_ENABLED = 704;
 
   static final NativeLibrary EMULATED =
@@ -77,12 +79,12 @@ final class CudaDriver {
   }
 
   private static CudaDriver load(boolean emulated) {
-    loadLibrary(emulated);
-    // Code that is loaded at its first launch would be loaded while a step is recorded; and ranks
-    // that
+    // Before the library is loaded, which reads them. Code that is loaded at its first launch would
+    // be loaded while a step is recorded; and ranks that
     // share a GPU wait for one another in kernels, so that their streams must not share a queue.
     setEnvironment("CUDA_MODULE_LOADING", "EAGER");
     setEnvironment("CUDA_DEVICE_MAX_CONNECTIONS", "32");
+    loadLibrary(emulated);
     try {
       JCudaDriver.setLogLevel(LogLevel.LOG_QUIET);
       JCudaDriver.setExceptionsEnabled(false);
@@ -115,14 +117,19 @@ final class CudaDriver {
       EMULATED.load();
       return;
     }
-    try {
-      SymbolLookup.libraryLookup("libcuda.so.1", Arena.global());
-    } catch (IllegalArgumentException e) {
-      throw new CudaUnavailableException(
-          "libcuda.so.1: not on this machine (expected: an NVIDIA GPU and its driver, for CUDA 12.0"
-              + " or newer; in a container, one that was started with GPUs; --device cpu runs"
-              + " without)");
+    for (String candidate : SystemLibrary.candidates("libcuda.so.1")) {
+      try {
+        SymbolLookup.libraryLookup(candidate, Arena.global());
+        return;
+      } catch (IllegalArgumentException e) {
+        // The next place may have it; the message below tells that none has.
+        continue;
+      }
     }
+    throw new CudaUnavailableException(
+        "libcuda.so.1: not on this machine (expected: an NVIDIA GPU and its driver, for CUDA 12.0"
+            + " or newer; in a container, one that was started with GPUs; --device cpu runs"
+            + " without)");
   }
 
   /** Of this process, for the driver to read; what is set already stays. */
@@ -373,6 +380,18 @@ final class CudaDriver {
     return function;
   }
 
+  /** Bytes of local memory that each thread of a kernel takes. */
+  int localBytes(CUfunction function) {
+    int[] bytes = new int[1];
+    check("cuFuncGetAttribute", JCudaDriver.cuFuncGetAttribute(bytes, LOCAL_BYTES, function));
+    return bytes[0];
+  }
+
+  /** Gives every thread of the current context so much local memory, now; waits for the GPU. */
+  void reserveLocal(long bytes) {
+    check("cuCtxSetLimit", JCudaDriver.cuCtxSetLimit(LIMIT_STACK, bytes));
+  }
+
   /** Lets launches of a kernel have more dynamic shared memory than 48 KiB. */
   void allowShared(CUfunction function, int bytes) {
     check(
@@ -427,6 +446,11 @@ final class CudaDriver {
     if (JCudaDriver.cuStreamEndCapture(stream, graph) == CUresult.CUDA_SUCCESS) {
       check("cuGraphDestroy", JCudaDriver.cuGraphDestroy(graph));
     }
+  }
+
+  /** Brings a graph to the GPU, so that its first launch need not. */
+  void upload(CUgraphExec graph, CUstream stream) {
+    check("cuGraphUpload", JCudaDriver.cuGraphUpload(graph, stream));
   }
 
   void launch(CUgraphExec graph, CUstream stream) {

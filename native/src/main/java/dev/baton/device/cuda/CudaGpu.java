@@ -27,6 +27,10 @@ final class CudaGpu implements AutoCloseable {
   private static final int MAJOR = 75;
   private static final int MINOR = 76;
   private static final int MULTIPROCESSORS = 16;
+  private static final int THREADS_EACH = 39;
+
+  /** Of a thread, what a context has from the beginning. */
+  private static final int PLAIN_LOCAL_BYTES = 1024;
 
   /** What every kernel may have without asking. */
   private static final int PLAIN_SHARED_BYTES = 48 << 10;
@@ -108,11 +112,28 @@ final class CudaGpu implements AutoCloseable {
               modules.add(module);
               names.forEach(kernel -> homes.put(kernel, module));
             });
+    reserveLocal();
     long[] memory = driver.memory();
     free = memory[0];
     total = memory[1];
     budget = (long) (free * utilization);
     setup = stream();
+  }
+
+  /**
+   * Local memory is for as many threads as the GPU can hold, some hundred MiB, and is taken when a
+   * kernel that needs more than those before is launched for the first time: then the driver waits
+   * for all other kernels, of which one may wait for this very launch, that of another rank. So it
+   * is taken here, before free memory is counted.
+   */
+  private void reserveLocal() {
+    int most = 0;
+    for (String kernel : homes.keySet()) {
+      most = Math.max(most, driver.localBytes(kernel(kernel).function));
+    }
+    if (most > PLAIN_LOCAL_BYTES) {
+      driver.reserveLocal(most);
+    }
   }
 
   /** Directs this thread's calls of the driver to this GPU. */
@@ -133,6 +154,11 @@ final class CudaGpu implements AutoCloseable {
 
   String busId() {
     return driver.busId(device);
+  }
+
+  /** Threads that a multiprocessor holds at once. */
+  int threadsEach() {
+    return driver.attribute(device, THREADS_EACH);
   }
 
   int multiprocessors() {

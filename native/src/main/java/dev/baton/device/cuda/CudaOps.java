@@ -47,8 +47,11 @@ final class CudaOps
   private static final int ROW_BLOCK = 128;
   private static final int WARP = 32;
 
+  /** Of a grid's second dimension; kernels that may have more rows go on from there. */
+  private static final int MOST_GRID = 65_535;
+
   /** Positions that one block of attention over single tokens takes. */
-  private static final int SPLIT = 256;
+  private static final int SPLIT = StepSizes.SPLIT;
 
   /** Query rows of a block of attention over runs, and heads of one over single tokens. */
   private static final int RUN_ROWS = 128;
@@ -98,6 +101,12 @@ final class CudaOps
   /** What the product that reads a tensor takes, as an earlier step has shown. */
   private final Map<Long, Packing> readers = new HashMap<>();
 
+  /** Room for the tables of all layers' experts; on the host, what is brought there. */
+  private MemorySegment tables = MemorySegment.NULL;
+
+  private MemorySegment tablesOnHost = MemorySegment.NULL;
+  private long tablesTaken;
+
   /** By identity: a layer's list of experts is the same in every step. */
   private final Map<Object, Long> expertTables = new IdentityHashMap<>();
 
@@ -142,6 +151,17 @@ final class CudaOps
     meeting = new Tensor(FLOAT32, 1, 1, gpu.allocate(Float.BYTES, "meeting of ranks"));
   }
 
+  /** Takes all memory that steps of the planned shape need, before the first one. */
+  void prepare(StepSizes sizes) {
+    products.prepare(sizes);
+    attention.address(sizes.attention());
+    image.address(sizes.image());
+    if (sizes.tables() > 0) {
+      tables = gpu.allocate(sizes.tables(), "tables of experts");
+      tablesOnHost = gpu.pinned(sizes.tables());
+    }
+  }
+
   @Override
   public boolean immediate() {
     return false;
@@ -182,6 +202,12 @@ final class CudaOps
       passLogitRows = batch.logitRows() > 0 ? tokens : 0;
       graph = record(program);
       recorded.put(key, graph);
+      driver.upload(graph, launch.stream());
+      driver.synchronize(launch.stream());
+      // A driver that makes a graph may wait for kernels, and kernels of a rank wait for the
+      // others:
+      // nobody launches before all have made theirs.
+      reduction.meetOnHost(rank());
     }
     driver.launch(graph, launch.stream());
   }
@@ -542,7 +568,11 @@ final class CudaOps
               BLOCK,
               SHARED_A_DIM * width + RUNS_SHARED);
     }
-    int singles = pass != null && batch.runs() == 0 ? passTokens : batch.singles();
+    // A recorded pass is for more tokens than there are, but for no more than have room.
+    int singles =
+        pass != null && batch.runs() == 0
+            ? Math.min(passTokens, batch.mostSingles())
+            : batch.singles();
     if (singles > 0) {
       int splits = Math.ceilDiv(batch.span() * shape.blockTokens(), SPLIT);
       long sums = (long) singles * heads * splits;
@@ -619,7 +649,7 @@ final class CudaOps
         .address(index)
         .address(rows.address())
         .number(width)
-        .run(Math.ceilDiv(width, BLOCK), rows.grid(), 1, BLOCK, 0);
+        .run(Math.ceilDiv(width, BLOCK), Math.min(rows.grid(), MOST_GRID), 1, BLOCK, 0);
   }
 
   @Override
@@ -702,8 +732,11 @@ final class CudaOps
       return known;
     }
     long bytes = (long) experts.size() * Long.BYTES;
-    MemorySegment table = gpu.allocate(bytes, "table of experts");
-    MemorySegment pinned = gpu.pinned(bytes);
+    boolean planned = bytes <= tables.byteSize() - tablesTaken;
+    MemorySegment table =
+        planned ? tables.asSlice(tablesTaken, bytes) : gpu.allocate(bytes, "table of experts");
+    MemorySegment pinned = planned ? tablesOnHost.asSlice(tablesTaken, bytes) : gpu.pinned(bytes);
+    tablesTaken += planned ? bytes : 0;
     for (int i = 0; i < experts.size(); i++) {
       pinned.setAtIndex(JAVA_LONG, i, memory.apply(experts.get(i)).address());
     }

@@ -14,13 +14,15 @@ import java.util.stream.IntStream;
  * @param graphs whether steps that only decode are recorded and replayed
  * @param library whether products of many rows are cuBLASLt's: faster where it is, and not the same
  *     bits in every batch
+ * @param slabBytes of the first GPU's memory for slabs of hand-offs; 0 = they lie in host memory
  */
 public record CudaOptions(
     boolean emulated,
     List<Integer> gpus,
     double memoryUtilization,
     boolean graphs,
-    boolean library) {
+    boolean library,
+    long slabBytes) {
 
   public static final double DEFAULT_MEMORY_UTILIZATION = 0.9;
 
@@ -36,6 +38,20 @@ public record CudaOptions(
   public CudaOptions(
       boolean emulated, List<Integer> gpus, double memoryUtilization, boolean graphs) {
     this(emulated, gpus, memoryUtilization, graphs, false);
+  }
+
+  /** With slabs in host memory. */
+  public CudaOptions(
+      boolean emulated,
+      List<Integer> gpus,
+      double memoryUtilization,
+      boolean graphs,
+      boolean library) {
+    this(emulated, gpus, memoryUtilization, graphs, library, 0);
+  }
+
+  public CudaOptions withSlabBytes(long bytes) {
+    return new CudaOptions(emulated, gpus, memoryUtilization, graphs, library, bytes);
   }
 
   public static CudaOptions of(boolean emulated) {

@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import dev.baton.device.RankAbortedException;
 import dev.baton.device.Tensor;
+import dev.baton.device.host.RankGroup;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.VarHandle;
 import java.util.ArrayList;
@@ -33,6 +34,7 @@ final class CudaReduction {
   private final List<MemorySegment> arrivals = new ArrayList<>();
   private final List<MemorySegment> epochs = new ArrayList<>();
   private final MemorySegment abort;
+  private final RankGroup group;
   private final long half;
   private volatile @Nullable Throwable cause;
 
@@ -42,6 +44,8 @@ final class CudaReduction {
    */
   CudaReduction(List<CudaGpu> gpus, long half) {
     this.half = half;
+    group = new RankGroup(gpus.size());
+    requireRoom(gpus);
     abort = gpus.getFirst().pinned(Integer.BYTES);
     abort.set(JAVA_INT, 0, 0);
     if (gpus.size() > 1) {
@@ -50,6 +54,26 @@ final class CudaReduction {
         arrivals.add(gpu.allocate((long) GRID * Integer.BYTES, "sums of ranks"));
         epochs.add(gpu.allocate((long) GRID * Integer.BYTES, "sums of ranks"));
       }
+    }
+  }
+
+  /** Kernels that wait for one another must all be on their GPU at once. */
+  private static void requireRoom(List<CudaGpu> gpus) {
+    for (CudaGpu gpu : gpus) {
+      long ranks = gpus.stream().filter(other -> other == gpu).count();
+      long most = (long) gpu.multiprocessors() * (gpu.threadsEach() / BLOCK) / GRID;
+      if (ranks > 1 && ranks > most && !gpu.driver().emulated()) {
+        throw new CudaUnavailableException(
+            "gpus: %d ranks on GPU %d (expected: at most %d, whose sums run there at once)"
+                .formatted(ranks, gpu.ordinal(), most));
+      }
+    }
+  }
+
+  /** Waits, on the host, until all ranks have come here. */
+  void meetOnHost(int rank) {
+    if (group.ranks() > 1) {
+      group.meet(rank);
     }
   }
 
@@ -106,6 +130,7 @@ final class CudaReduction {
   synchronized void abort(Throwable why) {
     if (cause == null) {
       cause = why;
+      group.abort(why);
       WORD.setVolatile(abort, 0L, 1);
     }
   }

@@ -111,7 +111,7 @@ final class CudaStepBatch extends HostStepBatch {
         span = Math.min(2 * span, Math.max(LEAST_SPAN, maxBlocks()));
       }
     }
-    int most = Math.max(1, singlesBudget / span);
+    int most = mostSingles();
     int from = 0;
     while (from < tokens()) {
       int sequence = sequenceOf().getAtIndex(JAVA_INT, from);
@@ -164,6 +164,11 @@ final class CudaStepBatch extends HostStepBatch {
 
   int singles() {
     return singles;
+  }
+
+  /** Tokens that may be taken one by one while the longest table has {@link #span} blocks. */
+  int mostSingles() {
+    return Math.max(1, singlesBudget / span);
   }
 
   /** Blocks that the longest table has at most: a power of two, or all that there can be. */

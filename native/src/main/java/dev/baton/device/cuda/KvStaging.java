@@ -3,11 +3,12 @@ package dev.baton.device.cuda;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 
 import dev.baton.device.DType;
-import dev.baton.device.KvShape;
 import dev.baton.device.SlabRegion;
+import dev.baton.device.StepShape;
 import java.lang.foreign.MemorySegment;
 import jcuda.driver.CUevent;
 import jcuda.driver.CUstream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Copies KV between a GPU's blocks and slabs in host memory: a kernel packs a piece into one of two
@@ -49,13 +50,21 @@ final class KvStaging {
     }
   }
 
-  KvStaging(CudaGpu gpu) {
+  /**
+   * @param planned steps to come, for which all is allocated now; null = nobody knows
+   */
+  KvStaging(CudaGpu gpu, @Nullable StepShape planned) {
     this.gpu = gpu;
     driver = gpu.driver();
     stream = gpu.stream();
     launch = new Launch(gpu, stream);
     buffers[0] = new Buffer();
     buffers[1] = new Buffer();
+    if (planned != null) {
+      buffers[0].reserve(BYTES);
+      buffers[1].reserve(BYTES);
+      reserveTable((long) planned.blocks() * Integer.BYTES);
+    }
   }
 
   /** GPU memory that a staging takes as a rule. */
@@ -78,8 +87,8 @@ final class KvStaging {
     long rowBytes = SlabRegion.rowBytes(region.headDim(), region.dtype());
     long tokenBytes = 2 * heads * rowBytes;
     int tokens = region.tokenTo() - region.tokenFrom();
-    int layers = (int) Math.clamp(BYTES / (tokenBytes * tokens), 1, region.layerTo());
-    int together = (int) Math.clamp(BYTES / tokenBytes, 1, tokens);
+    int layers = Math.clamp(BYTES / (tokenBytes * tokens), 1, region.layerTo());
+    int together = Math.clamp(BYTES / tokenBytes, 1, tokens);
     int next = 0;
     try {
       for (int layer = region.layerFrom(); layer < region.layerTo(); layer += layers) {
@@ -107,6 +116,31 @@ final class KvStaging {
     }
   }
 
+  /** As {@link #copy}, where the slab lies in memory that this GPU reaches: by one kernel. */
+  void copyDirectly(
+      CudaKvCache cache,
+      int[] blockTable,
+      SlabRegion region,
+      int headFrom,
+      int headTo,
+      MemorySegment slab,
+      boolean toSlab) {
+    gpu.bind();
+    putTable(blockTable);
+    launch(
+        slab.address(),
+        cache,
+        region.dtype(),
+        new Piece(region.layerFrom(), region.layerTo(), region.tokenFrom(), region.tokenTo()),
+        headFrom,
+        headTo - headFrom,
+        region.headTo() - region.headFrom(),
+        headFrom - region.headFrom(),
+        toSlab);
+    // Who reads the slab next, a network or another stream, does not wait for this one.
+    driver.synchronize(stream);
+  }
+
   private static int code(DType dtype) {
     return switch (dtype) {
       case FLOAT32 -> 0;
@@ -124,12 +158,16 @@ final class KvStaging {
         * rowBytes;
   }
 
-  private void putTable(int[] blockTable) {
-    long bytes = (long) blockTable.length * Integer.BYTES;
+  private void reserveTable(long bytes) {
     if (table.byteSize() < bytes) {
       table = gpu.pinned(2 * bytes);
       tableOnGpu = gpu.allocate(2 * bytes, "KV staging", false);
     }
+  }
+
+  private void putTable(int[] blockTable) {
+    long bytes = (long) blockTable.length * Integer.BYTES;
+    reserveTable(bytes);
     MemorySegment.copy(blockTable, 0, table, JAVA_INT, 0, blockTable.length);
     driver.upload(tableOnGpu.address(), table.asSlice(0, bytes), stream);
   }
@@ -150,33 +188,43 @@ final class KvStaging {
       move(host, region, piece, headFrom, heads, rowBytes, slab, false);
       driver.upload(buffer.onGpu.address(), host, stream);
     }
-    KvShape shape = cache.shape();
+    launch(buffer.onGpu.address(), cache, region.dtype(), piece, headFrom, heads, heads, 0, toSlab);
+    if (toSlab) {
+      driver.download(host, buffer.onGpu.address(), stream);
+    }
+    driver.record(buffer.done, stream);
+    buffer.travelling = true;
+  }
+
+  /** Between blocks and {@code slab [layers][2][slabHeads][tokens]}, heads from slabHeadFrom on. */
+  private void launch(
+      long slab,
+      CudaKvCache cache,
+      DType dtype,
+      Piece piece,
+      int headFrom,
+      int heads,
+      int slabHeads,
+      int slabHeadFrom,
+      boolean toSlab) {
     int tokens = piece.tokenTo - piece.tokenFrom;
-    launch
-        .of(toSlab ? "kv_pack" : "kv_unpack")
-        .address(buffer.onGpu.address())
-        .number(code(region.dtype()));
+    launch.of(toSlab ? "kv_pack" : "kv_unpack").address(slab).number(code(dtype));
     cache.write(launch.struct(CudaKvCache.LAYER_BYTES), 0);
     launch
         .number(cache.layerBytes())
         .address(tableOnGpu.address())
         .number(piece.layerFrom)
-        .number(headFrom - shape.headFrom())
+        .number(headFrom - cache.shape().headFrom())
         .number(piece.tokenFrom)
         .number(tokens)
-        .number(heads)
-        .number(0)
+        .number(slabHeads)
+        .number(slabHeadFrom)
         .run(
             Math.ceilDiv(tokens, TOKENS_A_BLOCK),
             heads,
             2 * (piece.layerTo - piece.layerFrom),
             BLOCK,
             0);
-    if (toSlab) {
-      driver.download(host, buffer.onGpu.address(), stream);
-    }
-    driver.record(buffer.done, stream);
-    buffer.travelling = true;
   }
 
   private void settle(

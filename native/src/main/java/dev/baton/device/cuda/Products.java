@@ -66,6 +66,10 @@ final class Products {
   private final Scratch partials;
 
   private final MemorySegment struct = java.lang.foreign.Arena.ofAuto().allocate(STRUCT_BYTES, 8);
+
+  /** What sums may take; those that would take more are by the kernel that needs none. */
+  private long mostPartials = MOST_PARTIAL_BYTES;
+
   private int count;
   private int tiles;
 
@@ -92,6 +96,17 @@ final class Products {
     prepared = new Scratch(gpu, "inputs of products");
     carried = new Scratch(gpu, "inputs of products");
     partials = new Scratch(gpu, "sums of products");
+  }
+
+  /** Takes all memory that steps of these sizes need. */
+  void prepare(StepSizes sizes) {
+    prepared.address(sizes.inputs());
+    carried.address(sizes.inputs());
+    partials.address(sizes.sums());
+    mostPartials = sizes.sums();
+    if (library != null) {
+      workspace.address(sizes.library());
+    }
   }
 
   static int normBlock(int elements) {
@@ -165,7 +180,7 @@ final class Products {
           .address(x)
           .address(rows.address())
           .run(tiles, WARP * inputs.ranges(), inputs.ranges() * few * 64);
-    } else if (grid <= MANY && partialBytes <= MOST_PARTIAL_BYTES) {
+    } else if (grid <= MANY && partialBytes <= mostPartials) {
       long sums = partials.address(partialBytes);
       int groups = Math.ceilDiv(grid, SPLIT_ROWS);
       begin("linear_split")

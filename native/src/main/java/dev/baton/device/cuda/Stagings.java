@@ -7,8 +7,8 @@ import java.util.function.Consumer;
 import java.util.function.Supplier;
 
 /**
- * A few stagings for many threads: one waits when all are in use. Made when first needed, freed
- * with their GPU.
+ * A few stagings for many threads: one waits when all are in use. Made when first needed, or all at
+ * once; freed with their GPU.
  */
 final class Stagings<T> {
 
@@ -28,6 +28,14 @@ final class Stagings<T> {
       work.accept(staging);
     } finally {
       idle.add(staging);
+    }
+  }
+
+  /** Makes all there can be, now; nobody uses one yet. */
+  void makeAll() {
+    while (made.get() < most) {
+      idle.add(maker.get());
+      made.getAndIncrement();
     }
   }
 

@@ -15,7 +15,12 @@ final class SystemLibrary {
 
   /** Where a toolkit lies that the system's loader does not know of. */
   private static final List<String> PLACES =
-      List.of("/usr/local/cuda/lib64", "/usr/local/nvidia/lib64", "/usr/lib/x86_64-linux-gnu");
+      List.of(
+          "/usr/local/cuda/lib64",
+          "/usr/local/nvidia/lib64",
+          "/usr/lib/x86_64-linux-gnu",
+          "/usr/lib64",
+          "/usr/lib/wsl/lib");
 
   private final String name;
   private final SymbolLookup symbols;
@@ -52,7 +57,8 @@ final class SystemLibrary {
             .formatted(name, tried, PLACES, cost));
   }
 
-  private static List<String> candidates(String file) {
+  /** What to load a file by, best first. */
+  static List<String> candidates(String file) {
     List<String> candidates = new ArrayList<>();
     candidates.add(file);
     for (String place : PLACES) {

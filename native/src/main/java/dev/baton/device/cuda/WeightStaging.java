@@ -99,7 +99,7 @@ final class WeightStaging {
       return;
     }
     long rowBytes = (long) columns * slice.dtype().bytes();
-    int piece = (int) Math.clamp(BYTES / rowBytes / ROWS * ROWS, ROWS, MOST_ROWS);
+    int piece = Math.clamp(BYTES / rowBytes / ROWS * ROWS, ROWS, MOST_ROWS);
     int next = 0;
     try {
       for (int row = 0; row < rows; row += piece) {
