@@ -4,6 +4,7 @@ import dev.baton.engine.DeviceOptions;
 import dev.baton.engine.DeviceOptions.Kind;
 import dev.baton.engine.DeviceOptions.Numerics;
 import dev.baton.engine.DeviceOptions.Products;
+import dev.baton.engine.DeviceOptions.Slabs;
 import dev.baton.engine.EngineOptions;
 import java.util.ArrayList;
 import java.util.List;
@@ -64,6 +65,16 @@ final class DeviceFlags {
               + " the same. Default: own.")
   Products products = Products.OWN;
 
+  @Option(
+      names = "--kv-slabs",
+      paramLabel = "WHERE",
+      converter = SlabsName.class,
+      description =
+          "Where a worker on GPUs keeps KV while it is handed over: device, in the first GPU's"
+              + " memory, from which UCX sends it where it was built with CUDA; host, through"
+              + " pinned buffers in host memory; auto: device where that works. Default: auto.")
+  Slabs slabs = Slabs.AUTO;
+
   /** Names as people write them: {@code emulated-cuda}. */
   static final class KindName implements picocli.CommandLine.ITypeConverter<Kind> {
     @Override
@@ -85,6 +96,14 @@ final class DeviceFlags {
     @Override
     public Products convert(String value) {
       return named(value, Products.values(), "--products");
+    }
+  }
+
+  /** Likewise. */
+  static final class SlabsName implements picocli.CommandLine.ITypeConverter<Slabs> {
+    @Override
+    public Slabs convert(String value) {
+      return named(value, Slabs.values(), "--kv-slabs");
     }
   }
 
@@ -119,6 +138,9 @@ final class DeviceFlags {
       throw CommandFailure.usage(
           "--products: %s (expected: together with --device cuda)".formatted(name(products)));
     }
+    if (slabs == Slabs.DEVICE && device == Kind.CPU) {
+      throw CommandFailure.usage("--kv-slabs: device (expected: together with --device cuda)");
+    }
     for (int gpu : gpus) {
       Options.checkAtLeast("--gpus", gpu, 0);
     }
@@ -126,7 +148,7 @@ final class DeviceFlags {
 
   DeviceOptions options() {
     check();
-    return new DeviceOptions(device, gpus, memoryUtilization, numerics, products);
+    return new DeviceOptions(device, gpus, memoryUtilization, numerics, products, slabs, 0);
   }
 
   /** The device, and sizes that suit it. */
@@ -157,6 +179,10 @@ final class DeviceFlags {
     if (products != Products.OWN) {
       arguments.add("--products");
       arguments.add(name(products));
+    }
+    if (slabs != Slabs.AUTO) {
+      arguments.add("--kv-slabs");
+      arguments.add(name(slabs));
     }
     if (numerics != Numerics.EXACT) {
       arguments.add("--numerics");

@@ -11,13 +11,17 @@ import java.util.List;
  * @param gpuMemoryUtilization share of each GPU's free memory to take, above 0 and at most 1
  * @param numerics with whom KV is exchanged
  * @param products by what large products are computed on GPUs
+ * @param slabs where slabs of hand-offs lie, when the device is GPUs
+ * @param slabBytes that are taken of the first GPU for them; 0 = none
  */
 public record DeviceOptions(
     Kind kind,
     List<Integer> gpus,
     double gpuMemoryUtilization,
     Numerics numerics,
-    Products products) {
+    Products products,
+    Slabs slabs,
+    long slabBytes) {
 
   /** Where kernels run. */
   public enum Kind {
@@ -47,6 +51,16 @@ public record DeviceOptions(
     CUBLASLT
   }
 
+  /** Where slabs of hand-offs lie. */
+  public enum Slabs {
+    /** On the GPU where UCX can send from there, else on the host. */
+    AUTO,
+    /** In host memory; GPUs copy to and from there. */
+    HOST,
+    /** In the first GPU's memory, or not at all. */
+    DEVICE
+  }
+
   public static final DeviceOptions CPU = of(Kind.CPU);
 
   public DeviceOptions {
@@ -60,22 +74,32 @@ public record DeviceOptions(
 
   /** Of a kind, else the defaults. */
   public static DeviceOptions of(Kind kind) {
-    return new DeviceOptions(kind, List.of(), 0.9, Numerics.EXACT, Products.OWN);
+    return new DeviceOptions(kind, List.of(), 0.9, Numerics.EXACT, Products.OWN, Slabs.AUTO, 0);
   }
 
   public DeviceOptions withGpus(List<Integer> numbers) {
-    return new DeviceOptions(kind, numbers, gpuMemoryUtilization, numerics, products);
+    return new DeviceOptions(
+        kind, numbers, gpuMemoryUtilization, numerics, products, slabs, slabBytes);
   }
 
   public DeviceOptions withGpuMemoryUtilization(double share) {
-    return new DeviceOptions(kind, gpus, share, numerics, products);
+    return new DeviceOptions(kind, gpus, share, numerics, products, slabs, slabBytes);
   }
 
   public DeviceOptions withNumerics(Numerics value) {
-    return new DeviceOptions(kind, gpus, gpuMemoryUtilization, value, products);
+    return new DeviceOptions(kind, gpus, gpuMemoryUtilization, value, products, slabs, slabBytes);
   }
 
   public DeviceOptions withProducts(Products value) {
-    return new DeviceOptions(kind, gpus, gpuMemoryUtilization, numerics, value);
+    return new DeviceOptions(kind, gpus, gpuMemoryUtilization, numerics, value, slabs, slabBytes);
+  }
+
+  public DeviceOptions withSlabs(Slabs value) {
+    return new DeviceOptions(
+        kind, gpus, gpuMemoryUtilization, numerics, products, value, slabBytes);
+  }
+
+  public DeviceOptions withSlabBytes(long bytes) {
+    return new DeviceOptions(kind, gpus, gpuMemoryUtilization, numerics, products, slabs, bytes);
   }
 }

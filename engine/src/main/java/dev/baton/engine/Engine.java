@@ -1,11 +1,13 @@
 package dev.baton.engine;
 
 import dev.baton.device.DeviceHealth;
+import dev.baton.device.DeviceSlabs;
 import dev.baton.engine.model.ModelLoader;
 import dev.baton.engine.model.ModelRunner;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.function.LongSupplier;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One model replica: receives sessions, runs steps, tells listeners.
@@ -78,6 +80,14 @@ public interface Engine extends AutoCloseable {
    */
   default double measureEnergy() {
     return -1;
+  }
+
+  /**
+   * The device's memory for slabs of hand-offs, which {@link KvView#pack} and {@link KvView#unpack}
+   * take too; null = none. Any thread; its memory lives until {@link #close}.
+   */
+  default @Nullable DeviceSlabs slabs() {
+    return null;
   }
 
   /** Rises with every step, and within a long one with every layer. Any thread. */

@@ -3,6 +3,7 @@ package dev.baton.engine;
 import static java.util.stream.Collectors.joining;
 
 import dev.baton.device.DeviceHealth;
+import dev.baton.device.DeviceSlabs;
 import dev.baton.device.StepBatch;
 import dev.baton.engine.EngineException.Kind;
 import dev.baton.engine.SampledToken.FinishReason;
@@ -169,6 +170,11 @@ final class LocalEngine implements Engine {
   @Override
   public double measureEnergy() {
     return energy.measure();
+  }
+
+  @Override
+  public @Nullable DeviceSlabs slabs() {
+    return runner.slabs();
   }
 
   @Override

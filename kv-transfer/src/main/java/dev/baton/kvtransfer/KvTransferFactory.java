@@ -4,6 +4,8 @@ import dev.baton.kvtransfer.handoff.HandoffService;
 import dev.baton.kvtransfer.handoff.ThreadedWorkers;
 import dev.baton.kvtransfer.transport.Transport;
 import dev.baton.kvtransfer.ucx.UcxTransport;
+import java.security.SecureRandom;
+import java.util.function.Supplier;
 
 /** Makes a worker process's {@link KvTransfer}. */
 public final class KvTransferFactory {
@@ -18,7 +20,12 @@ public final class KvTransferFactory {
    *     the message says which and what to do
    */
   public static KvTransfer open(TransferOptions options) {
-    return open(options, UcxTransport.open(options.host(), options.port()));
+    return open(options, listen(options));
+  }
+
+  /** The first half of {@link #open(TransferOptions)}: who fails to listen fails here. */
+  public static UcxTransport listen(TransferOptions options) {
+    return UcxTransport.open(options.host(), options.port());
   }
 
   /**
@@ -26,6 +33,17 @@ public final class KvTransferFactory {
    * such as ones that inject faults.
    */
   public static KvTransfer open(TransferOptions options, Transport transport) {
-    return new HandoffService(options, transport, new ThreadedWorkers(), System::nanoTime);
+    return open(options, transport, SlabMemory::host);
+  }
+
+  /**
+   * As above, with slabs in a memory that the transport was told of.
+   *
+   * @param memory of the slabs that leave, then of those that land; each is closed with the result
+   */
+  public static KvTransfer open(
+      TransferOptions options, Transport transport, Supplier<SlabMemory> memory) {
+    return new HandoffService(
+        options, transport, new ThreadedWorkers(), memory, System::nanoTime, new SecureRandom());
   }
 }

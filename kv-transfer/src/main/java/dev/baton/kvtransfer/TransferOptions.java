@@ -77,6 +77,29 @@ public record TransferOptions(
         Duration.ofSeconds(60));
   }
 
+  /**
+   * Slabs of about another size, as many in all bytes as before.
+   *
+   * @param bytes of one; larger ones cost fewer calls each, smaller ones stay in caches
+   */
+  public TransferOptions withSlabBytes(int bytes) {
+    return new TransferOptions(
+        host,
+        port,
+        bytes,
+        Math.max(2, (int) ((long) exportSlabs * slabBytes / bytes)),
+        Math.max(2, (int) ((long) importSlabs * slabBytes / bytes)),
+        connectTimeout,
+        lease,
+        maxResends,
+        ticketLife);
+  }
+
+  /** Of both pools. */
+  public long poolBytes() {
+    return (long) (exportSlabs + importSlabs) * slabBytes;
+  }
+
   public TransferOptions withHost(String value) {
     return new TransferOptions(
         value,

@@ -1,9 +1,12 @@
 package dev.baton.worker;
 
+import dev.baton.device.DeviceSlabs;
 import dev.baton.engine.Engine;
 import dev.baton.engine.ModelInfo;
 import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.KvTransferFactory;
+import dev.baton.kvtransfer.TransferOptions;
+import dev.baton.kvtransfer.ucx.UcxTransport;
 import dev.baton.peer.PeerAuthentication;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
@@ -120,15 +123,44 @@ public final class Worker implements AutoCloseable {
       WorkerOptions options, List<Function<WorkerContext, BindableService>> services)
       throws IOException {
     // Before the model, which takes longer to load than a missing library to be found.
-    Optional<KvTransfer> transfer = options.transfer().map(KvTransferFactory::open);
+    Optional<UcxTransport> transport = options.transfer().map(KvTransferFactory::listen);
     Engine engine;
+    Optional<KvTransfer> transfer;
     try {
-      engine = Engine.load(options.engine(), log::info);
+      if (transport.isPresent()) {
+        TransferOptions asked = options.transfer().get();
+        UcxTransport ucx = transport.get();
+        SlabPlacement placement = SlabPlacement.of(options.engine().device(), ucx.knowsCuda());
+        log.info(
+            "hand-offs: slabs {}: {}",
+            placement.onDevice() ? "on the GPU" : "in host memory",
+            placement.reason());
+        TransferOptions sized = placement.sized(asked);
+        engine = Engine.load(placement.reserved(options.engine(), sized), log::info);
+        transfer = Optional.of(open(placement, sized, ucx, engine));
+      } else {
+        engine = Engine.load(options.engine(), log::info);
+        transfer = Optional.empty();
+      }
     } catch (RuntimeException e) {
-      transfer.ifPresent(KvTransfer::close);
+      transport.ifPresent(UcxTransport::close);
       throw e;
     }
     return start(options, engine, transfer, services);
+  }
+
+  private static KvTransfer open(
+      SlabPlacement placement, TransferOptions options, UcxTransport ucx, Engine engine) {
+    try {
+      DeviceSlabs slabs = engine.slabs();
+      if (slabs != null && !slabs.onHost()) {
+        ucx.payloadsOnCuda(slabs::bindThread);
+      }
+      return placement.open(options, ucx, engine);
+    } catch (RuntimeException e) {
+      engine.close();
+      throw e;
+    }
   }
 
   /**

@@ -51,7 +51,8 @@ class ScreenTest {
                 .setDecodeWorker("decode-1")
                 .setPromptTokens(10)
                 .setGeneratedTokens(5)
-                .setAgeMillis(1500))
+                .setAgeMillis(1500)
+                .setJoules(12.34))
         .build();
   }
 
@@ -62,7 +63,7 @@ class ScreenTest {
         .anyMatch(line -> line.matches("decode-1 +decode +open +m +2 +3 +0 +0( +-){3} +127.*:5"))
         .anyMatch(line -> line.matches("decode-1 +7 +0 +0 +0 +93 +100 +1/16 +-"))
         .anyMatch(line -> line.matches("decode-1 +0 +4 +0 +0 +0 B +0 B +- +-"))
-        .anyMatch(line -> line.matches("s1 +m +2 +- +decode-1 +10 +5 +1.5 s"));
+        .anyMatch(line -> line.matches("s1 +m +2 +- +decode-1 +10 +5 +1.5 s +12.3"));
   }
 
   @Test

@@ -95,7 +95,8 @@ public final class ModelLoader {
             chosen.gpus(),
             chosen.gpuMemoryUtilization(),
             true,
-            chosen.products() == DeviceOptions.Products.CUBLASLT),
+            chosen.products() == DeviceOptions.Products.CUBLASLT,
+            chosen.slabBytes()),
         ranks);
   }
 

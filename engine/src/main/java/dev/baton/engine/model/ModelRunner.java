@@ -1,6 +1,7 @@
 package dev.baton.engine.model;
 
 import dev.baton.device.DeviceHealth;
+import dev.baton.device.DeviceSlabs;
 import dev.baton.device.LogitScan;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.StepBatch;
@@ -9,6 +10,7 @@ import dev.baton.device.host.HostTokenChoice;
 import dev.baton.engine.ModelInfo;
 import java.lang.foreign.MemorySegment;
 import java.util.function.IntConsumer;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A loaded model on its device and ranks: runs one step at a time over its own KV blocks. The step
@@ -79,6 +81,11 @@ public interface ModelRunner extends AutoCloseable {
   /** Drawn by the device's chips since some moment; negative = not known. Any thread. */
   default double joules() {
     return -1;
+  }
+
+  /** The device's memory for slabs; null = none. */
+  default @Nullable DeviceSlabs slabs() {
+    return null;
   }
 
   /** Bytes of weights that a step reads; 0 = not known. */

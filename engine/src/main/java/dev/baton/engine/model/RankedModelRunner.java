@@ -3,6 +3,7 @@ package dev.baton.engine.model;
 import dev.baton.device.DType;
 import dev.baton.device.Device;
 import dev.baton.device.DeviceHealth;
+import dev.baton.device.DeviceSlabs;
 import dev.baton.device.KvCache;
 import dev.baton.device.LogitScan;
 import dev.baton.device.SlabRegion;
@@ -189,6 +190,11 @@ final class RankedModelRunner implements ModelRunner {
   @Override
   public double joules() {
     return device.joules();
+  }
+
+  @Override
+  public @Nullable DeviceSlabs slabs() {
+    return device.slabs();
   }
 
   @Override

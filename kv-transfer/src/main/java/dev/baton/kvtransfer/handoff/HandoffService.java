@@ -12,6 +12,7 @@ import dev.baton.kvtransfer.KvSource;
 import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.Manifest;
 import dev.baton.kvtransfer.SlabHolding;
+import dev.baton.kvtransfer.SlabMemory;
 import dev.baton.kvtransfer.Ticket;
 import dev.baton.kvtransfer.TransferOptions;
 import dev.baton.kvtransfer.TransferTotals;
@@ -34,6 +35,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
 import java.util.function.LongSupplier;
+import java.util.function.Supplier;
 import java.util.random.RandomGenerator;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -85,17 +87,17 @@ public final class HandoffService implements KvTransfer {
   private boolean closed;
 
   /**
-   * With names and secrets that nobody can guess.
+   * With names and secrets that nobody can guess, and slabs in host memory.
    *
    * @param clock nanoseconds, rising
    */
   public HandoffService(
       TransferOptions options, Transport transport, HandoffWorkers workers, LongSupplier clock) {
-    this(options, transport, workers, clock, new SecureRandom());
+    this(options, transport, workers, SlabMemory::host, clock, new SecureRandom());
   }
 
   /**
-   * As above.
+   * With slabs in host memory.
    *
    * @param random of names and secrets; a {@link SecureRandom} wherever there are strangers
    */
@@ -105,6 +107,22 @@ public final class HandoffService implements KvTransfer {
       HandoffWorkers workers,
       LongSupplier clock,
       RandomGenerator random) {
+    this(options, transport, workers, SlabMemory::host, clock, random);
+  }
+
+  /**
+   * As above.
+   *
+   * @param memory of the slabs that leave, then of those that land; each is closed
+   * @param random of names and secrets; a {@link SecureRandom} wherever there are strangers
+   */
+  public HandoffService(
+      TransferOptions options,
+      Transport transport,
+      HandoffWorkers workers,
+      Supplier<SlabMemory> memory,
+      LongSupplier clock,
+      RandomGenerator random) {
     this.random = random;
     this.options = options;
     this.transport = transport;
@@ -112,7 +130,7 @@ public final class HandoffService implements KvTransfer {
     this.clock = clock;
     this.exports =
         new ExportDesk(
-            new SlabPool(options.slabBytes(), options.exportSlabs(), clock),
+            new SlabPool(options.slabBytes(), options.exportSlabs(), memory.get(), clock),
             new Leftovers(),
             workers.packer(),
             transport::execute,
@@ -120,7 +138,7 @@ public final class HandoffService implements KvTransfer {
             counters);
     this.imports =
         new ImportDesk(
-            new SlabPool(options.slabBytes(), options.importSlabs(), clock),
+            new SlabPool(options.slabBytes(), options.importSlabs(), memory.get(), clock),
             new Leftovers(),
             workers.unpacker(),
             transport::execute,

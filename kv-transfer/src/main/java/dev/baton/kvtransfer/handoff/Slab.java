@@ -1,18 +1,20 @@
 package dev.baton.kvtransfer.handoff;
 
+import dev.baton.kvtransfer.SlabMemory;
 import java.lang.foreign.MemorySegment;
-import java.util.zip.CRC32C;
 import org.jspecify.annotations.Nullable;
 
 /** One piece of a {@link SlabPool}, and who has it since when; changed by the pool only. */
 final class Slab {
 
   private final MemorySegment memory;
+  private final SlabMemory where;
   private volatile long sinceNanos;
   private volatile SlabQueue.@Nullable User holder;
 
-  Slab(MemorySegment memory) {
+  Slab(MemorySegment memory, SlabMemory where) {
     this.memory = memory;
+    this.where = where;
   }
 
   MemorySegment first(long bytes) {
@@ -21,9 +23,7 @@ final class Slab {
 
   /** CRC32C of the first bytes. */
   int crc32c(long bytes) {
-    CRC32C crc = new CRC32C();
-    crc.update(first(bytes).asByteBuffer());
-    return (int) crc.getValue();
+    return where.crc32c(first(bytes));
   }
 
   /** Null while it is free. Any thread. */

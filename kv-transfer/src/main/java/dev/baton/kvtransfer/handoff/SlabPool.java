@@ -2,7 +2,7 @@ package dev.baton.kvtransfer.handoff;
 
 import dev.baton.kvtransfer.SlabHolding;
 import dev.baton.kvtransfer.SlabLedger;
-import java.lang.foreign.Arena;
+import dev.baton.kvtransfer.SlabMemory;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -17,17 +17,15 @@ import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A bounded number of off-heap slabs of one size, 64-byte aligned, made when first needed and used
- * again last in, first out, while they are warm; and their account: who has each, since when. Owned
- * by the service; transport thread only, but for what says otherwise.
+ * A bounded number of slabs of one size in one memory, made when first needed and used again last
+ * in, first out, while they are warm; and their account: who has each, since when. Owned by the
+ * service; transport thread only, but for what says otherwise.
  */
 final class SlabPool implements AutoCloseable {
-  private static final int ALIGNMENT = 64;
-
   private final int slabBytes;
   private final int capacity;
   private final LongSupplier clock;
-  private final Arena arena = Arena.ofShared();
+  private final SlabMemory memory;
   private final Deque<Slab> idle = new ArrayDeque<>();
   private final AtomicInteger inUse = new AtomicInteger();
 
@@ -35,9 +33,11 @@ final class SlabPool implements AutoCloseable {
   private final List<Slab> made = new CopyOnWriteArrayList<>();
 
   /**
+   * @param memory closed with the pool
    * @param clock nanoseconds, rising
    */
-  SlabPool(int slabBytes, int capacity, LongSupplier clock) {
+  SlabPool(int slabBytes, int capacity, SlabMemory memory, LongSupplier clock) {
+    this.memory = memory;
     this.slabBytes = slabBytes;
     this.capacity = capacity;
     this.clock = clock;
@@ -85,7 +85,7 @@ final class SlabPool implements AutoCloseable {
   }
 
   private Slab make() {
-    Slab slab = new Slab(arena.allocate(slabBytes, ALIGNMENT));
+    Slab slab = new Slab(memory.take(slabBytes), memory);
     made.add(slab);
     return slab;
   }
@@ -178,6 +178,6 @@ final class SlabPool implements AutoCloseable {
   /** Frees the memory; nobody may use a slab any more. */
   @Override
   public void close() {
-    arena.close();
+    memory.close();
   }
 }

@@ -116,7 +116,7 @@ final class UcxConnection implements Connection {
           payload == null ? 0 : payload.byteSize(),
           flags,
           done,
-          UcxLoop.hostMemory());
+          payload == null ? UcxLoop.hostMemory() : loop.payloadMemory());
     } catch (RuntimeException e) {
       done.notPosted(e);
     }

@@ -4,8 +4,12 @@ import java.net.InetAddress;
 import java.net.NetworkInterface;
 import java.net.SocketException;
 import java.net.UnknownHostException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 
 /**
  * The environment that a worker process should be started with. UCX reads most of it when its
@@ -13,6 +17,11 @@ import java.util.Map;
  * should win.
  */
 public final class UcxEnvironment {
+
+  /** Where packages put UCX's modules. */
+  private static final List<String> MODULE_DIRECTORIES =
+      List.of(
+          "/usr/lib/ucx", "/usr/lib64/ucx", "/usr/lib/x86_64-linux-gnu/ucx", "/opt/ucx/lib/ucx");
 
   private UcxEnvironment() {}
 
@@ -24,7 +33,7 @@ public final class UcxEnvironment {
    */
   public static Map<String, String> defaults(String host) {
     Map<String, String> environment = new LinkedHashMap<>();
-    environment.put("UCX_TLS", "posix,cma,tcp");
+    environment.put("UCX_TLS", hasCudaModules() ? "posix,cma,tcp,cuda" : "posix,cma,tcp");
     // Without these two, shared memory is silently left out where peer failures are to be noticed.
     environment.put("UCX_POSIX_ERROR_HANDLING", "y");
     environment.put("UCX_CMA_MEMORY_INVALIDATE", "y");
@@ -39,6 +48,13 @@ public final class UcxEnvironment {
     // Its log goes to stdout; what matters is reported by our own log.
     environment.put("UCX_LOG_LEVEL", "fatal");
     return environment;
+  }
+
+  /** Named without them, CUDA would bring warnings. */
+  private static boolean hasCudaModules() {
+    String own = System.getenv("UCX_MODULE_DIR");
+    return Stream.concat(Stream.ofNullable(own), MODULE_DIRECTORIES.stream())
+        .anyMatch(directory -> Files.exists(Path.of(directory, "libuct_cuda.so.0")));
   }
 
   private static String interfaceOf(String host) {

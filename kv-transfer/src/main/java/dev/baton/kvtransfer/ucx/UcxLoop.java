@@ -72,6 +72,8 @@ final class UcxLoop implements Runnable {
   private volatile boolean stopping;
   private volatile boolean sleeping;
   private volatile @Nullable TransportListener listener;
+  private volatile boolean knowsCuda;
+  private volatile boolean onCuda;
 
   // The progress thread's own from here on.
   private final Deque<Runnable> later = new ArrayDeque<>();
@@ -114,6 +116,17 @@ final class UcxLoop implements Runnable {
         waiting.signal();
       }
     }
+  }
+
+  /** Once bound. Any thread. */
+  boolean knowsCuda() {
+    return knowsCuda;
+  }
+
+  /** Any thread, before anything is sent. */
+  void payloadsOnCuda(Runnable bind) {
+    onCuda = true;
+    execute(bind);
   }
 
   /** Any thread. */
@@ -165,6 +178,9 @@ final class UcxLoop implements Runnable {
         new UcpParams().requestAmFeature().requestWakeupFeature().setMtWorkersShared(true);
     config.forEach(parameters::setConfig);
     context = new UcpContext(parameters);
+    knowsCuda =
+        UcsConstants.MEMORY_TYPE.isMemTypeSupported(
+            context.getMemoryTypesMask(), UcsConstants.MEMORY_TYPE.UCS_MEMORY_TYPE_CUDA);
     registerOnce(context);
     UcpWorker opened = context.newWorker(new UcpWorkerParams().requestWakeupRX().requestWakeupTX());
     // UCX 1.13 calls whatever lies in its table's entries for ids that nobody has set: set them
@@ -256,6 +272,13 @@ final class UcxLoop implements Runnable {
   /** Said with every post: what later versions of jucx mean by default, UCX 1.13 does not know. */
   static UcpRequestParams hostMemory() {
     return new UcpRequestParams().setMemoryType(UcsConstants.MEMORY_TYPE.UCS_MEMORY_TYPE_HOST);
+  }
+
+  /** The same of payloads, wherever they lie. */
+  UcpRequestParams payloadMemory() {
+    return onCuda
+        ? new UcpRequestParams().setMemoryType(UcsConstants.MEMORY_TYPE.UCS_MEMORY_TYPE_CUDA)
+        : hostMemory();
   }
 
   UcxConnection connect(InetSocketAddress address) {

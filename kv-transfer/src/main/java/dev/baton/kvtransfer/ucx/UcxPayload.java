@@ -30,7 +30,7 @@ final class UcxPayload implements IncomingPayload {
     UcxDone done = new UcxDone(loop, completion);
     try {
       loop.worker()
-          .recvAmDataNonBlocking(handle, landing.address(), length, done, UcxLoop.hostMemory());
+          .recvAmDataNonBlocking(handle, landing.address(), length, done, loop.payloadMemory());
     } catch (RuntimeException e) {
       done.notPosted(e);
     }

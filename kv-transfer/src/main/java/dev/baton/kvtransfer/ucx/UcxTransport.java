@@ -119,6 +119,23 @@ public final class UcxTransport implements Transport {
     }
   }
 
+  /** Whether payloads may lie in the memory of NVIDIA's GPUs: UCX has its modules for that. */
+  public boolean knowsCuda() {
+    return loop.knowsCuda();
+  }
+
+  /**
+   * Payloads lie in the memory of one of NVIDIA's GPUs from now on. Before {@link #start}.
+   *
+   * @param bind makes the GPU the one of the thread that it is run on
+   */
+  public void payloadsOnCuda(Runnable bind) {
+    if (!knowsCuda()) {
+      throw new IllegalStateException("UCX: without CUDA (expected: built with its CUDA modules)");
+    }
+    loop.payloadsOnCuda(bind);
+  }
+
   @Override
   public void start(TransportListener listener) {
     loop.deliverTo(listener);

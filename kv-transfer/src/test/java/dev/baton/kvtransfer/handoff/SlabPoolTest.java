@@ -7,6 +7,7 @@ import dev.baton.kvtransfer.Bits128;
 import dev.baton.kvtransfer.SlabHolding;
 import dev.baton.kvtransfer.SlabHolding.Side;
 import dev.baton.kvtransfer.SlabLedger;
+import dev.baton.kvtransfer.SlabMemory;
 import dev.baton.kvtransfer.wire.HandoffReason;
 import dev.baton.kvtransfer.wire.Route;
 import java.util.ArrayList;
@@ -19,7 +20,7 @@ class SlabPoolTest {
   private static final int BYTES = 4096;
 
   private long now = 1_000_000_000L;
-  private final SlabPool pool = new SlabPool(BYTES, 4, () -> now);
+  private final SlabPool pool = new SlabPool(BYTES, 4, SlabMemory.host(), () -> now);
   private final Holder anna = new Holder("anna", 2, HandoffReason.MIGRATION);
   private final Holder bert = new Holder("bert", 1, HandoffReason.PREFIX_FETCH);
 

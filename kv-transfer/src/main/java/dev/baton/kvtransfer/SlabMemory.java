@@ -1,0 +1,49 @@
+package dev.baton.kvtransfer;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.zip.CRC32C;
+
+/**
+ * Where the slabs of hand-offs lie: in host memory, or in that of a device, which source, sink,
+ * checksum and network reach and nobody else does. {@link #take} is called on the transport's
+ * thread, {@link #crc32c} on the threads that pack and unpack.
+ */
+public interface SlabMemory extends AutoCloseable {
+
+  /** A slab's bytes, 64-byte aligned, until {@link #close}. */
+  MemorySegment take(int bytes);
+
+  /** CRC32C of a slab's first bytes. */
+  int crc32c(MemorySegment slab);
+
+  /** Nobody uses a slab any more. */
+  @Override
+  void close();
+
+  /** Of the host, freed by the close. */
+  static SlabMemory host() {
+    return new SlabMemory() {
+      private static final int ALIGNMENT = 64;
+
+      private final Arena arena = Arena.ofShared();
+
+      @Override
+      public MemorySegment take(int bytes) {
+        return arena.allocate(bytes, ALIGNMENT);
+      }
+
+      @Override
+      public int crc32c(MemorySegment slab) {
+        CRC32C crc = new CRC32C();
+        crc.update(slab.asByteBuffer());
+        return (int) crc.getValue();
+      }
+
+      @Override
+      public void close() {
+        arena.close();
+      }
+    };
+  }
+}
