@@ -73,62 +73,111 @@ static inline const float* scales_of(const Product& p, const Staged& x, int pair
   return reinterpret_cast<const float*>(p.weight + static_cast<int64_t>(pairs_of(p)) * x.tiles * pair_bytes);
 }
 
-// Complete sums of a range, of one or two row tiles of a pair, still to be scaled and joined.
-struct Pending {
-  const Product* p = nullptr;
-  const float* scales = nullptr;  // of the pair
-  const IntBlock* sums = nullptr;
-  int range = 0;
-  int pair = 0;
-  int slot = 0;
-  int row_tile = 0;
-  int at = 0;
-  int row = 0;
-  int rows = 0;
-};
+// Complete sums of a range, of one or two row tiles of a pair, still to be scaled and joined: those of every second range
+// wait where they are put, others join the ones that wait for them, and after the last range all are finished.
+class Pending {
+ public:
+  void begin(const Product& p, const Staged& x, const float* scales, const IntBlock* sums, int range, int pair, int slot,
+             int row_tile, int at, int tiles) {
+    sums_ = sums;
+    row_ = 0;
+    rows_ = smaller(tiles * ROWS, x.rows - row_tile * ROWS);
+    stride_ = x.ranges * x.stride;
+    const int64_t unit = x.at(row_tile * ROWS, range);
+    row_scales_ = x.scales + unit;
+    row_sums_ = x.sums + unit;
+    scales_[0] = load(scales);
+    scales_[1] = load(scales + LANES);
+    levels_ = __builtin_ctz(~static_cast<unsigned>(range));  // trailing one bits
+    last_ = range + 1 == x.ranges;
+    for (int level = 0; level <= levels_ && level < LEVELS; level++) {
+      waiting_[level] = 1 << level < x.together ? waiting_near[level] : &waiting_of[level][slot][at];
+    }
+    product_ = &p;
+    pair_ = pair;
+    first_row_ = row_tile * ROWS;
+  }
 
-// Where sums wait at a level of the tree.
-static inline FloatBlock& waiting_at(const Staged& x, const Pending& d, int level, int block) {
-  return 1 << level < x.together ? waiting_near[level][block] : waiting_of[level][d.slot][d.at + block];
-}
+  int left() const { return rows_ - row_; }
 
-// Scales and joins rows of what is pending, up to `count`, of one row tile.
-template <bool STREAM>
-static inline void join_rows(const Staged& x, Pending& d, int count) {
-  const int block = d.row / ROWS;
-  const int first = d.row % ROWS;
-  const int end = smaller(smaller(first + count, ROWS), d.rows - block * ROWS);
-  d.row += end - first;
-  const int row_tile = d.row_tile + block;
-  const int64_t unit = x.at(row_tile * ROWS, d.range);
-  const int levels = __builtin_ctz(~static_cast<unsigned>(d.range));  // trailing one bits
-  const bool last = d.range + 1 == x.ranges;
-  const Lanes scales[2] = {load(d.scales), load(d.scales + LANES)};
-  for (int row = first; row < end; row++) {
-    Lanes sums[2];
+  // Some rows more.
+  template <bool STREAM>
+  void go_on(int rows) {
+    switch (last_ ? LEVELS + 1 + levels_ : levels_) {
+      case 0:
+        join<0, false, STREAM>(rows);
+        break;
+      case 1:
+        join<1, false, STREAM>(rows);
+        break;
+      case 2:
+        join<2, false, STREAM>(rows);
+        break;
+      case LEVELS + 1:
+        join<0, true, STREAM>(rows);
+        break;
+      case LEVELS + 2:
+        join<1, true, STREAM>(rows);
+        break;
+      case LEVELS + 3:
+        join<2, true, STREAM>(rows);
+        break;
+      default:
+        join<3, true, STREAM>(rows);
+        break;
+    }
+  }
+
+  template <bool STREAM>
+  void end() {
+    if (row_ < rows_) {
+      go_on<STREAM>(rows_);
+    }
+  }
+
+ private:
+  template <int DEPTH, bool LAST, bool STREAM>
+  void join(int rows) {
+    const int end = smaller(rows_, row_ + rows);
+    for (; row_ < end; row_++) {
+      const int block = row_ / ROWS;
+      const int row = row_ % ROWS;
+      const int64_t unit = block * stride_ + row;
+      const Sums offset = all_sums(row_sums_[unit]);
+      const Lanes row_scale = all(row_scales_[unit]);
+      Lanes sums[2];
 #pragma GCC unroll 2
-    for (int half = 0; half < 2; half++) {
-      const Sums exact = add(load(d.sums[block].sums[half][row]), all_sums(x.sums[unit + row]));
-      sums[half] = mul(to_float(exact), mul(all(x.scales[unit + row]), scales[half]));
-      for (int level = 0; level < levels; level++) {
-        sums[half] = add(load(waiting_at(x, d, level, block).sums[half][row]), sums[half]);
+      for (int half = 0; half < 2; half++) {
+        const Sums exact = add(load(sums_[block].sums[half][row]), offset);
+        sums[half] = mul(to_float(exact), mul(row_scale, scales_[half]));
+#pragma GCC unroll 3
+        for (int level = 0; level < DEPTH; level++) {
+          sums[half] = add(load(waiting_[level][block].sums[half][row]), sums[half]);
+        }
+        if constexpr (!LAST) {
+          store(waiting_[DEPTH][block].sums[half][row], sums[half]);
+        }
       }
-      if (!last) {
-        store(waiting_at(x, d, levels, block).sums[half][row], sums[half]);
+      if constexpr (LAST) {
+        finish<STREAM>(*product_, pair_, first_row_ + row_, sums[0], sums[1]);
       }
-    }
-    if (last) {
-      finish<STREAM>(*d.p, d.pair, static_cast<int64_t>(row_tile) * ROWS + row, sums[0], sums[1]);
     }
   }
-}
 
-template <bool STREAM>
-static inline void join_rest(const Staged& x, Pending& d) {
-  while (d.row < d.rows) {
-    join_rows<STREAM>(x, d, ROWS);
-  }
-}
+  int row_ = 0;
+  int rows_ = 0;
+  int levels_ = 0;
+  bool last_ = false;
+  const IntBlock* sums_ = nullptr;
+  FloatBlock* waiting_[LEVELS] = {};
+  const float* row_scales_ = nullptr;
+  const int32_t* row_sums_ = nullptr;
+  int64_t stride_ = 0;  // from one row tile's to the next one's
+  Lanes scales_[2] = {};
+  const Product* product_ = nullptr;
+  int pair_ = 0;
+  int first_row_ = 0;
+};
 
 // Weights of four bits of a pair of tiles, times their factors, as those of eight bits are kept: + 128. Two nibbles of a
 // word are multiplied at once by the factor's size, which leaves each in its byte; a negative one turns the bits round.
@@ -196,7 +245,7 @@ template <int N, bool FAR, bool FOUR>
 static inline void multiply(const Staged& in, const int8_t* x, int64_t row_tile_stride, const uint8_t* weight, int tiles,
                             bool fresh, IntBlock* to, Pending& pending, Ahead& ahead) {
   constexpr bool WIDENS = FAR && FOUR;
-  const int at_once = tiles == 0 ? ROWS : (pending.rows + tiles - 1) / tiles;
+  const int at_once = tiles == 0 ? ROWS : (pending.left() + tiles - 1) / tiles;
   const int64_t x_stride = static_cast<int64_t>(in.stride) * TILE_INPUTS;
   if (fresh) {
     _tile_zero(0);
@@ -257,12 +306,12 @@ static inline void multiply(const Staged& in, const int8_t* x, int64_t row_tile_
       }
       _tile_dpbsud(3, 7, 5);
     }
-    if (pending.row < pending.rows) {
-      join_rows<!FAR>(in, pending, at_once);
+    if (pending.left() > 0) {
+      pending.go_on<!FAR>(at_once);
     }
     x += x_stride;
   }
-  join_rest<!FAR>(in, pending);
+  pending.end<!FAR>();
   _tile_stored(0, to[0].sums[0], 64);
   _tile_stored(1, to[0].sums[1], 64);
   if (N == 2) {
@@ -318,8 +367,7 @@ static void block(const Product& p, const Staged& x, int row_tile, int row_end, 
             multiply<1, FAR, FOUR>(x, from, row_tile_stride, with, n, part.begins, to, pending, ahead);
           }
           if (part.ends) {
-            pending = {&p, scales + j * PAIR_OUTPUTS, to, range, j, j - pair, i, i - row_tile, 0,
-                       smaller((two ? 2 : 1) * ROWS, x.rows - i * ROWS)};
+            pending.begin(p, x, scales + j * PAIR_OUTPUTS, to, range, j, j - pair, i, i - row_tile, two ? 2 : 1);
             turn ^= 1;
           }
           at += n;
@@ -327,7 +375,7 @@ static void block(const Product& p, const Staged& x, int row_tile, int row_end, 
       }
     }
   });
-  join_rest<!FAR>(x, pending);
+  pending.end<!FAR>();
 }
 
 template <bool FOUR>
