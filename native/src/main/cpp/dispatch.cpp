@@ -79,14 +79,17 @@ struct Entry<NUMBER, KERNEL> {
         team, NUMBER, parts, [](void* context, baton::Share share) { (*static_cast<Part*>(context))(share); }, &part);
   }
 
-  // `calls` is [count][parameters]; each call is done in so many pieces, and a part is some pieces in a row.
+  // `calls` is [count][parameters]; each call is done in so many pieces, and a part is some pieces in a row: those of one
+  // call in one go, so that a kernel reads on as far as it may.
   static void call_each(baton::Team* team, int32_t parts, const int64_t* calls, int32_t count, int32_t pieces) noexcept {
     auto part = [&](baton::Share share) {
       const int64_t all = static_cast<int64_t>(count) * pieces;
-      const int64_t end = all * (share.part + 1) / share.parts;
-      for (int64_t i = all * share.part / share.parts; i < end; i++) {
-        run(calls + i / pieces * sizeof...(A), {static_cast<int32_t>(i % pieces), pieces},
-            std::index_sequence_for<A...>());
+      const int64_t end = all * share.end / share.parts;
+      for (int64_t i = all * share.part / share.parts; i < end;) {
+        const int32_t from = static_cast<int32_t>(i % pieces);
+        const int32_t to = end - i < pieces - from ? from + static_cast<int32_t>(end - i) : pieces;
+        run(calls + i / pieces * sizeof...(A), {from, to, pieces}, std::index_sequence_for<A...>());
+        i += to - from;
       }
     };
     using Part = decltype(part);

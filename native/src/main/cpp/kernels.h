@@ -6,11 +6,12 @@
 
 namespace baton {
 
-// A kernel does one share of its work: units [units * part / parts, units * (part + 1) / parts), a unit being what no two
+// A kernel does one share of its work: units [units * part / parts, units * end / parts), a unit being what no two
 // threads may cut: some output columns of a product, a row, a KV head of some tokens. A unit's bits do not depend on the
 // share that it is in.
 struct Share {
   int32_t part;
+  int32_t end;
   int32_t parts;
 };
 

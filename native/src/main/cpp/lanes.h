@@ -29,7 +29,7 @@ constexpr int LANES = 16;
 
 // The units of a share are [first_of(share, units), end_of(share, units)).
 static inline int first_of(Share share, int64_t units) { return static_cast<int>(units * share.part / share.parts); }
-static inline int end_of(Share share, int64_t units) { return static_cast<int>(units * (share.part + 1) / share.parts); }
+static inline int end_of(Share share, int64_t units) { return static_cast<int>(units * share.end / share.parts); }
 
 static inline int smaller(int a, int b) { return a < b ? a : b; }
 static inline int larger(int a, int b) { return a > b ? a : b; }

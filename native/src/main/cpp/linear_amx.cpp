@@ -53,12 +53,19 @@ static constexpr int ROWS_AHEAD = 4;
 // How far ahead of its use a weight that comes from memory is asked for, where few rows use it.
 static constexpr int AHEAD = 8 * 1024;
 
+// A tile of inputs or sums takes as long as it has rows, so where there is only one it has no more than there are.
 struct Config {
   uint8_t palette = 1;
   uint8_t start_row = 0;
   uint8_t reserved[14] = {};
   uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
   uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+
+  explicit Config(int all_rows) {
+    for (int tile = 0; tile < 8; tile++) {
+      rows[tile] = static_cast<uint8_t>(tile == 4 || tile == 5 ? ROWS : smaller(ROWS, all_rows));
+    }
+  }
 };
 
 // The sums of one row tile and one pair of weight tiles.
@@ -123,7 +130,7 @@ class Aside {
     levels_ = levels_of(range);
     kind_ = last ? p.kind == STAGED ? STAGE : FINISH : levels_ > 0 ? JOIN : NOTHING;
     row_ = 0;
-    rows_ = tiles * ROWS;
+    rows_ = smaller(tiles * ROWS, in.rows - row_tile * ROWS);
     from_ = &waiting[range % 2 == 0 ? 0 : LEVELS][slot][at];
     to_ = last ? nullptr : &waiting[levels_][slot][at];
     for (int level = 0; level < levels_; level++) {
@@ -132,14 +139,13 @@ class Aside {
     product_ = &p;
     pair_ = pair;
     if (kind_ == STAGE) {
-      // Missing rows hold something, which nobody reads.
+      // Missing rows keep what was there, which nobody reads.
       const int length = static_cast<int>(p.out_stride);
       const int t = pair / 2;
       const int64_t place = place_of(t / length * length, length, t % length, row_tile, in.row_tiles);
       staged_ = reinterpret_cast<uint8_t*>(p.out) + place * TILE_BYTES + pair % 2 * 32;
     } else if (kind_ == FINISH) {
       first_row_ = row_tile * ROWS;
-      rows_ = smaller(rows_, in.rows - first_row_);
       if (p.kind == ADDED) {
         for (int row = 0; row < ROWS_AHEAD; row++) {
           ask(row);
@@ -383,7 +389,7 @@ void linear_tiles(Share share, const int64_t* products, int32_t count, const uin
   const Staged in = {staged, borders, ranges, tiles_of(borders, ranges), rows, row_tiles};
   const Product* list = products_of(products);
   const int pairs = pairs_of(list, count);
-  const Config config;
+  const Config config(rows);
   _tile_loadconfig(&config);
   if (row_tiles <= FEW_ROW_TILES) {
     // Pair by pair: the weight is read straight through.

@@ -25,6 +25,7 @@ struct Line {
   int64_t calls = 0;
   int64_t nanos = 0;
   int64_t waited = 0;
+  int64_t before = 0;
 };
 
 }  // namespace
@@ -48,6 +49,7 @@ void profile_add(Profile& profile, int32_t kernel, int64_t begun, int64_t ended,
   if (begun - profile.last < PAUSE_NANOS) {
     profile.between.calls++;
     profile.between.nanos += begun - profile.last;
+    line.before += begun - profile.last;
   }
   profile.last = ended;
 }
@@ -62,13 +64,14 @@ void profile_close(Profile* profile, int32_t rank) noexcept {
   }
   const auto print = [&](const char* name, const Line& line) {
     if (line.calls > 0) {
-      std::fprintf(stderr, "%-20s %10lld %12.3f %6.1f %10.2f %12.3f\n", name, static_cast<long long>(line.calls),
-                   line.nanos / 1e6, 100.0 * line.nanos / all, line.nanos / 1e3 / line.calls, line.waited / 1e6);
+      std::fprintf(stderr, "%-20s %10lld %12.3f %6.1f %10.2f %12.3f %12.3f\n", name, static_cast<long long>(line.calls),
+                   line.nanos / 1e6, 100.0 * line.nanos / all, line.nanos / 1e3 / line.calls, line.waited / 1e6,
+                   line.before / 1e6);
     }
   };
   if (all > 0) {
-    std::fprintf(stderr, "profile of rank %d\n%-20s %10s %12s %6s %10s %12s\n", rank, "kernel", "calls", "ms", "%",
-                 "us each", "ms waiting");
+    std::fprintf(stderr, "profile of rank %d\n%-20s %10s %12s %6s %10s %12s %12s\n", rank, "kernel", "calls", "ms", "%",
+                 "us each", "ms waiting", "ms before");
     for (int i = 0; i < KERNELS; i++) {
       print(NAMES[i], profile->lines[i]);
     }

@@ -62,9 +62,9 @@ void futex_wake(std::atomic<uint32_t>& word, int count) noexcept {
   syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0);
 }
 
-// Whether `over` became true within the time of spinning.
-template <class F>
-bool spin_until(bool allowed, const F& over) noexcept {
+// Whether `over` became true within the time of spinning. What is done `meanwhile` says whether there was something to do.
+template <class F, class G>
+bool spin_until(bool allowed, const F& over, const G& meanwhile) noexcept {
   if (over()) {
     return true;
   }
@@ -74,7 +74,9 @@ bool spin_until(bool allowed, const F& over) noexcept {
   const int64_t start = now_nanos();
   do {
     for (int i = 0; i < 32; i++) {
-      pause();
+      if (!meanwhile()) {
+        pause();
+      }
       if (over()) {
         return true;
       }
@@ -82,6 +84,60 @@ bool spin_until(bool allowed, const F& over) noexcept {
   } while (now_nanos() - start < SPIN_NANOS);
   return false;
 }
+
+// The beginning of a thread's share of what the next product reads. It is asked for while the thread waits, a few lines at a
+// time, and goes on in the next wait if work comes in between.
+class Foresight {
+ public:
+  // `words`: how many weights, then address and bytes of each, or null. They are read one after the other, by each thread
+  // from its share of the whole. The rank's thread may be writing them anew, for a later product: then what is asked for is
+  // of no use, and does no harm. False: nothing is left to ask for.
+  bool ask(const int64_t* words, int32_t thread, int32_t threads) noexcept {
+    if (words != words_) {
+      words_ = words;
+      left_ = 0;
+      if (words != nullptr) {
+        find(thread, threads);
+      }
+    }
+    if (left_ <= 0) {
+      return false;
+    }
+    for (int line = 0; line < LINES; line++, at_ += 64) {
+      __builtin_prefetch(at_, 0, 2);
+    }
+    left_ -= LINES * 64;
+    return true;
+  }
+
+ private:
+  static constexpr int LINES = 4;
+
+  int64_t word(int64_t i) const noexcept { return __atomic_load_n(words_ + i, __ATOMIC_RELAXED); }
+
+  void find(int32_t thread, int32_t threads) noexcept {
+    const int64_t count = word(0);
+    int64_t all = 0;
+    for (int64_t i = 0; i < count; i++) {
+      all += word(2 + 2 * i);
+    }
+    int64_t begin = all / threads * thread;
+    for (int64_t i = 0; i < count; i++) {
+      const int64_t bytes = word(2 + 2 * i);
+      if (begin < bytes) {
+        const int64_t share = all / threads < FORESEEN_BYTES ? all / threads : FORESEEN_BYTES;
+        at_ = reinterpret_cast<const char*>(word(1 + 2 * i)) + begin;
+        left_ = share < bytes - begin ? share : bytes - begin;
+        return;
+      }
+      begin -= bytes;
+    }
+  }
+
+  const int64_t* words_ = nullptr;
+  const char* at_ = nullptr;
+  int64_t left_ = 0;
+};
 
 }  // namespace
 
@@ -113,7 +169,8 @@ struct Team {
   bool spin = false;
   int32_t rank = 0;
   Profile* profile = nullptr;
-  Helper each[MAX_HELPERS];
+  alignas(64) Foresight own;  // the caller's
+  alignas(64) Helper each[MAX_HELPERS];
   pthread_t threads[MAX_HELPERS];
 };
 
@@ -170,7 +227,7 @@ void take_parts(Team& team, int32_t thread, uint32_t number) noexcept {
   do {
     for (int32_t part = take(team.ranges[thread], number); part >= 0; part = take(team.ranges[thread], number)) {
       parts = team.parts;  // of this job: it does not end before this part is counted
-      team.body(team.context, {part, static_cast<int32_t>(parts)});
+      team.body(team.context, {part, part + 1, static_cast<int32_t>(parts)});
       finished++;
     }
   } while (steal(team, thread, number));
@@ -179,68 +236,15 @@ void take_parts(Team& team, int32_t thread, uint32_t number) noexcept {
   }
 }
 
-// The beginning of a thread's share of what the next product reads. It is asked for while the thread waits, a few lines at a
-// time, and goes on in the next wait if work comes in between.
-class Foresight {
- public:
-  explicit Foresight(int32_t thread) : thread_(thread) {}
-
-  template <class F>
-  void use(const int64_t* words, int32_t threads, const F& over) noexcept {
-    if (words != words_) {
-      words_ = words;
-      left_ = 0;
-      if (words != nullptr) {
-        find(threads);
-      }
-    }
-    for (; left_ > 0 && !over(); left_ -= LINES * 64) {
-      for (int line = 0; line < LINES; line++, at_ += 64) {
-        __builtin_prefetch(at_, 0, 2);
-      }
-    }
-  }
-
- private:
-  static constexpr int LINES = 4;
-
-  // `words`: how many weights, then address and bytes of each. They are read one after the other, by each thread from its
-  // share of the whole.
-  void find(int32_t threads) noexcept {
-    int64_t all = 0;
-    for (int64_t i = 0; i < words_[0]; i++) {
-      all += words_[2 + 2 * i];
-    }
-    int64_t begin = all / threads * thread_;
-    for (int64_t i = 0; i < words_[0]; i++) {
-      const int64_t bytes = words_[2 + 2 * i];
-      if (begin < bytes) {
-        const int64_t share = all / threads < FORESEEN_BYTES ? all / threads : FORESEEN_BYTES;
-        at_ = reinterpret_cast<const char*>(words_[1 + 2 * i]) + begin;
-        left_ = share < bytes - begin ? share : bytes - begin;
-        return;
-      }
-      begin -= bytes;
-    }
-  }
-
-  const int32_t thread_;
-  const int64_t* words_ = nullptr;
-  const char* at_ = nullptr;
-  int64_t left_ = 0;
-};
-
 void* help(void* argument) noexcept {
   const Helper& helper = *static_cast<Helper*>(argument);
   Team& team = *helper.team;
-  Foresight foresight(helper.thread);
+  Foresight foresight;
   uint32_t seen = 0;
   while (true) {
     const auto news = [&] { return team.job.load() != seen || team.closing.load(); };
-    if (team.spin) {
-      foresight.use(team.foreseen.load(), 1 + team.helpers, news);
-    }
-    if (!spin_until(team.spin, news)) {
+    const auto ask = [&] { return foresight.ask(team.foreseen.load(), helper.thread, 1 + team.helpers); };
+    if (!spin_until(team.spin, news, ask)) {
       team.sleepers.fetch_add(1);
       while (!news()) {
         futex_wait(team.job, seen);
@@ -288,7 +292,7 @@ namespace {
 
 void run_alone(int32_t parts, void (*body)(void*, Share), void* context) noexcept {
   for (int32_t part = 0; part < parts; part++) {
-    body(context, {part, parts});
+    body(context, {part, part + 1, parts});
   }
 }
 
@@ -313,7 +317,8 @@ void begin(Team& team, int32_t parts, void (*body)(void*, Share), void* context)
 }
 
 void await(Team& team, uint32_t parts) noexcept {
-  if (!spin_until(team.spin, [&] { return team.done.load() == parts; })) {
+  const auto ask = [&] { return team.own.ask(team.foreseen.load(), 0, 1 + team.helpers); };
+  if (!spin_until(team.spin, [&] { return team.done.load() == parts; }, ask)) {
     team.caller_sleeps.store(1);
     for (uint32_t count = team.done.load(); count != parts; count = team.done.load()) {
       futex_wait(team.done, count);
@@ -363,8 +368,8 @@ BATON_EXPORT baton::Team* baton_team_open(int32_t rank, int32_t helpers, int32_t
   return team;
 }
 
-// What the product after the next one will read: int64, how many weights, then address and bytes of each; they stay as they
-// are until the team is closed. Null: unknown.
+// What the product that comes next will read, or the one after it: int64, how many weights, then address and bytes of each;
+// this memory and the weights stay where they are until the team is closed. Null: unknown.
 BATON_EXPORT void baton_team_foresee(baton::Team* team, const int64_t* words) noexcept { team->foreseen.store(words); }
 
 // Ends the threads; no kernel may be running.

@@ -192,7 +192,7 @@ public interface Ops {
    *
    * @param out {@code [rows * chosen, outputs]}
    * @param x {@code [rows * chosen, inputs]}
-   * @param experts all of one shape and format, by number
+   * @param experts all of one shape and format, by number; a list that never changes
    */
   void linearRouted(Tensor out, Tensor x, List<LinearWeight> experts, Routing routing);
 
@@ -202,7 +202,7 @@ public interface Ops {
    *
    * @param out {@code [rows * chosen, outputs]}
    * @param x {@code [rows * chosen, inputs]}
-   * @param experts all of one shape and format, by number
+   * @param experts all of one shape and format, by number; a list that never changes
    */
   void gatedRouted(Tensor out, Tensor x, List<GatedWeight> experts, Routing routing);
 

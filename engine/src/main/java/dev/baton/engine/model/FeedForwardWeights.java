@@ -29,5 +29,10 @@ sealed interface FeedForwardWeights {
    * @param downs by expert
    */
   record Experts(LinearWeight router, List<GatedWeight> gated, List<LinearWeight> downs)
-      implements FeedForwardWeights {}
+      implements FeedForwardWeights {
+    public Experts {
+      gated = List.copyOf(gated);
+      downs = List.copyOf(downs);
+    }
+  }
 }

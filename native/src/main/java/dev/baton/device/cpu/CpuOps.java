@@ -55,8 +55,9 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuGatedWeight, CpuKvCache> 
     this.team = team;
     this.parts = parts;
     shards = allocate.apply(3L * Long.BYTES * MAX_SHARDS);
-    products = new CpuProducts(kernels, team, allocate);
-    routed = new RoutedProducts(kernels, team, allocate);
+    WeightOrder order = new WeightOrder(allocate);
+    products = new CpuProducts(kernels, team, order, allocate);
+    routed = new RoutedProducts(kernels, team, order, allocate);
   }
 
   @Override
@@ -280,13 +281,11 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuGatedWeight, CpuKvCache> 
   @Override
   protected void linearSlots(
       Tensor out, Tensor x, List<LinearWeight> experts, HostRouting routing) {
-    products.interrupted();
     routed.linear(out, x, experts, routing);
   }
 
   @Override
   protected void gatedSlots(Tensor out, Tensor x, List<GatedWeight> experts, HostRouting routing) {
-    products.interrupted();
     routed.gated(out, x, experts, routing);
   }
 

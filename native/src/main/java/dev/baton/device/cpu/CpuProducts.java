@@ -30,9 +30,6 @@ final class CpuProducts {
 
   static final int WORDS = 7;
 
-  /** Rows whose products are bound by memory. */
-  private static final int FEW_ROWS = 32;
-
   /**
    * Roughly what one thread does in a nanosecond, to tell which products are worth sharing: bytes
    * from memory, multiplications on vectors and on matrix units, elements staged.
@@ -59,18 +56,23 @@ final class CpuProducts {
   private MemorySegment between = MemorySegment.NULL;
 
   private final WeightOrder order;
+
+  /** What the product after this one will read, see {@link WeightOrder}. */
+  private long next;
+
   private final CpuLinearWeight[] weights = new CpuLinearWeight[MOST];
   private int count;
   private long pairs;
   private long bytes;
   private long elements;
 
-  CpuProducts(CpuKernels kernels, CpuTeam team, LongFunction<MemorySegment> allocate) {
+  CpuProducts(
+      CpuKernels kernels, CpuTeam team, WeightOrder order, LongFunction<MemorySegment> allocate) {
     this.kernels = kernels;
     this.team = team;
     this.allocate = allocate;
     descriptions = allocate.apply((long) MOST * WORDS * Long.BYTES);
-    order = new WeightOrder(allocate);
+    this.order = order;
   }
 
   void linear(Tensor out, Tensor x, CpuLinearWeight weight, @Nullable Tensor bias, int rows) {
@@ -141,7 +143,7 @@ final class CpuProducts {
     multiply(gate.both(), x, norm, rows);
     begin();
     describe(out, down, bias, null, down.outputs(), added ? ADDED : STORED);
-    foresee(rows);
+    next = order.begins(weights, count, rows);
     multiplyTiles(down, between, rows);
   }
 
@@ -209,24 +211,12 @@ final class CpuProducts {
    * @param weight one of them, for its inputs
    */
   private void multiply(CpuLinearWeight weight, Tensor x, @Nullable Norm norm, int rows) {
-    foresee(rows);
+    next = order.begins(weights, count, rows);
     switch (weight.format()) {
       case FLOAT32 -> inOrder(weight, x, norm, rows);
       case BFLOAT16 -> inTiles(weight, x, norm, rows);
       case INT8, INT4 -> inBytes(weight, x, norm, rows);
     }
-  }
-
-  /** Many rows want the caches for themselves, and memory has time. */
-  private void foresee(int rows) {
-    long next = order.begins(weights, count);
-    team.foresee(rows <= FEW_ROWS ? next : 0);
-  }
-
-  /** Products of others come in between, which depend on the step. */
-  void interrupted() {
-    order.isBroken();
-    team.foresee(0);
   }
 
   private void inOrder(CpuLinearWeight weight, Tensor x, @Nullable Norm norm, int rows) {
@@ -236,6 +226,7 @@ final class CpuProducts {
       stride = weight.inputs();
       address = normed(x, norm, rows, weight.inputs());
     }
+    team.foresee(next);
     kernels.linear(
         team.address(),
         team.parts(pairs, nanos(elements * rows / PRODUCTS)),
@@ -266,6 +257,7 @@ final class CpuProducts {
   }
 
   private void multiplyTiles(CpuLinearWeight weight, MemorySegment inputs, int rows) {
+    team.foresee(next);
     kernels.linearTiles(
         team.address(),
         team.parts(pairs, nanos(elements * rows / TILED_PRODUCTS)),
@@ -292,6 +284,7 @@ final class CpuProducts {
         weight.format() == WeightFormat.INT4 ? 1 : 0,
         rows);
     int parts = team.parts(pairs, nanos(elements * rows / TILED_PRODUCTS));
+    team.foresee(next);
     if (weight.format() == WeightFormat.INT8) {
       kernels.linearInt8(
           team.address(),

@@ -80,7 +80,8 @@ final class CpuTeam implements AutoCloseable {
   }
 
   /**
-   * What the product after the next one will read, for helpers that wait; see {@link WeightOrder}.
+   * What the next product, or the one after it, will read, for threads that wait; see {@link
+   * WeightOrder}.
    *
    * @param words its address, which stays as it is until the team is closed; 0 = unknown
    */

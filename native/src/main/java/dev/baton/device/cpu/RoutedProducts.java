@@ -6,6 +6,7 @@ import dev.baton.device.GatedWeight;
 import dev.baton.device.LinearWeight;
 import dev.baton.device.Tensor;
 import dev.baton.device.WeightFormat;
+import dev.baton.device.cpu.WeightOrder.Weights;
 import dev.baton.device.host.HostRouting;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
@@ -46,6 +47,7 @@ final class RoutedProducts {
 
   private final CpuKernels kernels;
   private final CpuTeam team;
+  private final WeightOrder order;
   private final LongFunction<MemorySegment> allocate;
   private final MemorySegment linear;
   private final MemorySegment linearTiles;
@@ -59,9 +61,11 @@ final class RoutedProducts {
 
   private MemorySegment staged = MemorySegment.NULL;
 
-  RoutedProducts(CpuKernels kernels, CpuTeam team, LongFunction<MemorySegment> allocate) {
+  RoutedProducts(
+      CpuKernels kernels, CpuTeam team, WeightOrder order, LongFunction<MemorySegment> allocate) {
     this.kernels = kernels;
     this.team = team;
+    this.order = order;
     this.allocate = allocate;
     linear = kernels.each("linear", LINEAR_WORDS);
     linearTiles = kernels.each("linear_tiles", TILES_WORDS);
@@ -71,15 +75,11 @@ final class RoutedProducts {
     quantizeInputs = kernels.each("quantize_inputs", QUANTIZE_WORDS);
   }
 
-  /** Which weight of an expert is meant. */
-  private interface Weights {
-    CpuLinearWeight of(Object expert);
-  }
-
   private static final Weights ALONE = expert -> (CpuLinearWeight) expert;
   private static final Weights GATED = expert -> ((CpuGatedWeight) expert).both();
 
   void linear(Tensor out, Tensor x, List<LinearWeight> experts, HostRouting routing) {
+    team.foresee(order.stages(experts, ALONE, routing));
     CpuLinearWeight any = ALONE.of(experts.get(0));
     long inputs = stage(x, any, routing);
     multiply(
@@ -95,6 +95,7 @@ final class RoutedProducts {
   }
 
   void gated(Tensor out, Tensor x, List<GatedWeight> experts, HostRouting routing) {
+    team.foresee(order.stages(experts, GATED, routing));
     CpuLinearWeight any = GATED.of(experts.get(0));
     long inputs = stage(x, any, routing);
     multiply(
@@ -238,6 +239,7 @@ final class RoutedProducts {
     int pieces = Math.ceilDiv(pairs, together);
     long multiplications = (long) routing.begin(routing.experts()) * any.outputs() * any.inputs();
     long rate = any.format() == WeightFormat.FLOAT32 ? PRODUCTS : TILED_PRODUCTS;
+    team.foresee(order.begins(routing));
     kernels.each(
         kernel(any.format()),
         team.address(),

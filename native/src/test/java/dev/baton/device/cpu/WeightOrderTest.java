@@ -1,11 +1,21 @@
 package dev.baton.device.cpu;
 
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
+import static java.util.Objects.requireNonNull;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.baton.device.DType;
+import dev.baton.device.Device;
+import dev.baton.device.Ops;
+import dev.baton.device.Tensor;
 import dev.baton.device.WeightFormat;
+import dev.baton.device.host.HostRouting;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -17,6 +27,10 @@ class WeightOrderTest {
   private final CpuLinearWeight query = weight(64);
   private final CpuLinearWeight key = weight(32);
   private final CpuLinearWeight out = weight(96);
+  private final List<CpuLinearWeight> gates = Stream.generate(() -> weight(64)).limit(4).toList();
+  private final List<CpuLinearWeight> downs = Stream.generate(() -> weight(32)).limit(4).toList();
+
+  private @Nullable Ops ops;
 
   @AfterEach
   void close() {
@@ -25,40 +39,75 @@ class WeightOrderTest {
 
   @Test
   void nothingIsKnownOfTheFirstPass() {
-    assertThat(order.begins(new CpuLinearWeight[] {query, key}, 2)).isZero();
-    assertThat(order.begins(new CpuLinearWeight[] {out}, 1)).isZero();
+    assertThat(order.begins(new CpuLinearWeight[] {query, key}, 2, 1)).isZero();
+    assertThat(order.begins(new CpuLinearWeight[] {out}, 1, 1)).isZero();
   }
 
   @Test
   void laterPassesAreLikeTheFirst() {
     pass();
-    assertReads(order.begins(new CpuLinearWeight[] {query, key}, 2), out);
-    assertReads(order.begins(new CpuLinearWeight[] {out, key}, 1), query, key);
-    assertReads(order.begins(new CpuLinearWeight[] {query, key}, 2), out);
+    assertReads(order.begins(new CpuLinearWeight[] {query, key}, 2, 1), out);
+    assertReads(order.begins(new CpuLinearWeight[] {out, key}, 1, 1), query, key);
+    assertReads(order.begins(new CpuLinearWeight[] {query, key}, 2, 1), out);
   }
 
   @Test
   void whatHasFollowedOnceIsForgottenWhenAnotherFollows() {
     pass();
     pass();
-    order.begins(new CpuLinearWeight[] {query, key}, 2);
-    order.begins(new CpuLinearWeight[] {key}, 1);
-    assertReads(order.begins(new CpuLinearWeight[] {query, key}, 2), key);
+    order.begins(new CpuLinearWeight[] {query, key}, 2, 1);
+    order.begins(new CpuLinearWeight[] {key}, 1, 1);
+    assertReads(order.begins(new CpuLinearWeight[] {query, key}, 2, 1), key);
   }
 
   @Test
-  void whatComesAfterABreakFollowsNothing() {
+  void manyRowsAskForNothing() {
     pass();
-    order.isBroken();
+    assertThat(order.begins(new CpuLinearWeight[] {query, key}, 2, 33)).isZero();
+    assertReads(order.begins(new CpuLinearWeight[] {out}, 1, 32), query, key);
+  }
+
+  @Test
+  void ofAMixtureTheChosenExpertsAreRead() {
+    try (Device device = CpuDevice.open()) {
+      ops = device.openRanks(1).getFirst();
+      HostRouting routing = (HostRouting) device.allocateRouting(2, 4, 2);
+      mixture(device, routing, 3, 1);
+      mixture(device, routing, 0, 2);
+      order.begins(new CpuLinearWeight[] {query, key}, 2, 1);
+      assertThat(order.begins(new CpuLinearWeight[] {out}, 1, 1)).isZero();
+      route(device, routing, 3, 0);
+      assertReads(stages(gates, routing), gates.get(0), gates.get(3));
+      assertReads(order.begins(routing), downs.get(0), downs.get(3));
+      assertReads(stages(downs, routing), downs.get(0), downs.get(3));
+      assertReads(order.begins(routing), query, key);
+    }
+  }
+
+  private void mixture(Device device, HostRouting routing, int... chosen) {
     pass();
-    order.isBroken();
-    order.begins(new CpuLinearWeight[] {query, key}, 2);
-    assertThat(order.begins(new CpuLinearWeight[] {out}, 1)).isZero();
+    route(device, routing, chosen);
+    stages(gates, routing);
+    order.begins(routing);
+    stages(downs, routing);
+    order.begins(routing);
+  }
+
+  private long stages(List<CpuLinearWeight> experts, HostRouting routing) {
+    return order.stages(experts, expert -> (CpuLinearWeight) expert, routing);
+  }
+
+  private void route(Device device, HostRouting routing, int... chosen) {
+    Tensor scores = device.allocate(DType.FLOAT32, 1, 4);
+    for (int expert : chosen) {
+      scores.segment().setAtIndex(JAVA_FLOAT, expert, 1);
+    }
+    requireNonNull(ops).route(routing, scores, 1, true);
   }
 
   private void pass() {
-    order.begins(new CpuLinearWeight[] {query, key}, 2);
-    order.begins(new CpuLinearWeight[] {out}, 1);
+    order.begins(new CpuLinearWeight[] {query, key}, 2, 1);
+    order.begins(new CpuLinearWeight[] {out}, 1, 1);
   }
 
   @SuppressWarnings("restricted") // an address of the arena above
