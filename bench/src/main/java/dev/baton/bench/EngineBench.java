@@ -41,6 +41,8 @@ public final class EngineBench {
   /** A model on which the JVM finds out what a step runs, and compiles it, within a second. */
   private static final String SMALL = "stories260k";
 
+  private static final String SMALL_MIXTURE = "mixture-260k";
+
   private static final List<Workload> SMALL_WORKLOADS =
       List.of(new Workload.Decode(1, 0, 200), new Workload.Decode(8, 0, 100));
   private static final int SMALL_ROUNDS = 15;
@@ -135,7 +137,8 @@ public final class EngineBench {
     if (plan.device().kind() == DeviceOptions.Kind.EMULATED_CUDA) {
       return;
     }
-    try (Shape small = Shape.open(SMALL)) {
+    boolean mixture = shape.config().mixture() != null;
+    try (Shape small = Shape.open(mixture ? SMALL_MIXTURE : SMALL)) {
       int context = 1;
       int sessions = 1;
       for (Workload each : SMALL_WORKLOADS) {

@@ -19,7 +19,15 @@ public final class Shape implements AutoCloseable {
 
   /** Shapes that need no directory. */
   public static final List<String> NAMED =
-      List.of("llama-1b", "llama-8b", "qwen3-0.6b", "qwen3-moe-1b", "stories260k");
+      List.of(
+          "llama-1b",
+          "llama-8b",
+          "qwen3-0.6b",
+          "qwen3-moe-1b",
+          "qwen3-30b-4",
+          "mixtral-8x7b-2",
+          "stories260k",
+          "mixture-260k");
 
   private static final String CONFIG = "config.json";
 

@@ -29,8 +29,8 @@ final class BenchEngineCommand implements Callable<Integer> {
       names = "--shape",
       paramLabel = "SHAPE",
       description =
-          "llama-1b, llama-8b, qwen3-0.6b, qwen3-moe-1b, stories260k, or a directory with"
-              + " config.json.")
+          "llama-1b, llama-8b, qwen3-0.6b, qwen3-moe-1b, qwen3-30b-4, mixtral-8x7b-2, stories260k,"
+              + " mixture-260k, or a directory with config.json.")
   String shape = "llama-1b";
 
   @Mixin DeviceFlags device = new DeviceFlags();
