@@ -36,7 +36,7 @@ final class GenerateClient {
           InferenceGrpc.newBlockingStub(channel).generate(request(command));
       while (responses.hasNext()) {
         GenerateResponse response = responses.next();
-        String piece = command.showTokens ? ids(response) : response.getText();
+        String piece = piece(command, response);
         if (command.stream) {
           out.print(piece);
           out.flush();
@@ -44,12 +44,23 @@ final class GenerateClient {
           held.append(piece);
         }
       }
-      out.println(held);
+      if (command.sampling.logprobs == null) {
+        out.println(held);
+      } else {
+        out.print(held);
+      }
     } catch (StatusRuntimeException e) {
       throw CommandFailure.failed(explain(e, command.server));
     } finally {
       channel.shutdownNow();
     }
+  }
+
+  private static String piece(GenerateCommand command, GenerateResponse response) {
+    if (command.sampling.logprobs != null) {
+      return LogprobLines.of(response);
+    }
+    return command.showTokens ? ids(response) : response.getText();
   }
 
   private static String ids(GenerateResponse response) {

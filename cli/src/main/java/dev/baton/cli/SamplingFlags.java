@@ -71,6 +71,14 @@ final class SamplingFlags {
   @Option(names = "--seed", paramLabel = "N", description = "Same seed, same tokens.")
   @Nullable Long seed;
 
+  @Option(
+      names = "--logprobs",
+      paramLabel = "N",
+      description =
+          "Print each token's id and log probability on a line, and those of the N likeliest; 0 to"
+              + " 20.")
+  @Nullable Integer logprobs;
+
   @Option(names = "--ignore-eos", description = "Go on after the end of the text.")
   boolean ignoreEos;
 
@@ -88,6 +96,7 @@ final class SamplingFlags {
     given(logitBias, sampling::putAllLogitBias);
     given(stopTokens, sampling::addAllStopTokenIds);
     given(seed, sampling::setSeed);
+    given(logprobs, sampling::setLogprobs);
     return sampling.build();
   }
 

@@ -15,7 +15,8 @@ class SamplingFlagsTest {
         parse(
             "--max-tokens=9 --min-tokens=2 --temperature=0.5 --top-k=40 --top-p=0.9 --min-p=0.05"
                 + " --repetition-penalty=1.1 --frequency-penalty=0.2 --presence-penalty=-0.3"
-                + " --logit-bias=403=-100,407=2.5 --stop-token=5,6 --seed=-1 --ignore-eos");
+                + " --logit-bias=403=-100,407=2.5 --stop-token=5,6 --seed=-1 --logprobs=3"
+                + " --ignore-eos");
     assertThat(parameters)
         .isEqualTo(
             SamplingParameters.newBuilder()
@@ -33,6 +34,7 @@ class SamplingFlagsTest {
                 .addStopTokenIds(5)
                 .addStopTokenIds(6)
                 .setSeed(-1)
+                .setLogprobs(3)
                 .setIgnoreEos(true)
                 .build());
   }
