@@ -237,8 +237,7 @@ final class DecodeAttempt implements Attempt {
     if (departure != null) {
       session.send(
           DecodeEvent.newBuilder()
-              .setSuspended(
-                  Suspended.newBuilder().setGeneratedTokens(departure.suspend(engine, session)))
+              .setSuspended(Suspended.newBuilder().setGeneratedTokens(departure.suspend()))
               .build());
     }
   }

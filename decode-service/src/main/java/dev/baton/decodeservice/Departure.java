@@ -2,6 +2,7 @@ package dev.baton.decodeservice;
 
 import dev.baton.engine.Engine;
 import dev.baton.engine.KvView;
+import dev.baton.engine.SessionId;
 import dev.baton.engine.SuspendedSession;
 import dev.baton.kvtransfer.Export;
 import dev.baton.kvtransfer.ExportListener;
@@ -38,7 +39,8 @@ final class Departure {
   private static final long LEFT_BYTES = 1 << 20;
 
   private final EngineKv kv;
-  private final KvView blocks;
+  private final Engine engine;
+  private final SessionId id;
   private final Export export;
   private final Consumer<HandOverReply> reply;
   private final int firstToken;
@@ -69,11 +71,12 @@ final class Departure {
                   .formatted(request.getTicket().getFingerprint(), fingerprint)));
     }
     this.kv = new EngineKv(worker.model());
-    this.blocks = worker.engine().kv(session.id());
+    this.engine = worker.engine();
+    this.id = session.id();
     this.promptTokens = session.generation().prompt().length;
     this.importerTokens = request.getImporterTokens();
     this.mostTokens = importerTokens + request.getTicket().getRoomTokens();
-    int computed = blocks.computed();
+    int computed = show();
     if (importerTokens > computed || mostTokens < computed) {
       throw new RefusedException(
           Failures.of(
@@ -84,7 +87,6 @@ final class Departure {
     Ticket ticket = Tickets.read(request.getTicket(), importerTokens);
     this.firstToken = ticket.firstToken();
     this.reply = reply;
-    kv.open(blocks);
     this.export =
         transfer.export(
             ticket,
@@ -97,12 +99,24 @@ final class Departure {
   }
 
   /**
+   * Opens the session's blocks for the export. They are others when it was preempted meanwhile,
+   * with the same KV: it was copied back or computed again, bit for bit.
+   *
+   * @return tokens whose KV is there
+   */
+  private int show() {
+    KvView blocks = engine.kv(id);
+    kv.open(blocks);
+    return blocks.computed();
+  }
+
+  /**
    * Copies what has been computed since.
    *
    * @return whether nearly everything is there, or the importer has no room for another token
    */
   boolean nearlyCopied() {
-    int computed = blocks.computed();
+    int computed = show();
     export.computed(computed);
     long there = export.acknowledgedBytes();
     SlabRange all = new SlabRange(0, kv.geometry().layers(), firstToken, computed);
@@ -114,8 +128,8 @@ final class Departure {
    *
    * @return generated tokens in all
    */
-  int suspend(Engine engine, Session<?> session) {
-    SuspendedSession suspended = engine.suspend(session.id());
+  int suspend() {
+    SuspendedSession suspended = engine.suspend(id);
     int[] tokens = suspended.tokens();
     int context = tokens.length - 1;
     int generated = tokens.length - promptTokens;

@@ -6,6 +6,8 @@ import dev.baton.engine.Engine;
 import dev.baton.engine.EngineOptions;
 import dev.baton.engine.KvPrecision;
 import dev.baton.engine.Precision;
+import dev.baton.kvtransfer.KvSink;
+import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.KvTransferFactory;
 import dev.baton.kvtransfer.TransferOptions;
 import dev.baton.peer.ContextHash;
@@ -29,6 +31,11 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
@@ -82,15 +89,14 @@ class MoveTest {
   }
 
   private TestWorker worker(Engine engine) throws Exception {
+    return worker(engine, KvTransferFactory.open(TransferOptions.on("127.0.0.1")));
+  }
+
+  private TestWorker worker(Engine engine, KvTransfer transfer) throws Exception {
     FakeRouter router = FakeRouter.accepting(0);
     open.add(router);
     TestWorker worker =
-        new TestWorker(
-            Role.DECODE,
-            router.address(),
-            engine,
-            KvTransferFactory.open(TransferOptions.on("127.0.0.1")),
-            DecodeService::create);
+        new TestWorker(Role.DECODE, router.address(), engine, transfer, DecodeService::create);
     open.add(worker);
     return worker;
   }
@@ -235,6 +241,91 @@ class MoveTest {
           .isEqualTo(expected);
       target.awaitClosedLedger();
     }
+  }
+
+  /** A transfer whose slabs arrive, but are not verified before the latch is open. */
+  private static KvTransfer waiting(CountDownLatch announced, CountDownLatch verify) {
+    KvTransfer transfer = KvTransferFactory.open(TransferOptions.on("127.0.0.1"));
+    return (KvTransfer)
+        Proxy.newProxyInstance(
+            KvTransfer.class.getClassLoader(),
+            new Class<?>[] {KvTransfer.class},
+            (proxy, method, arguments) -> {
+              if (method.getName().equals("expect")) {
+                KvSink sink = (KvSink) arguments[1];
+                arguments[1] =
+                    (KvSink)
+                        (range, slab) -> {
+                          announced.countDown();
+                          awaitOpen(verify);
+                          sink.unpack(range, slab);
+                        };
+              }
+              try {
+                return method.invoke(transfer, arguments);
+              } catch (InvocationTargetException e) {
+                throw e.getCause();
+              }
+            });
+  }
+
+  private static void awaitOpen(CountDownLatch latch) {
+    try {
+      assertThat(latch.await(30, TimeUnit.SECONDS)).isTrue();
+    } catch (InterruptedException e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  @Test
+  void sessionThatIsPreemptedWhileItIsCopiedMovesWithTheKvOfItsNewBlocks() throws Exception {
+    // Two of its sessions do not fit: 8 blocks of 5 layers, keys and values of 4 heads of 8 floats.
+    TestWorker source =
+        slowWorker(
+            ENGINE
+                .withBlockTokens(64)
+                .withKvCacheBytes(8 * 64 * 5 * 2 * 4 * 8 * 4)
+                .withSwapBytes(0));
+    CountDownLatch announced = new CountDownLatch(1);
+    CountDownLatch verify = new CountDownLatch(1);
+    TestWorker target = worker(Engine.load(ENGINE, progress -> {}), waiting(announced, verify));
+    SessionSpec spec = endless("moved", 20);
+    List<SampledToken> expected =
+        tokens(decode(target, spec.toBuilder().setSessionId("plain").build(), false).await());
+
+    Events<DecodeRequest, DecodeEvent> begun = decode(source, spec, false);
+    List<SampledToken> seen = new ArrayList<>();
+    seen.add(begun.next().getToken());
+    Events<DecodeRequest, DecodeEvent> rest =
+        takeOver(target, spec.toBuilder().setEpoch(2).setCacheSalt("y").build(), ROOM);
+    HandoffTicket ticket = rest.next().getReserved();
+    try (ExecutorService caller = Executors.newSingleThreadExecutor()) {
+      Future<HandOverReply> over =
+          caller.submit(() -> handOver(source, spec.getSessionId(), ticket, 20));
+      awaitOpen(announced);
+      SessionSpec larger = session("preempts", 450, 3).toBuilder().setPriority(1).build();
+      tokens(decode(source, larger, false).await());
+      int before = begun.received();
+      while (seen.size() <= before) {
+        seen.add(begun.next().getToken());
+      }
+      verify.countDown();
+      assertThat(over.get().hasHandedOff()).as("%s", over.get()).isTrue();
+    }
+    DecodeEvent event = begun.next();
+    for (; event.hasToken(); event = begun.next()) {
+      seen.add(event.getToken());
+    }
+    assertThat(event.hasSuspended()).as("%s", event).isTrue();
+    rest.await().stream()
+        .filter(DecodeEvent::hasToken)
+        .map(DecodeEvent::getToken)
+        .forEach(seen::add);
+    assertThat(seen.stream().map(t -> t.toBuilder().clearCachedTokens().build()).toList())
+        .as("-Dseed=%d", SEED)
+        .isEqualTo(expected);
+    source.awaitClosedLedger();
+    target.awaitClosedLedger();
   }
 
   private static Events<DecodeRequest, DecodeEvent> takeOver(

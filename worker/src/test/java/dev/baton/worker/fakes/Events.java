@@ -31,6 +31,11 @@ public final class Events<Q, E> implements ClientResponseObserver<Q, E> {
     return done.get(20, TimeUnit.SECONDS);
   }
 
+  /** Events so far, those not read yet included. */
+  public int received() {
+    return all.size();
+  }
+
   public boolean ended() {
     return done.isDone();
   }
