@@ -62,7 +62,8 @@ void futex_wake(std::atomic<uint32_t>& word, int count) noexcept {
   syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0);
 }
 
-// Whether `over` became true within the time of spinning. What is done `meanwhile` says whether there was something to do.
+// Whether `over` became true within the time of spinning, which begins anew as long as there is something to do `meanwhile`,
+// as that says itself.
 template <class F, class G>
 bool spin_until(bool allowed, const F& over, const G& meanwhile) noexcept {
   if (over()) {
@@ -71,17 +72,23 @@ bool spin_until(bool allowed, const F& over, const G& meanwhile) noexcept {
   if (!allowed) {
     return false;
   }
-  const int64_t start = now_nanos();
+  int64_t start = now_nanos();
+  int64_t now = start;
   do {
+    bool busy = false;
     for (int i = 0; i < 32; i++) {
-      if (!meanwhile()) {
+      if (meanwhile()) {
+        busy = true;
+      } else {
         pause();
       }
       if (over()) {
         return true;
       }
     }
-  } while (now_nanos() - start < SPIN_NANOS);
+    now = now_nanos();
+    start = busy ? now : start;
+  } while (now - start < SPIN_NANOS);
   return false;
 }
 
