@@ -79,7 +79,7 @@ final class PrefillMachine {
     return state;
   }
 
-  /** More tokens are computed, or layers of them. */
+  /** More tokens are computed. */
   List<Effect> computed() {
     return state == State.COMPUTING ? List.of(TELL_EXPORT) : List.of();
   }

@@ -17,7 +17,7 @@ class PrefillTablesTest {
   void aPromptAndAPrefixLeaveAsTheirTableSays() throws IOException {
     Map<String, Function<PrefillMachine, List<PrefillMachine.Effect>>> events =
         new LinkedHashMap<>();
-    events.put("tokens computed, or layers of them", PrefillMachine::computed);
+    events.put("tokens computed", PrefillMachine::computed);
     events.put("first token", PrefillMachine::firstToken);
     events.put("first token, which ends the session", PrefillMachine::onlyToken);
     events.put("all is packed", PrefillMachine::packed);
