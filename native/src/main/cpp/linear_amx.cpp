@@ -50,8 +50,10 @@ static constexpr int MANY_UNITS = 16;
 // How many rows before its turn a row of results is asked for.
 static constexpr int ROWS_AHEAD = 4;
 
-// How far ahead of its use a weight that comes from memory is asked for, where few rows use it.
-static constexpr int AHEAD = 8 * 1024;
+// Bytes that a weight which comes from memory is asked for before its use, where few rows use it: in the second-level
+// cache, which can wait for more lines at once than the first, and then in the first.
+static constexpr int FAR_AHEAD = 16 * 1024;
+static constexpr int NEAR_AHEAD = 2 * 1024;
 
 // A tile of inputs or sums takes as long as it has rows, so where there is only one it has no more than there are.
 struct Config {
@@ -251,7 +253,8 @@ static inline void multiply(const uint8_t* x, const uint8_t* weight, int tiles, 
     if (FAR) {
 #pragma GCC unroll 32
       for (int line = 0; line < PAIR_BYTES; line += 64) {
-        _mm_prefetch(weight + AHEAD + line, _MM_HINT_T0);
+        _mm_prefetch(weight + FAR_AHEAD + line, _MM_HINT_T1);
+        _mm_prefetch(weight + NEAR_AHEAD + line, _MM_HINT_T0);
       }
     }
     _tile_loadd(4, weight, 64);

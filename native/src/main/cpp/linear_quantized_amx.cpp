@@ -29,10 +29,11 @@ static constexpr int ROW_TILES = 16;
 static constexpr int PAIRS = 4;
 static constexpr int FEW_ROW_TILES = 2;
 
-// Bytes that a weight which comes from memory is asked for before its use; where it is widened first, in the second level.
-static constexpr int AHEAD_8 = 8 * 1024;
-static constexpr int AHEAD_4 = 16 * 1024;
-static constexpr int RING = 4;          // tiles of depth that are widened ahead, where few rows use them
+// Bytes that a weight which comes from memory is asked for before its use: in the second-level cache, which can wait for
+// more lines at once than the first, and then in the first, where it is not widened before.
+static constexpr int FAR_AHEAD = 16 * 1024;
+static constexpr int NEAR_AHEAD = 2 * 1024;
+static constexpr int RING = 4;  // tiles of depth that are widened ahead, where few rows use them
 
 // Rows from which the matrix unit is faster than the vector units.
 static constexpr int LEAST_ROWS_8 = 3;
@@ -231,10 +232,9 @@ template <int BYTES>
 static inline void ask_ahead(const uint8_t* weight) {
 #pragma GCC unroll 32
   for (int line = 0; line < BYTES; line += 64) {
-    if (BYTES == PAIR_BYTES_4) {
-      _mm_prefetch(weight + AHEAD_4 + line, _MM_HINT_T1);
-    } else {
-      _mm_prefetch(weight + AHEAD_8 + line, _MM_HINT_T0);
+    _mm_prefetch(weight + FAR_AHEAD + line, _MM_HINT_T1);
+    if (BYTES == PAIR_BYTES_8) {
+      _mm_prefetch(weight + NEAR_AHEAD + line, _MM_HINT_T0);
     }
   }
 }
