@@ -1,6 +1,7 @@
 package dev.baton.decodeservice;
 
 import dev.baton.kvtransfer.KvTransfer;
+import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.DecodeEvent;
 import dev.baton.proto.worker.v1.DecodeRequest;
@@ -70,7 +71,9 @@ public final class DecodeService extends DecodeWorkerGrpc.DecodeWorkerImplBase {
       return decoding;
     }
     throw new RefusedException(
-        Failures.invalid("", "session: not here under that epoch (expected: one that decodes)"));
+        Failures.of(
+            ErrorCode.HANDOFF_FAILED,
+            "session: not here under that epoch (expected: one that decodes)"));
   }
 
   /** With a handler set, an answer to a caller that is gone is dropped instead of throwing. */

@@ -379,7 +379,12 @@ final class SessionMachine {
   /** Before the session stands still nothing is lost with a move. */
   private void moveFailed(Move to, @Nullable String worker, Failure failure) {
     if (to.state == MoveState.ARRIVING) {
-      lostOn(worker, failure);
+      // The client's request has run until now: whatever is said of a move, it is not at fault.
+      lostOn(
+          worker,
+          isWorthRetrying(failure)
+              ? failure
+              : Failures.of(ErrorCode.HANDOFF_FAILED, failure.getMessage()));
       return;
     }
     closeMove();

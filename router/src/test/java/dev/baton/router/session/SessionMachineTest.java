@@ -338,6 +338,17 @@ final class SessionMachineTest {
     assertThat(machine.decode(3, decoded(1, 8))).containsExactly(new Deliver(token(1, 8)));
   }
 
+  /** The worker let go of the session for a move before this one, and does not know it any more. */
+  @Test
+  void workerThatCallsAMoveInvalidDoesNotEndTheSession() {
+    copying();
+    machine.decode(1, suspended(1));
+    List<SessionEffect> effects =
+        machine.handOverFailed(2, Failures.of(ErrorCode.INVALID_REQUEST, "session: not here"));
+    assertThat(effects).hasSize(3);
+    assertThat(((Place) effects.getLast()).epoch()).isEqualTo(3);
+  }
+
   @Test
   void sessionThatStandsStillAfterItsMoveWasGivenUpGoesOnFromItsTokens() {
     copying();
