@@ -26,20 +26,22 @@ public final class UcxEnvironment {
   private UcxEnvironment() {}
 
   /**
-   * Settings for hand-offs on the host's address: shared memory between processes of one machine,
-   * TCP on one interface between machines, and the loss of a peer noticed on both.
+   * Settings for hand-offs on the host's address: payloads read from the other process's memory
+   * (CMA) on one machine, TCP on one interface for all else, and the loss of a peer noticed on
+   * both.
    *
    * @throws IllegalArgumentException if no interface of this machine has the address
    */
   public static Map<String, String> defaults(String host) {
     Map<String, String> environment = new LinkedHashMap<>();
-    environment.put("UCX_TLS", hasCudaModules() ? "posix,cma,tcp,cuda" : "posix,cma,tcp");
-    // Without these two, shared memory is silently left out where peer failures are to be noticed.
-    environment.put("UCX_POSIX_ERROR_HANDLING", "y");
+    // No queues in shared memory (posix, sysv): a process that is killed between taking a place in
+    // a peer's queue and filling it would stop that queue for all who come after.
+    environment.put("UCX_TLS", hasCudaModules() ? "cma,tcp,cuda" : "cma,tcp");
+    // Without this, CMA is silently left out where peer failures are to be noticed.
     environment.put("UCX_CMA_MEMORY_INVALIDATE", "y");
     // UCX listens on every interface that it may use.
     environment.put("UCX_NET_DEVICES", interfaceOf(host));
-    // No TCP rail beside shared memory.
+    // No TCP rail beside CMA.
     environment.put("UCX_MAX_RNDV_RAILS", "1");
     environment.put("UCX_TCP_TX_SEG_SIZE", "64k");
     environment.put("UCX_KEEPALIVE_INTERVAL", "1s");
