@@ -2,6 +2,7 @@
 // libbaton_cuda_emulated.so, whose soname is libcuda.so.1, so that the very same Java, JCuda and kernels' launches run in
 // tests as on a GPU. Streams run at once, on the caller's thread; a stream that is captured keeps launches, copies and
 // fills, and replays them on the thread that launches the graph. Memory is full of NaNs when it is handed out.
+// Long, because it is one flat list of the driver's functions.
 //
 // BATON_EMULATED_GPUS: how many GPUs there are (default 8); BATON_EMULATED_GPU_MEMORY: MiB of each (default 4096).
 #include <atomic>

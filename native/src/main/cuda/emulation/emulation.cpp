@@ -1,4 +1,5 @@
-// Runs launches for emulation.h: fibers of a block, the memory that is announced, and the C ABI.
+// Runs launches for emulation.h: fibers of a block, the memory that is announced, and the C ABI. Long, because
+// all of it works on the state of the one block that a thread is running.
 
 #include "../device.h"
 
