@@ -16,7 +16,6 @@ import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.DecodeEvent;
 import dev.baton.proto.worker.v1.HandOverReply;
 import dev.baton.proto.worker.v1.HandOverRequest;
-import dev.baton.proto.worker.v1.HandedOff;
 import dev.baton.proto.worker.v1.KvSettled;
 import dev.baton.proto.worker.v1.Suspended;
 import dev.baton.worker.WorkerContext;
@@ -26,6 +25,7 @@ import dev.baton.worker.session.Session;
 import dev.baton.worker.step.StepLoop;
 import dev.baton.worker.wire.Failures;
 import dev.baton.worker.wire.RefusedException;
+import dev.baton.worker.wire.Tickets;
 import java.time.Duration;
 import java.util.List;
 import java.util.function.Consumer;
@@ -292,13 +292,7 @@ final class DecodeAttempt implements Attempt {
     @Override
     public void onAcknowledged(HandoffStats stats) {
       HandOverReply done =
-          HandOverReply.newBuilder()
-              .setHandedOff(
-                  HandedOff.newBuilder()
-                      .setBytes(stats.bytes())
-                      .setSlabs(stats.slabs())
-                      .setNanos(stats.nanos()))
-              .build();
+          HandOverReply.newBuilder().setHandedOff(Tickets.handedOff(stats)).build();
       loop.post(
           () -> {
             reply = done;

@@ -16,7 +16,6 @@ import dev.baton.kvtransfer.Ticket;
 import dev.baton.peer.ContextHash;
 import dev.baton.prefillservice.PrefillMachine.Effect;
 import dev.baton.proto.errors.v1.Failure;
-import dev.baton.proto.worker.v1.HandedOff;
 import dev.baton.proto.worker.v1.PrefillEvent;
 import dev.baton.worker.WorkerContext;
 import dev.baton.worker.session.Attempt;
@@ -24,6 +23,7 @@ import dev.baton.worker.session.EngineKv;
 import dev.baton.worker.session.Session;
 import dev.baton.worker.step.StepLoop;
 import dev.baton.worker.wire.Failures;
+import dev.baton.worker.wire.Tickets;
 import dev.baton.worker.wire.Tokens;
 import java.util.List;
 import java.util.function.Consumer;
@@ -152,14 +152,7 @@ final class PrefillAttempt implements Attempt {
 
     @Override
     public void onAcknowledged(HandoffStats stats) {
-      PrefillEvent done =
-          PrefillEvent.newBuilder()
-              .setHandedOff(
-                  HandedOff.newBuilder()
-                      .setBytes(stats.bytes())
-                      .setSlabs(stats.slabs())
-                      .setNanos(stats.nanos()))
-              .build();
+      PrefillEvent done = PrefillEvent.newBuilder().setHandedOff(Tickets.handedOff(stats)).build();
       loop.post(
           () -> {
             handedOff = done;

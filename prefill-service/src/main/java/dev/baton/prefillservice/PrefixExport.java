@@ -17,7 +17,6 @@ import dev.baton.peer.ContextHash;
 import dev.baton.prefillservice.PrefillMachine.Effect;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.ExportPrefixEvent;
-import dev.baton.proto.worker.v1.HandedOff;
 import dev.baton.proto.worker.v1.PrefixShort;
 import dev.baton.worker.WorkerContext;
 import dev.baton.worker.session.Attempt;
@@ -25,6 +24,7 @@ import dev.baton.worker.session.EngineKv;
 import dev.baton.worker.session.Session;
 import dev.baton.worker.step.StepLoop;
 import dev.baton.worker.wire.Failures;
+import dev.baton.worker.wire.Tickets;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -145,13 +145,7 @@ final class PrefixExport implements Attempt {
     @Override
     public void onAcknowledged(HandoffStats stats) {
       ExportPrefixEvent done =
-          ExportPrefixEvent.newBuilder()
-              .setHandedOff(
-                  HandedOff.newBuilder()
-                      .setBytes(stats.bytes())
-                      .setSlabs(stats.slabs())
-                      .setNanos(stats.nanos()))
-              .build();
+          ExportPrefixEvent.newBuilder().setHandedOff(Tickets.handedOff(stats)).build();
       loop.post(
           () -> {
             handedOff = done;

@@ -1,7 +1,9 @@
 package dev.baton.simulation;
 
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.List;
+import java.util.Set;
 import java.util.SplittableRandom;
 
 /**
@@ -32,6 +34,8 @@ public record Fault(Kind kind, long from, long nanos, int worker, int other) {
     KILL_ROUTER,
     /** What the worker sends does not reach the other one; the other way it works. */
     DEAF_TO_WORKER,
+    /** Nothing that other workers send reaches the worker; the other way it works. */
+    DEAF_TO_WORKERS,
     /** Nothing passes between the two workers. */
     PART_FROM_WORKER,
     /** The worker's connections with the router are reset. */
@@ -48,10 +52,11 @@ public record Fault(Kind kind, long from, long nanos, int worker, int other) {
     SLOW
   }
 
+  private static final Set<Kind> DRAWN_APART =
+      EnumSet.of(Kind.KILL_ROUTER, Kind.DEAF_TO_WORKER, Kind.DEAF_TO_WORKERS);
+
   private static final List<Kind> KINDS =
-      Arrays.stream(Kind.values())
-          .filter(kind -> kind != Kind.KILL_ROUTER && kind != Kind.DEAF_TO_WORKER)
-          .toList();
+      Arrays.stream(Kind.values()).filter(kind -> !DRAWN_APART.contains(kind)).toList();
 
   /** Any fault within the first seconds. */
   static Fault draw(SplittableRandom random, int workers) {

@@ -57,6 +57,15 @@ final class FaultInjector {
         cluster.network().part(worker.name(), other);
         end(fault, () -> cluster.network().join(worker.name(), other));
       }
+      case DEAF_TO_WORKERS -> {
+        List<String> others =
+            cluster.workers().stream()
+                .map(WorkerHost::name)
+                .filter(n -> !n.equals(worker.name()))
+                .toList();
+        others.forEach(name -> cluster.network().part(name, worker.name()));
+        end(fault, () -> others.forEach(name -> cluster.network().join(name, worker.name())));
+      }
       case PART_FROM_ROUTER -> {
         part(worker.name(), Cluster.ROUTER);
         end(fault, () -> join(worker.name(), Cluster.ROUTER));

@@ -140,6 +140,9 @@ public record Scenario(
       int[] longPrefix = tokens(more, LONG_PREFIX);
       requests.replaceAll(request -> more.nextInt(4) > 0 ? request.after(longPrefix) : request);
     }
+    if (!calm && more.nextInt(12) == 0) {
+      faults.add(deafToWorkers(more, workers.size()));
+    }
     return new Scenario(cluster, requests, faults, tightQueue);
   }
 
@@ -150,6 +153,16 @@ public record Scenario(
         SECOND / 2 + random.nextLong(3 * SECOND / 2),
         SECOND / 10 + random.nextLong(2 * SECOND),
         0,
+        0);
+  }
+
+  /** Longer than peers go on trying: what gave up on it must not leave it waiting. */
+  private static Fault deafToWorkers(SplittableRandom random, int workers) {
+    return new Fault(
+        Fault.Kind.DEAF_TO_WORKERS,
+        SECOND / 2 + random.nextLong(SECOND),
+        random.nextLong(30 * SECOND),
+        random.nextInt(workers),
         0);
   }
 

@@ -129,6 +129,9 @@ final class SessionMachine {
     }
   }
 
+  /** {@code worker} is the one to avoid then, null when there is none. */
+  private record PrefillEnd(@Nullable String worker, Failure failure) {}
+
   private final LongSupplier contextHash;
   private State state = State.PLACING;
   private int epoch;
@@ -178,10 +181,10 @@ final class SessionMachine {
   /** The last hand-off did not come about: the next attempt does without. */
   private boolean handOffLost;
 
-  /** Why the prefill stream ended early after token 0; the decode worker may be fine without. */
-  private @Nullable Failure prefillEnd;
+  /** How the prefill stream ended early after token 0; the decode worker may be fine without. */
+  private @Nullable PrefillEnd prefillEnd;
 
-  /** The prefill worker has said its last word, and the decode stream tells how it goes on. */
+  /** The prefill worker has handed over: what its stream does from then on means nothing. */
   private boolean prefillDone;
 
   private final List<SessionEffect> effects = new ArrayList<>();
@@ -442,13 +445,8 @@ final class SessionMachine {
         }
       }
       case FAILURE -> {
-        if (event.getFailure().getCode() == ErrorCode.HANDOFF_FAILED && progressed()) {
-          // The decode worker knows better: it may compute the prompt itself.
-          prefillDone = true;
-        } else {
-          noteHandOff(event.getFailure());
-          prefillLost(blamed(event.getFailure(), prefillWorker, decodeWorker), event.getFailure());
-        }
+        noteHandOff(event.getFailure());
+        prefillLost(blamed(event.getFailure(), prefillWorker, decodeWorker), event.getFailure());
       }
       case EVENT_NOT_SET -> broken("event: unset (expected: one that this router knows)");
     }
@@ -472,7 +470,7 @@ final class SessionMachine {
   /** The time after a lost prefill stream is over in which the decode worker could show a token. */
   List<SessionEffect> graceOver(int ofEpoch) {
     if (current(ofEpoch) && prefillEnd != null && awaitsDecode()) {
-      lostOn(prefillWorker, prefillEnd);
+      lostOn(prefillEnd.worker(), prefillEnd.failure());
     }
     return drain();
   }
@@ -723,8 +721,10 @@ final class SessionMachine {
     if (!progressed()) {
       lostOn(worker, failure);
     } else if (awaitsDecode() && prefillEnd == null) {
-      // The hand-off may be complete, with only its last word to us lost: the decode worker knows.
-      prefillEnd = failure;
+      // The hand-off may be complete, with only its last word to us lost, or the decode worker
+      // computes the prompt itself: it knows. It may hear nothing of its peer, too: we do not wait
+      // for ever.
+      prefillEnd = new PrefillEnd(worker, failure);
       effects.add(new StartGrace(epoch));
     }
   }

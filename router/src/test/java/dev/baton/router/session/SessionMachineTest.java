@@ -509,9 +509,32 @@ final class SessionMachineTest {
     runSplit();
     machine.prefill(1, first(7));
     Failure failed = Failures.of(ErrorCode.HANDOFF_FAILED, "slab 3 stayed corrupt");
-    assertThat(machine.prefill(1, PrefillEvent.newBuilder().setFailure(failed).build())).isEmpty();
+    assertThat(machine.prefill(1, PrefillEvent.newBuilder().setFailure(failed).build()))
+        .containsExactly(new StartGrace(1));
     assertThat(machine.prefillClosed(1, null)).isEmpty();
     assertThat(machine.decode(1, decoded(1, 8))).containsExactly(new Deliver(token(1, 8)));
+    assertThat(machine.graceOver(1)).isEmpty();
+  }
+
+  @Test
+  void decodeWorkerThatHearsNothingOfAFailedHandOffIsNotAwaitedForEver() {
+    runSplit();
+    machine.prefill(1, first(7));
+    Failure failed = Failures.of(ErrorCode.HANDOFF_FAILED, "no answer");
+    machine.prefill(1, PrefillEvent.newBuilder().setFailure(failed).build());
+    assertThat(machine.prefillClosed(1, null)).isEmpty();
+    assertThat(machine.graceOver(1))
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of(), failed, false, true));
+  }
+
+  @Test
+  void decodeWorkerThatItsPeerCannotReachIsTheOneToAvoid() {
+    runSplit();
+    machine.prefill(1, first(7));
+    assertThat(machine.prefill(1, PrefillEvent.newBuilder().setFailure(LOST).build()))
+        .containsExactly(new StartGrace(1));
+    assertThat(machine.graceOver(1))
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST, false, true));
   }
 
   @Test

@@ -2,10 +2,12 @@ package dev.baton.worker.wire;
 
 import com.google.protobuf.ByteString;
 import dev.baton.kvtransfer.Bits128;
+import dev.baton.kvtransfer.HandoffStats;
 import dev.baton.kvtransfer.Ticket;
+import dev.baton.proto.worker.v1.HandedOff;
 import dev.baton.proto.worker.v1.HandoffTicket;
 
-/** Hand-off tickets of the protocol as the transfer's, and back. */
+/** Hand-off tickets of the protocol as the transfer's, and back; and what a hand-off cost. */
 public final class Tickets {
 
   private Tickets() {}
@@ -45,5 +47,13 @@ public final class Tickets {
     } catch (IllegalArgumentException e) {
       throw RefusedException.invalid("", "ticket: " + e.getMessage());
     }
+  }
+
+  public static HandedOff handedOff(HandoffStats stats) {
+    return HandedOff.newBuilder()
+        .setBytes(stats.bytes())
+        .setSlabs(stats.slabs())
+        .setNanos(stats.nanos())
+        .build();
   }
 }
