@@ -31,8 +31,9 @@ import tools.jackson.databind.JsonNode;
 
 /**
  * Real processes: a router, a prefill worker, and two decode workers, of which the one has its
- * calls over a wire of the test's and a step thread that the test may stop. That worker stays in
- * touch with the router all along: its own stream of statuses is untouched.
+ * calls over a wire of the test's, a step thread that the test may stop, and hand-offs that it may
+ * deafen. That worker stays in touch with the router all along: its own stream of statuses is
+ * untouched.
  */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 @DisplayName("A decode worker that reports as ever, but")
@@ -49,6 +50,7 @@ class StallTest {
   private BatonProcess router;
   private Forwarder wire;
   private Path wedge;
+  private Path deaf;
   private List<List<Integer>> undisturbed;
 
   @BeforeAll
@@ -65,12 +67,15 @@ class StallTest {
     int port = freePort();
     wire = new Forwarder(port);
     wedge = Files.createTempDirectory("baton-wedge-").resolve("wedge");
+    deaf = wedge.resolveSibling("deaf");
     processes.add(
         BatonProcess.startClass(
             WedgingWorker.class,
             List.of(
                 "--wedge",
                 wedge.toString(),
+                "--deaf",
+                deaf.toString(),
                 "--router",
                 address,
                 "--kv-cache",
@@ -125,6 +130,18 @@ class StallTest {
         "its step thread hangs", () -> Files.createFile(wedge), () -> Files.delete(wedge));
     awaitLog("is fenced: no progress");
     awaitLog("makes progress again and is taken back");
+  }
+
+  /** The connection that a hand-off needs takes 2 s to fail, and the router waits a second more. */
+  @Test
+  void whomNoHandOffReachesKeepsNobodyWaiting() throws Exception {
+    Files.createFile(deaf);
+    try {
+      assertThat(streams(() -> {})).isEqualTo(undisturbed);
+      awaitLog("goes on after 1 tokens");
+    } finally {
+      Files.delete(deaf);
+    }
   }
 
   private interface Deed {
