@@ -11,7 +11,7 @@ import java.util.List;
  * @param configurations in the order of the plan
  */
 public record BenchReport(
-    String shape, Machine machine, int busy, List<Configuration> configurations) {
+    String shape, Machine machine, int busy, List<Configuration> configurations) implements Report {
 
   /**
    * The results of one loaded model.
@@ -27,11 +27,13 @@ public record BenchReport(
       List<Result> results) {}
 
   /** As a table for people, lines ended by line feeds. */
+  @Override
   public String text() {
     return ReportText.of(this);
   }
 
   /** As JSON; all figures of all rounds. */
+  @Override
   public String json() {
     return ReportJson.of(this);
   }

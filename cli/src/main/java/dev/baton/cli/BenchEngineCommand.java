@@ -1,12 +1,7 @@
 package dev.baton.cli;
 
 import dev.baton.bench.BenchPlan;
-import dev.baton.bench.BenchReport;
 import dev.baton.bench.EngineBench;
-import dev.baton.engine.EngineException;
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
@@ -103,27 +98,11 @@ final class BenchEngineCommand implements Callable<Integer> {
       description = "Another engine's bench, run after each of our rounds: llama-bench -o json.")
   @Nullable String peer;
 
-  @Option(names = "--json", paramLabel = "FILE", description = "Writes all figures there too.")
-  @Nullable Path json;
+  @Mixin BenchOutput output = new BenchOutput();
 
   @Override
   public Integer call() {
-    ProgressLine.quietLog();
-    BenchPlan plan = plan();
-    try {
-      ProgressLine progress = new ProgressLine("bench", System.err);
-      BenchReport report = EngineBench.run(plan, progress::show);
-      progress.clear();
-      System.out.print(report.text());
-      if (json != null) {
-        Files.writeString(json, report.json() + "\n");
-      }
-      return 0;
-    } catch (IllegalArgumentException e) {
-      throw CommandFailure.usage(String.valueOf(e.getMessage()));
-    } catch (EngineException | IllegalStateException | IOException e) {
-      throw CommandFailure.failed(String.valueOf(e.getMessage()));
-    }
+    return output.print(progress -> EngineBench.run(plan(), progress));
   }
 
   private BenchPlan plan() {

@@ -2,14 +2,10 @@ package dev.baton.cli;
 
 import dev.baton.bench.handoff.HandoffBench;
 import dev.baton.bench.handoff.HandoffPlan;
-import dev.baton.bench.handoff.HandoffReport;
 import dev.baton.kvtransfer.TransferOptions;
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.concurrent.Callable;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code baton bench handoff}: the hand-off of KV beside plain UCX messages. */
@@ -38,27 +34,13 @@ final class BenchHandoffCommand implements Callable<Integer> {
   @Option(names = "--repeat", paramLabel = "N", description = "Rounds. Default: 15.")
   int rounds = 15;
 
-  @Option(names = "--json", paramLabel = "FILE", description = "Writes all figures there too.")
-  @Nullable Path json;
+  @Mixin BenchOutput output = new BenchOutput();
 
   @Override
   public Integer call() {
-    ProgressLine.quietLog();
-    try {
-      ProgressLine progress = new ProgressLine("bench", System.err);
-      HandoffReport report =
-          HandoffBench.run(
-              HandoffPlan.llama8b(tokens, Math.toIntExact(slab.bytes()), rounds), progress::show);
-      progress.clear();
-      System.out.print(report.text());
-      if (json != null) {
-        Files.writeString(json, report.json() + "\n");
-      }
-      return 0;
-    } catch (IllegalArgumentException | ArithmeticException e) {
-      throw CommandFailure.usage(String.valueOf(e.getMessage()));
-    } catch (IOException e) {
-      throw CommandFailure.failed(String.valueOf(e.getMessage()));
-    }
+    return output.print(
+        progress ->
+            HandoffBench.run(
+                HandoffPlan.llama8b(tokens, Math.toIntExact(slab.bytes()), rounds), progress));
   }
 }

@@ -3,10 +3,6 @@ package dev.baton.cli;
 import dev.baton.bench.FormatChoice;
 import dev.baton.bench.load.LoadBench;
 import dev.baton.bench.load.LoadPlan;
-import dev.baton.bench.load.LoadReport;
-import dev.baton.engine.EngineException;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -54,12 +50,10 @@ final class BenchLoadCommand implements Callable<Integer> {
   @Option(names = "--repeat", paramLabel = "N", description = "Loads, one by one. Default: 3.")
   int repeats = 3;
 
-  @Option(names = "--json", paramLabel = "FILE", description = "Writes all figures there too.")
-  @Nullable Path json;
+  @Mixin BenchOutput output = new BenchOutput();
 
   @Override
   public Integer call() {
-    ProgressLine.quietLog();
     Options.checkTensorParallel("--tp", tensorParallel);
     List<FormatChoice> choices = formats.choices();
     if (choices.size() > 1) {
@@ -67,29 +61,16 @@ final class BenchLoadCommand implements Callable<Integer> {
           "%d formats (expected: one; memory is measured best in a fresh process)"
               .formatted(choices.size()));
     }
-    try {
-      LoadPlan plan =
-          new LoadPlan(
-              Options.modelWithConfig(model),
-              choices.getFirst(),
-              tensorParallel,
-              contextLength,
-              kvCache == null ? 0 : kvCache.bytes(),
-              repeats);
-      ProgressLine progress = new ProgressLine("bench", System.err);
-      LoadReport report = LoadBench.run(plan, progress::show);
-      progress.clear();
-      System.out.print(report.text());
-      if (json != null) {
-        Files.writeString(json, report.json() + "\n");
-      }
-      return 0;
-    } catch (IllegalArgumentException e) {
-      throw CommandFailure.usage(String.valueOf(e.getMessage()));
-    } catch (EngineException | IllegalStateException e) {
-      throw CommandFailure.failed(String.valueOf(e.getMessage()));
-    } catch (IOException e) {
-      throw CommandFailure.failed("cannot be read or written: " + e.getMessage());
-    }
+    return output.print(
+        progress ->
+            LoadBench.run(
+                new LoadPlan(
+                    Options.modelWithConfig(model),
+                    choices.getFirst(),
+                    tensorParallel,
+                    contextLength,
+                    kvCache == null ? 0 : kvCache.bytes(),
+                    repeats),
+                progress));
   }
 }

@@ -2,11 +2,6 @@ package dev.baton.cli;
 
 import dev.baton.bench.quality.QualityBench;
 import dev.baton.bench.quality.QualityPlan;
-import dev.baton.bench.quality.QualityReport;
-import dev.baton.engine.EngineException;
-import dev.baton.router.text.TextModelException;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
@@ -56,35 +51,24 @@ final class BenchQualityCommand implements Callable<Integer> {
       description = "Tokens of each prompt that are used at most. Default: the model's context.")
   int longest;
 
-  @Option(names = "--json", paramLabel = "FILE", description = "Writes all figures there too.")
-  @Nullable Path json;
+  @Mixin BenchOutput output = new BenchOutput();
 
   @Override
   public Integer call() {
-    ProgressLine.quietLog();
     Options.checkTensorParallel("--tp", tensorParallel);
     if (prompts != null && tokens != null) {
       throw CommandFailure.usage("--prompts and --tokens: both given (expected: one of them)");
     }
-    try {
-      QualityPlan plan =
-          new QualityPlan(
-              Options.modelWithConfig(model), formats.choices(), source(), tensorParallel, longest);
-      ProgressLine progress = new ProgressLine("bench", System.err);
-      QualityReport report = QualityBench.run(plan, progress::show);
-      progress.clear();
-      System.out.print(report.text());
-      if (json != null) {
-        Files.writeString(json, report.json() + "\n");
-      }
-      return 0;
-    } catch (IllegalArgumentException e) {
-      throw CommandFailure.usage(String.valueOf(e.getMessage()));
-    } catch (EngineException | TextModelException | IllegalStateException e) {
-      throw CommandFailure.failed(String.valueOf(e.getMessage()));
-    } catch (IOException e) {
-      throw CommandFailure.failed("cannot be read or written: " + e.getMessage());
-    }
+    return output.print(
+        progress ->
+            QualityBench.run(
+                new QualityPlan(
+                    Options.modelWithConfig(model),
+                    formats.choices(),
+                    source(),
+                    tensorParallel,
+                    longest),
+                progress));
   }
 
   private QualityPlan.Source source() {

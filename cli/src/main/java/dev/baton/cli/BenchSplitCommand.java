@@ -2,14 +2,10 @@ package dev.baton.cli;
 
 import dev.baton.bench.split.SplitBench;
 import dev.baton.bench.split.SplitPlan;
-import dev.baton.bench.split.SplitReport;
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
@@ -40,25 +36,11 @@ final class BenchSplitCommand implements Callable<Integer> {
   @Option(names = "--repeat", paramLabel = "N", description = "Rounds of each. Default: 5.")
   int rounds = 5;
 
-  @Option(names = "--json", paramLabel = "FILE", description = "Writes all figures there too.")
-  @Nullable Path json;
+  @Mixin BenchOutput output = new BenchOutput();
 
   @Override
   public Integer call() {
-    ProgressLine.quietLog();
-    try {
-      ProgressLine progress = new ProgressLine("bench", System.err);
-      SplitReport report = SplitBench.run(new SplitPlan(shape, prompts, rounds), progress::show);
-      progress.clear();
-      System.out.print(report.text());
-      if (json != null) {
-        Files.writeString(json, report.json() + "\n");
-      }
-      return 0;
-    } catch (IllegalArgumentException e) {
-      throw CommandFailure.usage(String.valueOf(e.getMessage()));
-    } catch (IOException e) {
-      throw CommandFailure.failed(String.valueOf(e.getMessage()));
-    }
+    return output.print(
+        progress -> SplitBench.run(new SplitPlan(shape, prompts, rounds), progress));
   }
 }

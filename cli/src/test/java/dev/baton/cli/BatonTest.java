@@ -43,6 +43,15 @@ class BatonTest {
     assertThat(answer.err).contains("'frobnicate'").endsWith("Try: ./baton --help\n");
   }
 
+  @Test
+  void benchSaysBeforeItRunsThatItsFiguresHaveNoPlace() {
+    for (String bench : List.of("engine", "load", "quality", "handoff", "split")) {
+      Answer answer = run(Baton.commandLine(), "bench", bench, "--json", "no/such/place.json");
+      assertThat(answer.code).as(bench).isEqualTo(2);
+      assertThat(answer.err).contains("--json: no/such/place.json (expected: ");
+    }
+  }
+
   /** It and all commands below it, but not {@code help}, which is one itself. */
   private static List<CommandLine> all(CommandLine command) {
     List<CommandLine> all = new ArrayList<>();
@@ -55,10 +64,10 @@ class BatonTest {
 
   private record Answer(int code, String out, String err) {}
 
-  private static Answer run(CommandLine command, String argument) {
+  private static Answer run(CommandLine command, String... arguments) {
     StringWriter out = new StringWriter();
     StringWriter err = new StringWriter();
-    int code = command.setOut(new PrintWriter(out)).setErr(new PrintWriter(err)).execute(argument);
+    int code = command.setOut(new PrintWriter(out)).setErr(new PrintWriter(err)).execute(arguments);
     return new Answer(code, out.toString(), err.toString());
   }
 }

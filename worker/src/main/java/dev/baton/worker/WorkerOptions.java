@@ -7,6 +7,7 @@ import dev.baton.proto.worker.v1.Role;
 import dev.baton.worker.wire.HostPort;
 import java.time.Duration;
 import java.util.Optional;
+import java.util.function.Consumer;
 
 /**
  * How to run one worker process. {@link #of} gives the defaults; the {@code with} methods change
@@ -77,165 +78,101 @@ public record WorkerOptions(
 
   /** On 127.0.0.1, with hand-offs unless the role is BOTH, without metrics. */
   public static WorkerOptions of(Role role, HostPort router, EngineOptions engine) {
-    String host = "127.0.0.1";
-    return new WorkerOptions(
-        role,
-        host,
-        0,
-        router,
-        engine,
-        role == Role.BOTH ? Optional.empty() : Optional.of(TransferOptions.on(host)),
-        0,
-        1024,
-        Duration.ofSeconds(30),
-        "unknown",
-        Optional.empty(),
-        Optional.empty());
+    return new Draft(role, router, engine).options();
   }
 
   /** Listens there with everything: gRPC, metrics and hand-offs. */
   public WorkerOptions withHost(String value) {
-    Optional<TransferOptions> moved = transfer.map(t -> t.withHost(value));
-    return new WorkerOptions(
-        role,
-        value,
-        grpcPort,
-        router,
-        engine,
-        moved,
-        metricsPort,
-        sessionLimit,
-        drainGrace,
-        version,
-        clusterSecret,
-        registerAs);
+    return with(
+        draft -> {
+          draft.host = value;
+          draft.transfer = transfer.map(t -> t.withHost(value));
+        });
   }
 
   public WorkerOptions withGrpcPort(int value) {
-    return new WorkerOptions(
-        role,
-        host,
-        value,
-        router,
-        engine,
-        transfer,
-        metricsPort,
-        sessionLimit,
-        drainGrace,
-        version,
-        clusterSecret,
-        registerAs);
+    return with(draft -> draft.grpcPort = value);
   }
 
   public WorkerOptions withTransfer(TransferOptions value) {
-    return new WorkerOptions(
-        role,
-        host,
-        grpcPort,
-        router,
-        engine,
-        Optional.of(value),
-        metricsPort,
-        sessionLimit,
-        drainGrace,
-        version,
-        clusterSecret,
-        registerAs);
+    return with(draft -> draft.transfer = Optional.of(value));
   }
 
   public WorkerOptions withMetricsPort(int value) {
-    return new WorkerOptions(
-        role,
-        host,
-        grpcPort,
-        router,
-        engine,
-        transfer,
-        value,
-        sessionLimit,
-        drainGrace,
-        version,
-        clusterSecret,
-        registerAs);
+    return with(draft -> draft.metricsPort = value);
   }
 
   public WorkerOptions withSessionLimit(int value) {
-    return new WorkerOptions(
-        role,
-        host,
-        grpcPort,
-        router,
-        engine,
-        transfer,
-        metricsPort,
-        value,
-        drainGrace,
-        version,
-        clusterSecret,
-        registerAs);
+    return with(draft -> draft.sessionLimit = value);
   }
 
   public WorkerOptions withDrainGrace(Duration value) {
-    return new WorkerOptions(
-        role,
-        host,
-        grpcPort,
-        router,
-        engine,
-        transfer,
-        metricsPort,
-        sessionLimit,
-        value,
-        version,
-        clusterSecret,
-        registerAs);
+    return with(draft -> draft.drainGrace = value);
   }
 
   public WorkerOptions withVersion(String value) {
-    return new WorkerOptions(
-        role,
-        host,
-        grpcPort,
-        router,
-        engine,
-        transfer,
-        metricsPort,
-        sessionLimit,
-        drainGrace,
-        value,
-        clusterSecret,
-        registerAs);
+    return with(draft -> draft.version = value);
   }
 
   public WorkerOptions withClusterSecret(ClusterSecret value) {
-    return new WorkerOptions(
-        role,
-        host,
-        grpcPort,
-        router,
-        engine,
-        transfer,
-        metricsPort,
-        sessionLimit,
-        drainGrace,
-        version,
-        Optional.of(value),
-        registerAs);
+    return with(draft -> draft.clusterSecret = Optional.of(value));
   }
 
   public WorkerOptions withRegisterAs(HostPort value) {
-    return new WorkerOptions(
-        role,
-        host,
-        grpcPort,
-        router,
-        engine,
-        transfer,
-        metricsPort,
-        sessionLimit,
-        drainGrace,
-        version,
-        clusterSecret,
-        Optional.of(value));
+    return with(draft -> draft.registerAs = Optional.of(value));
+  }
+
+  private WorkerOptions with(Consumer<Draft> change) {
+    Draft draft = new Draft(role, router, engine);
+    draft.host = host;
+    draft.grpcPort = grpcPort;
+    draft.transfer = transfer;
+    draft.metricsPort = metricsPort;
+    draft.sessionLimit = sessionLimit;
+    draft.drainGrace = drainGrace;
+    draft.version = version;
+    draft.clusterSecret = clusterSecret;
+    draft.registerAs = registerAs;
+    change.accept(draft);
+    return draft.options();
+  }
+
+  /** The options while one of them changes; begins with the defaults. */
+  private static final class Draft {
+    final Role role;
+    final HostPort router;
+    final EngineOptions engine;
+    String host = "127.0.0.1";
+    int grpcPort = 0;
+    Optional<TransferOptions> transfer;
+    int metricsPort = 0;
+    int sessionLimit = 1024;
+    Duration drainGrace = Duration.ofSeconds(30);
+    String version = "unknown";
+    Optional<ClusterSecret> clusterSecret = Optional.empty();
+    Optional<HostPort> registerAs = Optional.empty();
+
+    Draft(Role role, HostPort router, EngineOptions engine) {
+      this.role = role;
+      this.router = router;
+      this.engine = engine;
+      transfer = role == Role.BOTH ? Optional.empty() : Optional.of(TransferOptions.on(host));
+    }
+
+    WorkerOptions options() {
+      return new WorkerOptions(
+          role,
+          host,
+          grpcPort,
+          router,
+          engine,
+          transfer,
+          metricsPort,
+          sessionLimit,
+          drainGrace,
+          version,
+          clusterSecret,
+          registerAs);
+    }
   }
 }

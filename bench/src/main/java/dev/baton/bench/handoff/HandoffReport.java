@@ -1,5 +1,6 @@
 package dev.baton.bench.handoff;
 
+import dev.baton.bench.Report;
 import dev.baton.bench.TextTable;
 import java.util.ArrayList;
 import java.util.EnumMap;
@@ -16,7 +17,7 @@ import tools.jackson.databind.node.ObjectNode;
  *
  * @param smallBytes of the small ones
  */
-public record HandoffReport(HandoffPlan plan, int smallBytes, Samples samples) {
+public record HandoffReport(HandoffPlan plan, int smallBytes, Samples samples) implements Report {
 
   private static final JsonMapper MAPPER = JsonMapper.shared();
 
@@ -81,6 +82,7 @@ public record HandoffReport(HandoffPlan plan, int smallBytes, Samples samples) {
   }
 
   /** As a table for people, lines ended by line feeds. */
+  @Override
   public String text() {
     StringBuilder text = new StringBuilder();
     text.append(
@@ -129,6 +131,7 @@ public record HandoffReport(HandoffPlan plan, int smallBytes, Samples samples) {
   }
 
   /** As JSON. */
+  @Override
   public String json() {
     ObjectNode root = MAPPER.createObjectNode();
     root.put("layers", plan.layers());

@@ -1,5 +1,6 @@
 package dev.baton.bench.load;
 
+import dev.baton.bench.Report;
 import dev.baton.bench.TextTable;
 import dev.baton.engine.Formats;
 import java.util.ArrayList;
@@ -22,7 +23,8 @@ public record LoadReport(
     long fileBytes,
     long weightBytes,
     long kvBytes,
-    List<Round> rounds) {
+    List<Round> rounds)
+    implements Report {
 
   private static final JsonMapper MAPPER = JsonMapper.shared();
 
@@ -47,6 +49,7 @@ public record LoadReport(
   }
 
   /** As a table for people, lines ended by line feeds. */
+  @Override
   public String text() {
     StringBuilder text = new StringBuilder();
     text.append(
@@ -87,6 +90,7 @@ public record LoadReport(
   }
 
   /** As JSON. */
+  @Override
   public String json() {
     ObjectNode root = MAPPER.createObjectNode();
     root.put("model", model);

@@ -1,5 +1,6 @@
 package dev.baton.bench.quality;
 
+import dev.baton.bench.Report;
 import dev.baton.bench.TextTable;
 import dev.baton.engine.Formats;
 import java.util.ArrayList;
@@ -15,7 +16,7 @@ import tools.jackson.databind.node.ObjectNode;
  * @param model its name
  * @param prompts number of prompts
  */
-public record QualityReport(String model, int prompts, List<Row> rows) {
+public record QualityReport(String model, int prompts, List<Row> rows) implements Report {
 
   private static final JsonMapper MAPPER = JsonMapper.shared();
 
@@ -57,6 +58,7 @@ public record QualityReport(String model, int prompts, List<Row> rows) {
       double perplexity) {}
 
   /** As a table for people, lines ended by line feeds. */
+  @Override
   public String text() {
     StringBuilder text = new StringBuilder();
     text.append("%s against itself in float32, %d prompts; KL in nats%n".formatted(model, prompts));
@@ -80,6 +82,7 @@ public record QualityReport(String model, int prompts, List<Row> rows) {
   }
 
   /** As JSON. */
+  @Override
   public String json() {
     ObjectNode root = MAPPER.createObjectNode();
     root.put("model", model);

@@ -1,5 +1,6 @@
 package dev.baton.bench.split;
 
+import dev.baton.bench.Report;
 import dev.baton.bench.TextTable;
 import java.util.ArrayList;
 import java.util.List;
@@ -10,7 +11,7 @@ import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
 /** Seconds of every session, aggregated and split in turns. */
-public record SplitReport(SplitPlan plan, List<Length> lengths) {
+public record SplitReport(SplitPlan plan, List<Length> lengths) implements Report {
 
   private static final JsonMapper MAPPER = JsonMapper.shared();
 
@@ -55,6 +56,7 @@ public record SplitReport(SplitPlan plan, List<Length> lengths) {
   }
 
   /** As a table for people, lines ended by line feeds. */
+  @Override
   public String text() {
     StringBuilder text = new StringBuilder();
     text.append(
@@ -89,6 +91,7 @@ public record SplitReport(SplitPlan plan, List<Length> lengths) {
   }
 
   /** As JSON. */
+  @Override
   public String json() {
     ObjectNode root = MAPPER.createObjectNode();
     root.put("shape", plan.shape());
