@@ -39,7 +39,7 @@ import org.slf4j.LoggerFactory;
  * <p>Silence has two steps. After {@link #SUSPECT_INTERVALS} status intervals a worker is in no
  * pool any more, so it gets no new session. After {@link #LOST_INTERVALS} it is forgotten and its
  * sessions go on elsewhere: a pause of a busy machine shall not move sessions about, yet the client
- * of a hung worker waits little longer than a second.
+ * of a frozen worker waits less than a second until its tokens are computed again.
  *
  * <p>A worker that reports and yet makes no progress ({@link ProgressWatch}) is fenced: in no pool,
  * and its sessions go on elsewhere, until it makes progress again.
@@ -57,7 +57,7 @@ import org.slf4j.LoggerFactory;
 public final class WorkerDirectory implements AutoCloseable {
 
   /** Time between two statuses of a worker. */
-  public static final Duration STATUS_INTERVAL = Duration.ofMillis(250);
+  public static final Duration STATUS_INTERVAL = Duration.ofMillis(200);
 
   static final int SUSPECT_INTERVALS = 3;
   static final int LOST_INTERVALS = 4;

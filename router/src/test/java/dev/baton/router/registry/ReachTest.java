@@ -59,10 +59,10 @@ class ReachTest {
               .build());
   private long progress;
 
-  /** A status every 250 ms, and between them the directory looks. */
+  /** A status every 200 ms, and between them the directory looks. */
   private void report(int times) {
     for (int i = 0; i < times; i++) {
-      for (int millis = 0; millis < 250; millis += 50) {
+      for (int millis = 0; millis < 200; millis += 50) {
         nanos.addAndGet(50 * MILLI);
         directory.checkSilence();
       }
@@ -104,7 +104,7 @@ class ReachTest {
       worker.calledBack(nanos.get());
     }
     assertThat(worker.open()).isTrue();
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
       report(1);
       worker.calledBack(nanos.get());
     }
@@ -122,7 +122,7 @@ class ReachTest {
   void isNotCutOffWhileItSaysNothingItself() {
     worker.charge(1);
     report(1);
-    for (int millis = 0; millis < 1000; millis += 50) {
+    for (int millis = 0; millis < 800; millis += 50) {
       nanos.addAndGet(50 * MILLI);
       directory.checkSilence();
     }

@@ -61,14 +61,14 @@ final class WorkerDirectoryTest {
   @Test
   void silentWorkerLeavesThePoolsFirstAndIsForgottenThen() {
     Worker worker = directory.register(registration("d", Role.DECODE).build());
-    pass(749);
+    pass(599);
     assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
     pass(2);
     assertThat(directory.pools(worker.model()).decode()).isEmpty();
     assertThat(worker.channel().isShutdown()).isFalse();
     assertThat(directory.report(worker, WorkerStatus.getDefaultInstance())).isTrue();
     assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
-    pass(1001);
+    pass(801);
     assertThat(directory.workers()).isEmpty();
     assertThat(worker.channel().isShutdown()).isTrue();
     assertThat(directory.report(worker, WorkerStatus.getDefaultInstance())).isFalse();
