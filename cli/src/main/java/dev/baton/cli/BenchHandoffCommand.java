@@ -28,7 +28,7 @@ final class BenchHandoffCommand implements Callable<Integer> {
   @Option(
       names = "--slab",
       paramLabel = "SIZE",
-      description = "Bytes of a slab and of a plain message. Default: 256K, the workers' own.")
+      description = "Bytes of a slab and of a plain message. Default: 512K, the workers' own.")
   ByteSize slab = new ByteSize(TransferOptions.DEFAULT_SLAB_BYTES);
 
   @Option(names = "--repeat", paramLabel = "N", description = "Rounds. Default: 15.")

@@ -3,8 +3,8 @@ package dev.baton.kvtransfer;
 import java.lang.foreign.MemorySegment;
 
 /**
- * Where an import's KV goes. Called on the transfer's unpacking thread with verified slabs; no
- * other reader sees it yet.
+ * Where an import's KV goes. Called on one thread of the transfer, where its factory says, with
+ * verified slabs; no other reader sees it yet.
  */
 public interface KvSink {
 

@@ -29,21 +29,30 @@ public final class KvTransferFactory {
   }
 
   /**
-   * Over the transport given, which the result owns and closes. For transports that wrap another,
-   * such as ones that inject faults.
+   * Over the transport given, which the result owns and closes; it may wrap another, to inject
+   * faults. Slabs lie in host memory, and sinks are called on the transport's thread: they copy
+   * memory and wait for nothing.
    */
   public static KvTransfer open(TransferOptions options, Transport transport) {
-    return open(options, transport, SlabMemory::host);
+    return open(options, transport, new ThreadedWorkers(transport::execute), SlabMemory::host);
   }
 
   /**
-   * As above, with slabs in a memory that the transport was told of.
+   * As above, for sinks that wait for a device: they have a thread of their own.
    *
    * @param memory of the slabs that leave, then of those that land; each is closed with the result
    */
   public static KvTransfer open(
       TransferOptions options, Transport transport, Supplier<SlabMemory> memory) {
+    return open(options, transport, new ThreadedWorkers(), memory);
+  }
+
+  private static KvTransfer open(
+      TransferOptions options,
+      Transport transport,
+      ThreadedWorkers workers,
+      Supplier<SlabMemory> memory) {
     return new HandoffService(
-        options, transport, new ThreadedWorkers(), memory, System::nanoTime, new SecureRandom());
+        options, transport, workers, memory, System::nanoTime, new SecureRandom());
   }
 }

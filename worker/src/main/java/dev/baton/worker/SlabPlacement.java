@@ -17,9 +17,11 @@ import java.util.Objects;
  * received, checked and unpacked, without ever coming to the host; that takes a UCX with CUDA's
  * modules. In host memory it is staged through pinned buffers.
  *
+ * @param onDevice in a GPU's memory
+ * @param cpu the engine computes on the CPU, and its KV is in host memory too
  * @param reason for people
  */
-public record SlabPlacement(boolean onDevice, String reason) {
+public record SlabPlacement(boolean onDevice, boolean cpu, String reason) {
 
   /** Each slab costs some calls of the driver; of this size they take less than the copying. */
   private static final int DEVICE_SLAB_BYTES = 2 << 20;
@@ -32,21 +34,21 @@ public record SlabPlacement(boolean onDevice, String reason) {
    */
   public static SlabPlacement of(DeviceOptions device, boolean ucxKnowsCuda) {
     return switch (device.kind()) {
-      case CPU -> new SlabPlacement(false, "the device is the CPU");
+      case CPU -> new SlabPlacement(false, true, "the device is the CPU");
       case EMULATED_CUDA ->
           device.slabs() == DeviceOptions.Slabs.DEVICE
-              ? new SlabPlacement(true, "--kv-slabs device")
-              : new SlabPlacement(false, "the GPU is emulated");
+              ? new SlabPlacement(true, false, "--kv-slabs device")
+              : new SlabPlacement(false, false, "the GPU is emulated");
       case CUDA -> ofGpus(device.slabs(), ucxKnowsCuda);
     };
   }
 
   private static SlabPlacement ofGpus(DeviceOptions.Slabs asked, boolean ucxKnowsCuda) {
     if (asked == DeviceOptions.Slabs.HOST) {
-      return new SlabPlacement(false, "--kv-slabs host");
+      return new SlabPlacement(false, false, "--kv-slabs host");
     }
     if (ucxKnowsCuda) {
-      return new SlabPlacement(true, "UCX sends from GPUs and receives to them");
+      return new SlabPlacement(true, false, "UCX sends from GPUs and receives to them");
     }
     if (asked == DeviceOptions.Slabs.DEVICE) {
       throw new IllegalStateException(
@@ -54,7 +56,9 @@ public record SlabPlacement(boolean onDevice, String reason) {
               + " and cuda among UCX_TLS where that is set; or --kv-slabs auto)");
     }
     return new SlabPlacement(
-        false, "UCX knows nothing of GPUs: without its CUDA modules, or cuda not among UCX_TLS");
+        false,
+        false,
+        "UCX knows nothing of GPUs: without its CUDA modules, or cuda not among UCX_TLS");
   }
 
   /** Sizes that suit the place. */
@@ -80,8 +84,11 @@ public record SlabPlacement(boolean onDevice, String reason) {
    * @param options as {@link #sized} gave them
    */
   public KvTransfer open(TransferOptions options, Transport transport, Engine engine) {
-    if (!onDevice) {
+    if (cpu) {
       return KvTransferFactory.open(options, transport);
+    }
+    if (!onDevice) {
+      return KvTransferFactory.open(options, transport, SlabMemory::host);
     }
     DeviceSlabs slabs = Objects.requireNonNull(engine.slabs(), "slabs of the device");
     return KvTransferFactory.open(options, transport, () -> new OnDevice(slabs));

@@ -46,9 +46,9 @@ import org.slf4j.LoggerFactory;
  * belong to.
  *
  * <p>All state is the transport's thread's. Calls of other threads are handed to it in order; it
- * hands packing and unpacking, and every call of source, sink and listeners, to the two worker
- * threads, in order, and gets the results back. So there is no lock around a hand-off's state, and
- * the whole service runs on one thread, in any order of events, where a test wants it to.
+ * hands packing and unpacking, and every call of source, sink and listeners, to its two workers, in
+ * order, and gets the results back. So there is no lock around a hand-off's state, and the whole
+ * service runs on one thread, in any order of events, where a test wants it to.
  */
 public final class HandoffService implements KvTransfer {
   private static final Logger log = LoggerFactory.getLogger(HandoffService.class);

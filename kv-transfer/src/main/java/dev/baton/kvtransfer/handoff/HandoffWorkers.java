@@ -4,13 +4,15 @@ import java.time.Duration;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executor;
 
-/** The threads of a {@link HandoffService} beside its transport's. */
+/** Where a {@link HandoffService} does what its transport's thread is not kept with. */
 public interface HandoffWorkers {
 
   /** Runs packing and the exports' listeners, one after another, in order. */
   Executor packer();
 
-  /** Runs unpacking and the imports' listeners, one after another, in order. */
+  /**
+   * Runs unpacking and the imports' listeners, one after another, in order; may be the transport.
+   */
   Executor unpacker();
 
   /** Runs the task, which is short, again and again, so that deadlines are seen. */

@@ -16,18 +16,18 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * What all open imports share: the landing pool, the unpacking thread, the counters. Transport
- * thread only, but for {@link #add}, {@link #get} and {@link #open}.
+ * What all open imports share: the landing pool, who unpacks, the counters. Transport thread only,
+ * but for {@link #add}, {@link #get} and {@link #open}.
  */
 final class ImportDesk {
   private static final Logger log = LoggerFactory.getLogger(ImportDesk.class);
 
   /**
-   * Bytes under way that keep a wire of 40 Gbit/s busy over 200 us. More cost: what is packed,
+   * Bytes under way that keep a wire of 80 Gbit/s busy over 200 us. More cost: what is packed,
    * carried, checked and unpacked while it lies in the second-level cache moves three times as fast
    * as what comes from memory at each of these (docs/benchmarks.md).
    */
-  private static final long WINDOW = 1 << 20;
+  private static final long WINDOW = 2 << 20;
 
   /** Slabs under way at least: packing, carrying, unpacking, and one that waits. */
   private static final int WINDOW_SLABS = 4;
@@ -43,7 +43,7 @@ final class ImportDesk {
   private final long window;
 
   /**
-   * @param unpacker one thread, in order
+   * @param unpacker one thread, in order; may be the transport's
    * @param loop the transport's thread, in order
    */
   ImportDesk(
@@ -97,7 +97,7 @@ final class ImportDesk {
     queue.ask(session);
   }
 
-  /** Runs an unpacking on the unpacking thread and its result on the transport's. */
+  /** Runs an unpacking where unpacking is done and its result on the transport's thread. */
   void unpack(Supplier<Runnable> unpacking) {
     unpacker.execute(() -> loop.execute(unpacking.get()));
   }

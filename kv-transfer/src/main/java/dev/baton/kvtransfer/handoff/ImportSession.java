@@ -20,8 +20,8 @@ import org.slf4j.LoggerFactory;
 /**
  * One open import: does what its {@link ImportMachine} says with slabs, connection, sink and
  * listener. Transport thread only, but for unpacking and the listener, which are on the unpacking
- * thread in the order of their submission; that order is why the sink is left alone after the
- * listener's call.
+ * thread (the transport's, where sinks only copy memory) in the order of their submission; that
+ * order is why the sink is left alone after the listener's call.
  *
  * <p>A slab goes back to the pool only after its receive has completed, whatever has become of the
  * import meanwhile: until then the network may still write to it.

@@ -12,17 +12,35 @@ import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The threads of a running worker process: {@code baton-kv-pack}, {@code baton-kv-unpack} and
- * {@code baton-kv-timer}. Their queues are as long as the slab pools allow.
+ * The threads of a running worker process: {@code baton-kv-pack}, {@code baton-kv-timer} and, where
+ * unpacking waits for a device, {@code baton-kv-unpack}. Their queues are as long as the slab pools
+ * allow.
  */
 public final class ThreadedWorkers implements HandoffWorkers {
   private static final long TICK_MILLIS = 100;
 
   private final ExecutorService packer = single("baton-kv-pack");
-  private final ExecutorService unpacker = single("baton-kv-unpack");
+  private final @Nullable ExecutorService ownUnpacker;
+  private final Executor unpacker;
   private final ScheduledExecutorService timer =
       Executors.newSingleThreadScheduledExecutor(thread("baton-kv-timer"));
   private @Nullable ScheduledFuture<?> ticks;
+
+  /** With a thread of its own for unpacking. */
+  public ThreadedWorkers() {
+    ownUnpacker = single("baton-kv-unpack");
+    unpacker = ownUnpacker;
+  }
+
+  /**
+   * Without: a slab that has just landed is in the caches of the processor that fetched it.
+   *
+   * @param unpacker the transport's thread; runs what it was given before it ends
+   */
+  public ThreadedWorkers(Executor unpacker) {
+    ownUnpacker = null;
+    this.unpacker = unpacker;
+  }
 
   @Override
   public Executor packer() {
@@ -58,10 +76,12 @@ public final class ThreadedWorkers implements HandoffWorkers {
     try {
       boolean quiet = submitted.await(seconds, TimeUnit.SECONDS);
       packer.shutdown();
-      unpacker.shutdown();
+      if (ownUnpacker != null) {
+        ownUnpacker.shutdown();
+      }
       return quiet
           && packer.awaitTermination(seconds, TimeUnit.SECONDS)
-          && unpacker.awaitTermination(seconds, TimeUnit.SECONDS)
+          && (ownUnpacker == null || ownUnpacker.awaitTermination(seconds, TimeUnit.SECONDS))
           && timer.awaitTermination(seconds, TimeUnit.SECONDS);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();

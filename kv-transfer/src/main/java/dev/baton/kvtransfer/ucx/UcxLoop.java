@@ -56,8 +56,11 @@ final class UcxLoop implements Runnable {
   /** Progress calls in a row before queued work gets its turn. */
   private static final int PROGRESS_BURST = 64;
 
-  /** Yields before sleeping; a sleep costs about 10 us to wake from. */
-  private static final int IDLE_YIELDS = 200;
+  /**
+   * Yields before sleeping. A sleep costs about 10 us to wake from, but looking for work is a call
+   * of the kernel too, and takes its time from the threads that pack or compute.
+   */
+  private static final int IDLE_YIELDS = 10;
 
   private static final long FIRST_REGISTRATION_BYTES = 64 << 10;
 
