@@ -223,7 +223,8 @@ final class DecodeAttempt implements Attempt {
     Generation generation = session.generation();
     engine.release(session.id());
     try {
-      engine.generate(generation, tokensFrom(generation.generated().length + 1));
+      // Its first token, too: the prefill worker may be lost before it says that.
+      engine.generate(generation, tokensFrom(generation.generated().length));
     } catch (EngineException e) {
       failure = Failures.of(e);
       perform(machine.refused());

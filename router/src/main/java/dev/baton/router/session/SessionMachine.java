@@ -304,6 +304,7 @@ final class SessionMachine {
         } else {
           settled = true;
           recomputes = event.getKvSettled().getRecomputed();
+          handOffLost |= recomputes;
         }
       }
       case SUSPENDED -> suspended(event.getSuspended().getGeneratedTokens());
@@ -613,7 +614,7 @@ final class SessionMachine {
       return;
     }
     state = State.RUNNING;
-    handOffLost = false;
+    handOffLost &= recomputes;
     nextDecoded = index + 1;
     held.add(token);
     deliverHeld();
@@ -718,6 +719,10 @@ final class SessionMachine {
   }
 
   private void prefillLost(@Nullable String worker, Failure failure) {
+    if (recomputes) {
+      // The decode worker computes the prompt itself, and brings every token of it.
+      return;
+    }
     if (!progressed()) {
       lostOn(worker, failure);
     } else if (awaitsDecode() && prefillEnd == null) {

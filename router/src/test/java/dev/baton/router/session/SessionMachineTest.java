@@ -466,19 +466,31 @@ final class SessionMachineTest {
   }
 
   @Test
-  void prefillWorkerLostBeforeItsTokenIsReplacedEvenIfTheDecodeWorkerGoesOn() {
+  void decodeWorkerThatComputesThePromptItselfNeedsNoPrefillWorker() {
     runSplit();
     machine.decode(1, settled(true));
-    assertThat(machine.prefillClosed(1, LOST))
-        .containsExactly(new CloseCalls(1), new Place(2, Set.of("p"), LOST, true, false));
+    assertThat(machine.prefill(1, PrefillEvent.newBuilder().setFailure(LOST).build())).isEmpty();
+    assertThat(machine.prefillClosed(1, LOST)).isEmpty();
+    assertThat(machine.decode(1, decoded(0, 7))).containsExactly(new Deliver(token(0, 7)));
+    assertThat(machine.decode(1, decoded(1, 8))).containsExactly(new Deliver(token(1, 8)));
   }
 
   @Test
-  void handOffThatBothSidesGaveUpIsNotTriedAgainWhoeverSaysSoFirst() {
+  void firstTokenOfBothWorkersIsDeliveredOnce() {
     runSplit();
     machine.decode(1, settled(true));
-    assertThat(machine.prefill(1, PrefillEvent.newBuilder().setFailure(LOST).build()))
-        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST, true, true));
+    assertThat(machine.decode(1, decoded(0, 7))).containsExactly(new Deliver(token(0, 7)));
+    assertThat(machine.prefill(1, first(7))).isEmpty();
+    assertThat(machine.decode(1, decoded(1, 8))).containsExactly(new Deliver(token(1, 8)));
+  }
+
+  @Test
+  void handOffThatWasGivenUpIsNotTriedAgainThoughTokensCame() {
+    runSplit();
+    machine.decode(1, settled(true));
+    machine.decode(1, decoded(0, 7));
+    assertThat(machine.decodeClosed(1, LOST))
+        .containsExactly(new CloseCalls(1), new Place(2, Set.of("d"), LOST, false, true));
   }
 
   @Test
