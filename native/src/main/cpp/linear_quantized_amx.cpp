@@ -3,7 +3,8 @@
 // the memory is the limit there.
 //
 // Four bits become weights of eight on the way, times their group's factor: a pair of outputs at a time for all rows of a
-// block, or, where few rows use them, a few tiles ahead of their use.
+// block, or, where few rows use them, a few tiles ahead of their use (Widened). That and the matrix unit's work overlap by a
+// small part only (measured), so an instruction less in it shows.
 //
 // Many rows: ROW_TILES * 16 of them stay in the second-level cache (512 KiB of a part of the depth, see bytes.h) while all
 // outputs go by, each pair's weights asked for while the one before is in use. Deeper inputs do not fit; PAIRS pairs then go
@@ -30,7 +31,7 @@ static constexpr int PAIRS = 4;
 static constexpr int FEW_ROW_TILES = 2;
 
 // Bytes that a weight which comes from memory is asked for before its use: in the second-level cache, which can wait for
-// more lines at once than the first, and then in the first, where it is not widened before.
+// more lines at once than the first, and then in the first.
 static constexpr int FAR_AHEAD = 16 * 1024;
 static constexpr int NEAR_AHEAD = 2 * 1024;
 static constexpr int RING = 4;  // tiles of depth that are widened ahead, where few rows use them
@@ -181,41 +182,75 @@ class Pending {
 };
 
 // Weights of four bits of a pair of tiles, times their factors, as those of eight bits are kept: + 128. Two nibbles of a
-// word are multiplied at once by the factor's size, which leaves each in its byte; a negative one turns the bits round.
+// word are multiplied at once by their factor; a product below zero borrows from the byte above it, which the addition of
+// 128 - 8 * factor pays back, for every byte of the result is from 8 to 248. FAR: the weight comes from memory, and what lies
+// behind it is asked for line by line, as requests that come together wait for one another.
+template <bool FAR>
 static inline void widen(const uint8_t* from, uint8_t* to) {
   const __m512i nibble = _mm512_set1_epi8(15);
-  const __m512i words = _mm512_set_epi64(0x0d0c0d0c09080908, 0x0504050401000100, 0x0d0c0d0c09080908, 0x0504050401000100,
-                                         0x0d0c0d0c09080908, 0x0504050401000100, 0x0d0c0d0c09080908, 0x0504050401000100);
-  const __m512i bytes = _mm512_set_epi64(0x0c0c0c0c08080808, 0x0404040400000000, 0x0c0c0c0c08080808, 0x0404040400000000,
-                                         0x0c0c0c0c08080808, 0x0404040400000000, 0x0c0c0c0c08080808, 0x0404040400000000);
-  const __m512i two = _mm512_set1_epi8(2);
+  const __m512i low_words =
+      _mm512_set_epi64(0x0d0c0d0c09080908, 0x0504050401000100, 0x0d0c0d0c09080908, 0x0504050401000100,
+                       0x0d0c0d0c09080908, 0x0504050401000100, 0x0d0c0d0c09080908, 0x0504050401000100);
+  const __m512i high_words = _mm512_add_epi8(low_words, _mm512_set1_epi8(2));
+  if (FAR) {
+    _mm_prefetch(from + FAR_AHEAD + FACTORS, _MM_HINT_T1);
+    _mm_prefetch(from + NEAR_AHEAD + FACTORS, _MM_HINT_T0);
+  }
   for (int half = 0; half < 2; half++) {
     const __m512i factors =
         _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + FACTORS + half * 32)));
-    const __m512i sizes = _mm512_abs_epi16(factors);
-    const __m512i signs = _mm512_srai_epi16(factors, 15);
-    // 128 - 8 * factor, and one more where bits are turned round.
-    const __m512i base =
-        _mm512_sub_epi16(_mm512_sub_epi16(_mm512_set1_epi16(128), _mm512_slli_epi16(factors, 3)), signs);
-    const __m512i high_words = _mm512_add_epi8(words, two);
-    const __m512i high_bytes = _mm512_add_epi8(bytes, two);
-    const __m512i low_size = _mm512_shuffle_epi8(sizes, words);
-    const __m512i high_size = _mm512_shuffle_epi8(sizes, high_words);
-    const __m512i low_sign = _mm512_shuffle_epi8(signs, words);
-    const __m512i high_sign = _mm512_shuffle_epi8(signs, high_words);
-    const __m512i low_base = _mm512_shuffle_epi8(base, bytes);
-    const __m512i high_base = _mm512_shuffle_epi8(base, high_bytes);
+    const __m512i bases =
+        _mm512_sub_epi16(_mm512_set1_epi16(128 * 257), _mm512_mullo_epi16(factors, _mm512_set1_epi16(8 * 257)));
+    const __m512i low_factors = _mm512_shuffle_epi8(factors, low_words);
+    const __m512i high_factors = _mm512_shuffle_epi8(factors, high_words);
+    const __m512i low_bases = _mm512_shuffle_epi8(bases, low_words);
+    const __m512i high_bases = _mm512_shuffle_epi8(bases, high_words);
 #pragma GCC unroll 8
     for (int quad = 0; quad < 8; quad++) {
-      const __m512i line = _mm512_loadu_si512(from + half * 512 + quad * 64);
-      const __m512i low = _mm512_mullo_epi16(_mm512_and_si512(line, nibble), low_size);
-      const __m512i high = _mm512_mullo_epi16(_mm512_and_si512(_mm512_srli_epi16(line, 4), nibble), high_size);
-      uint8_t* at = to + half * TILE_BYTES + quad * 64;
-      _mm512_storeu_si512(at, _mm512_add_epi8(_mm512_xor_si512(low, low_sign), low_base));
-      _mm512_storeu_si512(at + 512, _mm512_add_epi8(_mm512_xor_si512(high, high_sign), high_base));
+      const uint8_t* at = from + half * 512 + quad * 64;
+      if (FAR) {
+        _mm_prefetch(at + FAR_AHEAD, _MM_HINT_T1);
+        _mm_prefetch(at + NEAR_AHEAD, _MM_HINT_T0);
+      }
+      const __m512i line = _mm512_loadu_si512(at);
+      const __m512i low = _mm512_mullo_epi16(_mm512_and_si512(line, nibble), low_factors);
+      const __m512i high = _mm512_mullo_epi16(_mm512_and_si512(_mm512_srli_epi16(line, 4), nibble), high_factors);
+      uint8_t* put = to + half * TILE_BYTES + quad * 64;
+      _mm512_storeu_si512(put, _mm512_add_epi16(low, low_bases));
+      _mm512_storeu_si512(put + 512, _mm512_add_epi16(high, high_bases));
     }
   }
 }
+
+// A weight of four bits that comes from memory for few rows: tiles are widened some way ahead of their use, from one end of
+// a thread's share to the other, so that the matrix unit need not wait where a range or a pair begins.
+class Widened {
+ public:
+  Widened(const uint8_t* from, const uint8_t* to) : next_(from), end_(to) {
+    for (int i = 1; i < RING; i++) {
+      widen_next();
+    }
+  }
+
+  // The next pair of tiles; what it returned before the last RING - 2 calls is overwritten.
+  const uint8_t* take() {
+    widen_next();
+    return widened[taken_++ % RING];
+  }
+
+ private:
+  void widen_next() {
+    if (next_ < end_) {
+      widen<true>(next_, widened[ready_++ % RING]);
+      next_ += PAIR_BYTES_4;
+    }
+  }
+
+  const uint8_t* next_;
+  const uint8_t* end_;
+  unsigned ready_ = 0;
+  unsigned taken_ = 0;
+};
 
 // What is asked for while a part of the weight is in use, at each tile: lines of the next part, and rows of outputs that
 // sums will be added to.
@@ -228,23 +263,19 @@ struct Ahead {
   int rows = 0;
 };
 
-template <int BYTES>
 static inline void ask_ahead(const uint8_t* weight) {
 #pragma GCC unroll 32
-  for (int line = 0; line < BYTES; line += 64) {
+  for (int line = 0; line < PAIR_BYTES_8; line += 64) {
     _mm_prefetch(weight + FAR_AHEAD + line, _MM_HINT_T1);
-    if (BYTES == PAIR_BYTES_8) {
-      _mm_prefetch(weight + NEAR_AHEAD + line, _MM_HINT_T0);
-    }
+    _mm_prefetch(weight + NEAR_AHEAD + line, _MM_HINT_T0);
   }
 }
 
-// Adds `tiles` tiles of depth to the sums of N row tiles; `fresh`: to zero. FAR: the weight comes from memory; in FOUR
-// bits too, else it has been widened.
+// Adds `tiles` tiles of depth to the sums of N row tiles; `fresh`: to zero. FAR: the weight comes from memory, in FOUR bits
+// by way of `widening`; else it has been widened.
 template <int N, bool FAR, bool FOUR>
 static inline void multiply(const Staged& in, const int8_t* x, int64_t row_tile_stride, const uint8_t* weight, int tiles,
-                            bool fresh, IntBlock* to, Pending& pending, Ahead& ahead) {
-  constexpr bool WIDENS = FAR && FOUR;
+                            bool fresh, IntBlock* to, Pending& pending, Ahead& ahead, Widened* widening) {
   const int at_once = tiles == 0 ? ROWS : (pending.left() + tiles - 1) / tiles;
   const int64_t x_stride = static_cast<int64_t>(in.stride) * TILE_INPUTS;
   if (fresh) {
@@ -262,24 +293,13 @@ static inline void multiply(const Staged& in, const int8_t* x, int64_t row_tile_
       _tile_loadd(3, to[1].sums[1], 64);
     }
   }
-  if (WIDENS) {
-    for (int t = 0; t < smaller(RING - 1, tiles); t++) {
-      ask_ahead<PAIR_BYTES_4>(weight + t * PAIR_BYTES_4);
-      widen(weight + t * PAIR_BYTES_4, widened[t]);
-    }
-  }
   for (int t = 0; t < tiles; t++) {
     const uint8_t* bytes = weight;
-    if (WIDENS) {
-      const int next = t + RING - 1;
-      if (next < tiles) {
-        ask_ahead<PAIR_BYTES_4>(weight + next * PAIR_BYTES_4);
-        widen(weight + next * PAIR_BYTES_4, widened[next % RING]);
-      }
-      bytes = widened[t % RING];
+    if (FAR && FOUR) {
+      bytes = widening->take();
     } else {
       if (FAR) {
-        ask_ahead<PAIR_BYTES_8>(weight);
+        ask_ahead(weight);
       }
       weight += PAIR_BYTES_8;
     }
@@ -322,7 +342,8 @@ static inline void multiply(const Staged& in, const int8_t* x, int64_t row_tile_
 
 // Row tiles [row_tile, row_end) by pairs [pair, pair_end), at most ROW_TILES by PAIRS.
 template <bool FAR, bool FOUR>
-static void block(const Product& p, const Staged& x, int row_tile, int row_end, int pair, int pair_end) {
+static void block(const Product& p, const Staged& x, int row_tile, int row_end, int pair, int pair_end,
+                  Widened* widening = nullptr) {
   constexpr int BYTES = FOUR ? PAIR_BYTES_4 : PAIR_BYTES_8;
   const int64_t weight_stride = static_cast<int64_t>(x.tiles) * BYTES;
   const float* scales = scales_of(p, x, BYTES);
@@ -342,7 +363,7 @@ static void block(const Product& p, const Staged& x, int row_tile, int row_end, 
                      (BYTES / 64 + turns - 1) / turns};
       if (FOUR && !FAR) {
         for (int t = 0; t < part.tiles; t++) {
-          widen(weight + t * BYTES, widened[t]);
+          widen<false>(weight + t * BYTES, widened[t]);
         }
         weight = widened[0];
       }
@@ -360,11 +381,11 @@ static void block(const Product& p, const Staged& x, int row_tile, int row_end, 
           const int n = whole ? x.first[range + 1] - x.first[range] : part.tiles;
           IntBlock* to = whole ? ready[turn] : &parts_of[j - pair][i - row_tile];
           const int8_t* from = inputs + at * x.stride * TILE_INPUTS;
-          const uint8_t* with = weight + at * (FOUR && FAR ? PAIR_BYTES_4 : PAIR_BYTES_8);
+          const uint8_t* with = weight + at * PAIR_BYTES_8;
           if (two) {
-            multiply<2, FAR, FOUR>(x, from, row_tile_stride, with, n, part.begins, to, pending, ahead);
+            multiply<2, FAR, FOUR>(x, from, row_tile_stride, with, n, part.begins, to, pending, ahead, widening);
           } else {
-            multiply<1, FAR, FOUR>(x, from, row_tile_stride, with, n, part.begins, to, pending, ahead);
+            multiply<1, FAR, FOUR>(x, from, row_tile_stride, with, n, part.begins, to, pending, ahead, widening);
           }
           if (part.ends) {
             pending.begin(p, x, scales + j * PAIR_OUTPUTS, to, range, j, j - pair, i, i - row_tile, two ? 2 : 1);
@@ -387,8 +408,16 @@ static void quantized(const int64_t* products, int count, const Staged& x, Share
   if (x.row_tiles <= FEW_ROW_TILES) {
     // Pair by pair: the weight is read straight through.
     each_product(list, count, first_of(share, pairs), end_of(share, pairs), [&](const Product& p, int pair, int end) {
-      for (; pair < end; pair++) {
-        block<true, FOUR>(p, x, 0, x.row_tiles, pair, pair + 1);
+      if constexpr (FOUR) {
+        const int64_t bytes = static_cast<int64_t>(x.tiles) * PAIR_BYTES_4;
+        Widened widening(p.weight + pair * bytes, p.weight + end * bytes);
+        for (; pair < end; pair++) {
+          block<true, true>(p, x, 0, x.row_tiles, pair, pair + 1, &widening);
+        }
+      } else {
+        for (; pair < end; pair++) {
+          block<true, false>(p, x, 0, x.row_tiles, pair, pair + 1);
+        }
       }
     });
   } else {
