@@ -15,7 +15,11 @@ import org.jspecify.annotations.Nullable;
  * Copies of the KV of preempted sessions, in host memory outside the block pool, so that they go on
  * without computing it again. A page holds one block of all layers and heads in the cache's own
  * dtype, so what comes back is bit for bit what went. Every page belongs to one session; its reason
- * is always that session's preemption.
+ * is that session's preemption, or that it may come soon.
+ *
+ * <p>A long context takes as long to copy as some steps. So the blocks of the session that is next
+ * to be preempted can be copied some at a time while it goes on ({@link #copyAhead}): a full block
+ * whose tokens are computed never changes. {@link #keep} then copies what is left.
  *
  * <p>Owns the memory; takes it page by page when it is first needed, up to its bound. Step thread
  * only.
@@ -33,8 +37,31 @@ public final class SwapSpace implements AutoCloseable {
   }
 
   /** What one session has here: the pages of its blocks from {@code firstBlock} on. */
-  private record Kept(
-      SessionId session, int firstBlock, int tokens, int[] pages, long sinceNanos) {}
+  private static final class Copy {
+    final SessionId session;
+    final int firstBlock;
+    final long sinceNanos;
+
+    /** Those that are kept; 0 = the session goes on, and its first blocks are copied ahead. */
+    int tokens;
+
+    int[] pages = new int[0];
+
+    Copy(SessionId session, int firstBlock, long sinceNanos) {
+      this.session = session;
+      this.firstBlock = firstBlock;
+      this.sinceNanos = sinceNanos;
+    }
+
+    int endBlock() {
+      return firstBlock + pages.length;
+    }
+
+    @Override
+    public String toString() {
+      return "%s (%d tokens kept, %d pages)".formatted(session, tokens, pages.length);
+    }
+  }
 
   private static final long ALIGNMENT = 64;
 
@@ -44,9 +71,10 @@ public final class SwapSpace implements AutoCloseable {
   private final Arena memory = Arena.ofShared();
   private final @Nullable MemorySegment[] pages;
   private final int[] free;
-  private final Map<SessionId, Kept> kept = new HashMap<>();
+  private final Map<SessionId, Copy> copies = new HashMap<>();
   private final LongSupplier nanoTime;
   private int freeCount;
+  private int keptSessions;
 
   /**
    * @param bytes bound of all pages; 0 = no session is ever kept
@@ -81,12 +109,22 @@ public final class SwapSpace implements AutoCloseable {
     return pages.length - freeCount;
   }
 
-  /** Sessions that have pages. */
+  /** Sessions that are kept. */
   public int sessions() {
-    return kept.size();
+    return keptSessions;
   }
 
-  /** Bytes that {@link #keep} would copy. */
+  /** Sessions that go on and have copies ahead. */
+  public int sessionsAhead() {
+    return copies.size() - keptSessions;
+  }
+
+  /** Bytes of a page. */
+  public long pageBytes() {
+    return pageBytes;
+  }
+
+  /** Bytes of what {@link #keep} keeps. */
   public long bytesFor(BlockTable table, int computed) {
     return pagesFor(table, computed) * pageBytes;
   }
@@ -95,36 +133,94 @@ public final class SwapSpace implements AutoCloseable {
     return Math.max(0, Math.ceilDiv(computed, blockTokens) - table.first());
   }
 
+  /** Full blocks of the first {@code computed} tokens that are held and not copied yet. */
+  public int leftToCopy(BlockTable table, int computed) {
+    return computed / blockTokens - endOfCopied(table);
+  }
+
+  private int endOfCopied(BlockTable table) {
+    Copy copy = copies.get(table.session());
+    return copy == null || copy.firstBlock != table.first() ? table.first() : copy.endBlock();
+  }
+
+  /**
+   * Copies at most {@code most} of {@link #leftToCopy}, in order; fewer when a page has no memory
+   * yet, which takes long to get, or when there would be too few pages for {@link #keep}. The
+   * session goes on; {@link #forget} if it does so to its end.
+   */
+  public void copyAhead(BlockTable table, int computed, int most) {
+    int end = endOfCopied(table);
+    int to = Math.min(end + most, computed / blockTokens);
+    if (Math.ceilDiv(computed, blockTokens) - end > freeCount || to <= end) {
+      return;
+    }
+    Copy copy = copyOf(table);
+    boolean memory = true;
+    for (int block = end; block < to && memory; block++) {
+      memory = pages[free[freeCount - 1]] != null;
+      if (!allocated(1)) {
+        break;
+      }
+      takePages(copy, 1);
+      copier.copyOut(table.blocks(), from(block), from(block + 1), page(block, copy));
+    }
+    if (copy.pages.length == 0) {
+      forget(copy.session);
+    }
+  }
+
   /**
    * Copies the KV of the table's first {@code computed} tokens, as far as its blocks are held.
    *
    * @return false when there are too few pages, or nothing to keep; nothing has changed then
    */
   public boolean keep(BlockTable table, int computed) {
-    int count = (int) pagesFor(table, computed);
-    if (count == 0 || count > freeCount || !allocated(count)) {
+    Copy before = copies.get(table.session());
+    if (before != null && before.tokens > 0) {
+      throw new IllegalStateException(
+          "keep: session %s (expected: not kept already)".formatted(before));
+    }
+    int end = endOfCopied(table);
+    int count = table.first() + (int) pagesFor(table, computed) - end;
+    if (pagesFor(table, computed) == 0 || count > freeCount || !allocated(count)) {
       return false;
     }
-    if (kept.containsKey(table.session())) {
-      throw new IllegalStateException(
-          "keep: session %s (expected: not kept already)".formatted(table.session()));
-    }
-    int[] taken = new int[count];
-    for (int i = 0; i < count; i++) {
-      taken[i] = free[--freeCount];
-    }
-    Kept copy = new Kept(table.session(), table.first(), computed, taken, nanoTime.getAsLong());
-    kept.put(table.session(), copy);
-    for (int block = copy.firstBlock; block < copy.firstBlock + count; block++) {
+    Copy copy = copyOf(table);
+    copy.tokens = computed;
+    keptSessions++;
+    takePages(copy, count);
+    for (int block = end; block < end + count; block++) {
       copier.copyOut(table.blocks(), from(block), to(block, copy), page(block, copy));
     }
     return true;
   }
 
+  /** The session's copy, whose pages so far are those of the table's first held blocks. */
+  private Copy copyOf(BlockTable table) {
+    Copy copy = copies.get(table.session());
+    if (copy != null && copy.firstBlock != table.first()) {
+      forget(copy.session);
+      copy = null;
+    }
+    if (copy == null) {
+      copy = new Copy(table.session(), table.first(), nanoTime.getAsLong());
+      copies.put(copy.session, copy);
+    }
+    return copy;
+  }
+
+  private void takePages(Copy copy, int count) {
+    int had = copy.pages.length;
+    copy.pages = Arrays.copyOf(copy.pages, had + count);
+    for (int i = had; i < had + count; i++) {
+      copy.pages[i] = free[--freeCount];
+    }
+  }
+
   /** The session's KV goes back into its table's blocks, except the shared ones, which have it. */
   public void bring(BlockTable table) {
-    Kept copy = kept.get(table.session());
-    if (copy == null || table.shared() < copy.firstBlock) {
+    Copy copy = copies.get(table.session());
+    if (copy == null || copy.tokens == 0 || table.shared() < copy.firstBlock) {
       throw new IllegalStateException(
           "bring: session %s, kept %s, shared %d blocks (expected: kept, and all that is needed)"
               .formatted(table.session(), copy, table.shared()));
@@ -137,29 +233,30 @@ public final class SwapSpace implements AutoCloseable {
 
   /** Frees what the session has here, if anything. */
   public void forget(SessionId session) {
-    Kept copy = kept.remove(session);
+    Copy copy = copies.remove(session);
     if (copy != null) {
+      keptSessions -= copy.tokens > 0 ? 1 : 0;
       for (int i = copy.pages.length - 1; i >= 0; i--) {
         free[freeCount++] = copy.pages[i];
       }
     }
   }
 
-  /** Tokens of the session whose KV is here; 0 = none. */
+  /** Tokens of the session that are kept; 0 = it is not. */
   public int tokens(SessionId session) {
-    Kept copy = kept.get(session);
+    Copy copy = copies.get(session);
     return copy == null ? 0 : copy.tokens;
   }
 
   /** Who has pages. */
   public List<Holding> holdings() {
-    return kept.values().stream()
+    return copies.values().stream()
         .map(
             copy ->
                 new Holding(
                     copy.session,
                     Holding.Kind.PAGE,
-                    "PREEMPTION",
+                    copy.tokens > 0 ? "PREEMPTION" : "COPY_AHEAD",
                     copy.pages.length,
                     copy.sinceNanos))
         .toList();
@@ -167,11 +264,13 @@ public final class SwapSpace implements AutoCloseable {
 
   /** Recounts every page; throws IllegalStateException on a difference. */
   public void checkIntegrity() {
-    @Nullable Kept[] owners = new Kept[pages.length];
+    @Nullable Copy[] owners = new Copy[pages.length];
     int owned = 0;
-    for (Kept copy : kept.values()) {
+    int sessions = 0;
+    for (Copy copy : copies.values()) {
+      sessions += copy.tokens > 0 ? 1 : 0;
       for (int page : copy.pages) {
-        Kept other = owners[page];
+        Copy other = owners[page];
         if (other != null) {
           throw new IllegalStateException(
               "swap: page %d of %s and of %s (expected: one owner)"
@@ -188,9 +287,10 @@ public final class SwapSpace implements AutoCloseable {
                 .formatted(free[i], owners[free[i]]));
       }
     }
-    if (owned != used()) {
+    if (owned != used() || sessions != keptSessions) {
       throw new IllegalStateException(
-          "swap: %d pages used (expected: %d, recounted)".formatted(used(), owned));
+          "swap: %d pages used, %d sessions kept (expected: %d, %d, recounted)"
+              .formatted(used(), keptSessions, owned, sessions));
     }
   }
 
@@ -219,11 +319,11 @@ public final class SwapSpace implements AutoCloseable {
     return block * blockTokens;
   }
 
-  private int to(int block, Kept copy) {
+  private int to(int block, Copy copy) {
     return Math.min((block + 1) * blockTokens, copy.tokens);
   }
 
-  private MemorySegment page(int block, Kept copy) {
+  private MemorySegment page(int block, Copy copy) {
     MemorySegment page = pages[copy.pages[block - copy.firstBlock]];
     if (page == null) {
       throw new IllegalStateException(

@@ -26,6 +26,9 @@ public final class Pace {
 
   private static final double FOLLOW = 0.25;
 
+  /** What copies ahead of a preemption may add to a step. */
+  private static final double COPY_NANOS = 2e6;
+
   /** Steps of fewer prefill tokens say little about a token's time. */
   private static final int TELLING_TOKENS = 16;
 
@@ -76,6 +79,11 @@ public final class Pace {
   /** KV was copied between blocks and host memory. */
   public void copied(long bytes, long nanos) {
     copyRate = follow(copyRate, (double) bytes / Math.max(1, nanos));
+  }
+
+  /** How many pieces of so many bytes to copy between two steps, which wait for it. */
+  int copiesBetweenSteps(long bytes) {
+    return (int) Math.max(1, COPY_NANOS * copyRate / bytes);
   }
 
   /** Prefill tokens that a step may take beside others that decode. */

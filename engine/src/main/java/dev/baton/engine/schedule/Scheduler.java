@@ -9,6 +9,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.TreeSet;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Decides what runs in each step, who gets blocks, and who must give them back. Step thread only.
@@ -46,7 +47,11 @@ public final class Scheduler {
    * the last first, if together they make room. Prefill-only sessions are not preempted: their
    * blocks are being read by a hand-off, and they do not grow. What a preempted session has computed
    * is copied to the swap space when that costs less than to compute it again (Pace) and pages are
-   * left; else it is computed again, as far as it is no longer in the prefix cache.
+   * left; else it is computed again, as far as it is no longer in the prefix cache. A long context
+   * takes as long to copy as some steps, and all would wait. So when blocks are about to run out,
+   * the full blocks of the last session in order are copied ahead, some between any two steps, while
+   * it goes on; then only the rest is left to copy. A preemption for a larger priority comes without
+   * such notice.
    *
    * Why nothing starves. The order is total and fixed. The first session in it is never preempted by
    * another; it runs as soon as what does not come back by itself (blocks held after a prefill, or
@@ -74,6 +79,11 @@ public final class Scheduler {
    */
   static final int AGING_STEPS = 1024;
 
+  /**
+   * A copy ahead begins so many times earlier than it must if blocks go as they are expected to.
+   */
+  private static final int AHEAD = 2;
+
   private final BlockPool pool;
   private final SwapSpace swap;
   private final Pace pace;
@@ -92,6 +102,9 @@ public final class Scheduler {
   private long preemptions;
   private long swaps;
   private long cachedTokens;
+
+  /** Whose blocks are being copied ahead of its preemption; it is running. */
+  private @Nullable Session ahead;
 
   /**
    * @param swap of the same sessions; the caller's
@@ -212,6 +225,7 @@ public final class Scheduler {
   public void hold(Session session) {
     require(session, State.RUNNING);
     removeRunning(session);
+    forgetAhead(session);
     session.setState(State.HELD);
   }
 
@@ -246,6 +260,7 @@ public final class Scheduler {
       shareRest(budget);
     }
     step += plan.size() == 0 ? 0 : 1;
+    copyAhead();
     return plan;
   }
 
@@ -302,6 +317,14 @@ public final class Scheduler {
       }
     }
     swap.checkIntegrity();
+    if (ahead != null) {
+      require(ahead, State.RUNNING);
+    }
+    if (swap.sessionsAhead() > (ahead == null ? 0 : 1)) {
+      throw new IllegalStateException(
+          "scheduler: %d sessions copied ahead (expected: at most %s)"
+              .formatted(swap.sessionsAhead(), ahead));
+    }
     if (swap.sessions() != kept) {
       throw new IllegalStateException(
           "scheduler: %d sessions in swap space (expected: the %d that wait for their KV)"
@@ -519,18 +542,62 @@ public final class Scheduler {
   }
 
   private Session lastThatGrows() {
+    Session last = lastGrowing();
+    if (last == null) {
+      throw new IllegalStateException(
+          "preempt: no session that grows (expected: at least the one that needs a block)");
+    }
+    return last;
+  }
+
+  private @Nullable Session lastGrowing() {
     for (int i = running.size() - 1; i >= 0; i--) {
       if (running.get(i).grows()) {
         return running.get(i);
       }
     }
-    throw new IllegalStateException(
-        "preempt: no session that grows (expected: at least the one that needs a block)");
+    return null;
+  }
+
+  /** Copies some blocks of the session that is next to be preempted, if that is near. */
+  private void copyAhead() {
+    Session next = swap.capacity() == 0 || pool.window().size() > 0 ? null : lastGrowing();
+    if (next == null) {
+      return;
+    }
+    int computed = next.computed();
+    int left = swap.leftToCopy(next.table(), computed);
+    int atOnce = pace.copiesBetweenSteps(swap.pageBytes());
+    // What can be copied at once is, when its session is preempted.
+    if (left <= 0 || (next != ahead && left <= atOnce)) {
+      return;
+    }
+    long stepsToCopy = Math.ceilDiv(left, atOnce);
+    long stepsLeft = (long) pool.available() * pool.blockTokens() / growing;
+    if (stepsLeft > AHEAD * stepsToCopy
+        || !pace.copyIsCheaper(swap.bytesFor(next.table(), computed), computed)) {
+      return;
+    }
+    if (ahead != null && ahead != next) {
+      forgetAhead(ahead);
+    }
+    ahead = next;
+    swap.copyAhead(next.table(), computed, atOnce);
+  }
+
+  private void forgetAhead(Session session) {
+    if (ahead == session) {
+      swap.forget(session.id());
+      ahead = null;
+    }
   }
 
   private void preempt(Session session) {
     removeRunning(session);
     onPreempt.accept(session);
+    if (ahead != null && ahead != session) {
+      forgetAhead(ahead);
+    }
     int computed = session.computed();
     boolean kept =
         pace.copyIsCheaper(swap.bytesFor(session.table(), computed), computed)
@@ -538,7 +605,9 @@ public final class Scheduler {
     pool.release(session.table());
     if (kept) {
       swaps++;
+      ahead = null;
     } else {
+      forgetAhead(session);
       session.reset();
     }
     addWaiting(session);
@@ -557,7 +626,10 @@ public final class Scheduler {
         removeWaiting(session);
         swap.forget(session.id());
       }
-      case RUNNING -> removeRunning(session);
+      case RUNNING -> {
+        removeRunning(session);
+        forgetAhead(session);
+      }
       case RESERVED -> reservedSessions--;
       case HELD, NEW -> {}
       case ENDED ->

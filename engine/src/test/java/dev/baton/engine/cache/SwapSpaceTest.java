@@ -70,6 +70,47 @@ class SwapSpaceTest {
   }
 
   @Test
+  void whatIsCopiedAheadIsNotCopiedAgain() {
+    BlockTable table = filled("a", 14);
+    write(table, 14);
+    swap.copyAhead(table, 9, 1);
+    swap.copyAhead(table, 9, 5);
+    assertThat(swap.leftToCopy(table, 9)).isZero();
+    assertThat(swap.used()).as("full blocks").isEqualTo(2);
+    assertThat(swap.tokens(table.session())).isZero();
+    assertThat(swap.sessions()).isZero();
+    assertThat(swap.sessionsAhead()).isEqualTo(1);
+    for (int position = 0; position < 8; position++) {
+      kv[slot(table.blocks(), position)] = -2;
+    }
+    assertThat(swap.keep(table, 13)).isTrue();
+    assertThat(swap.used()).isEqualTo(4);
+    assertThat(swap.sessionsAhead()).isZero();
+    pool.release(table);
+    Arrays.fill(kv, -1);
+
+    fill(table, 14, 13);
+    swap.bring(table);
+
+    assertThat(read(table, 13)).containsExactly(IntStream.range(100, 113).toArray());
+    assertThat(swap.used()).isZero();
+  }
+
+  @Test
+  void nothingIsCopiedAheadThatCouldNotBeKept() {
+    BlockTable table = filled("a", 24);
+    swap.copyAhead(table, 23, 2);
+    assertThat(swap.used()).isZero();
+    swap.copyAhead(table, 20, 2);
+    assertThat(swap.used()).isEqualTo(1); // new memory: one page at a time
+    swap.copyAhead(table, 20, 2);
+    assertThat(swap.used()).isEqualTo(2);
+    swap.forget(table.session());
+    assertThat(swap.used()).isZero();
+    assertThatThrownBy(() -> swap.bring(table)).isInstanceOf(IllegalStateException.class);
+  }
+
+  @Test
   void takesAllOfASessionOrNothing() {
     assertThat(swap.capacity()).isEqualTo(5);
     BlockTable first = filled("a", 12);

@@ -14,6 +14,7 @@ import dev.baton.engine.cache.Window;
 import dev.baton.engine.schedule.Session.Kind;
 import dev.baton.engine.schedule.Session.State;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
@@ -21,27 +22,36 @@ import org.junit.jupiter.api.Test;
 
 /**
  * Random queues on small pools, counted in steps: the first in order moves on in every step, so all
- * of them end within the sum of their tokens; and sessions are not preempted in turns. Replays with
+ * of them end within the sum of their tokens; sessions are not preempted in turns; and each ends
+ * with the numbers in its blocks that its tokens put there, wherever they have been. Replays with
  * -Dseed=.
  */
 class SchedulerPropertyTest {
 
   private static final int RUNS = 200;
   private static final int BLOCK = 16;
+  private static final long PAGE = BLOCK * (long) Integer.BYTES;
 
   @Test
   void everyStepMovesTheFirstOnAndPreemptionsAreBounded() {
     long first = Long.getLong("seed", System.nanoTime());
     int runs = System.getProperty("seed") == null ? RUNS : 1;
     long preemptions = 0;
+    long ahead = 0;
     for (int i = 0; i < runs; i++) {
       try {
-        preemptions += new Queue(first + i).drain();
+        Queue queue = new Queue(first + i);
+        preemptions += queue.drain();
+        ahead += queue.stepsWithCopiesAhead;
       } catch (RuntimeException | AssertionError e) {
         throw new AssertionError("replay with -Dseed=" + (first + i), e);
       }
     }
-    System.out.printf("seeds from %d: %d preemptions%n", first, preemptions);
+    System.out.printf(
+        "seeds from %d: %d preemptions, %d steps with copies ahead%n", first, preemptions, ahead);
+    if (runs == RUNS) {
+      assertThat(ahead).isPositive();
+    }
   }
 
   private static final class Queue {
@@ -51,8 +61,13 @@ class SchedulerPropertyTest {
     final Scheduler scheduler;
     final List<Session> all = new ArrayList<>();
     final List<Session> living = new ArrayList<>();
+
+    /** One number for each position of the pool. */
+    final int[] kv;
+
     int blocksOfGrowth;
     int names;
+    int stepsWithCopiesAhead;
 
     Queue(long seed) {
       random = new Random(seed);
@@ -64,14 +79,23 @@ class SchedulerPropertyTest {
               "model",
               new Window(window, BLOCK, stepTokens),
               System::nanoTime);
+      kv = new int[pool.capacity() * BLOCK];
       swap =
           new SwapSpace(
-              random.nextInt(2) * random.nextInt(30), 1, BLOCK, new NoCopies(), System::nanoTime);
+              random.nextInt(2) * random.nextInt(30) * PAGE,
+              PAGE,
+              BLOCK,
+              new Numbers(),
+              System::nanoTime);
+      Pace pace = new Pace(0);
+      for (int i = random.nextInt(2) * 100; i > 0; i--) {
+        pace.copied(1, 1_000_000_000); // so slow that blocks go one by one, ahead
+      }
       scheduler =
           new Scheduler(
               pool,
               swap,
-              new Pace(0),
+              pace,
               stepTokens,
               random.nextInt(2) * (1 + random.nextInt(30)),
               1 + random.nextInt(8),
@@ -126,11 +150,16 @@ class SchedulerPropertyTest {
       StepPlan plan = scheduler.schedule();
       for (int i = 0; i < plan.size(); i++) {
         Session session = plan.session(i);
+        int computed = session.computed();
+        for (int at = computed; at < computed + plan.tokens(i); at++) {
+          kv[slot(session.table().blocks(), at)] = number(session, at);
+        }
         session.advance(plan.tokens(i));
         pool.publish(session.table(), session.tokens(), session.computed());
         if (session.computed() == session.length()) {
           session.append(random.nextInt(3));
           if (session.length() == session.tokenLimit()) {
+            requireItsNumbers(session);
             scheduler.end(session);
             living.remove(session);
           }
@@ -142,15 +171,47 @@ class SchedulerPropertyTest {
       scheduler.checkIntegrity();
       pool.checkIntegrity(all.stream().map(Session::table).toList());
       assertThat(living).noneMatch(session -> session.state() == State.ENDED);
+      stepsWithCopiesAhead += swap.sessionsAhead();
+    }
+
+    private void requireItsNumbers(Session session) {
+      int end = session.computed();
+      int seen = pool.window().size() == 0 ? end : Math.min(end, pool.window().size());
+      for (int at = end - seen; at < end; at++) {
+        assertThat(kv[slot(session.table().blocks(), at)])
+            .as("position %d of %s", at, session)
+            .isEqualTo(number(session, at));
+      }
+    }
+
+    /** Depends on the tokens up to the position, as KV does. */
+    private static int number(Session session, int position) {
+      int hash = position;
+      for (int i = 0; i <= position; i++) {
+        hash = 31 * hash + session.tokens()[i];
+      }
+      return hash;
+    }
+
+    private final class Numbers implements SwapSpace.Copier {
+      @Override
+      public void copyOut(int[] blocks, int from, int to, MemorySegment page) {
+        for (int at = from; at < to; at++) {
+          page.setAtIndex(ValueLayout.JAVA_INT, at - from, kv[slot(blocks, at)]);
+        }
+      }
+
+      @Override
+      public void copyIn(int[] blocks, int from, int to, MemorySegment page) {
+        for (int at = from; at < to; at++) {
+          kv[slot(blocks, at)] = page.getAtIndex(ValueLayout.JAVA_INT, at - from);
+        }
+      }
     }
   }
 
-  private static final class NoCopies implements SwapSpace.Copier {
-    @Override
-    public void copyOut(int[] blocks, int from, int to, MemorySegment page) {}
-
-    @Override
-    public void copyIn(int[] blocks, int from, int to, MemorySegment page) {}
+  private static int slot(int[] blocks, int position) {
+    return blocks[position / BLOCK] * BLOCK + position % BLOCK;
   }
 
   private static final class Deaf implements SessionListener {

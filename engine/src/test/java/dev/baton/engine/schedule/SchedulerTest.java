@@ -281,6 +281,46 @@ class SchedulerTest {
   }
 
   @Test
+  void whoIsNextToBePreemptedIsCopiedAheadWhileItGoesOn() {
+    Session last = twoOfWhichTheLastIsCopiedAhead();
+    assertThat(last.state()).isEqualTo(State.RUNNING);
+    int before = swap.used();
+    runUntilPreempted();
+    assertThat(last.state()).isEqualTo(State.WAITING);
+    assertThat(swap.tokens(last.id())).isEqualTo(last.computed());
+    assertThat(swap.used()).isEqualTo(Math.ceilDiv(last.computed(), BLOCK));
+    assertThat(before).as("full blocks, copied before").isEqualTo(last.computed() / BLOCK);
+  }
+
+  @Test
+  void whoLeavesWhileItIsCopiedAheadLeavesNothingBehind() {
+    Session last = twoOfWhichTheLastIsCopiedAhead();
+    scheduler.end(last);
+    assertThat(swap.used()).isZero();
+    checkIntegrity();
+  }
+
+  /** Copies are so slow that a step has time for one block. */
+  private Session twoOfWhichTheLastIsCopiedAhead() {
+    poolOf(9);
+    swap = new SwapSpace(100, 1, BLOCK, new NoCopies(), System::nanoTime);
+    Pace slow = new Pace(0);
+    for (int i = 0; i < 100; i++) {
+      slow.copied(1, 1_000_000_000);
+    }
+    scheduler = new Scheduler(pool, swap, slow, 256, 0, 8, 256, _ -> {});
+    stepTokens = 256;
+    enqueue("first", 3 * BLOCK);
+    Session last = enqueue("last", 4 * BLOCK - 4);
+    for (int steps = 0; steps < 12; steps++) {
+      step();
+    }
+    assertThat(scheduler.preemptions()).isZero();
+    assertThat(swap.used()).isEqualTo(4);
+    return last;
+  }
+
+  @Test
   void whoLeavesWhileItsKvIsAwayLeavesNothingBehind() {
     poolOf(5);
     swap = new SwapSpace(100, 1, BLOCK, new NoCopies(), System::nanoTime);
