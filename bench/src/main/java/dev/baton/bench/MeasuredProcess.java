@@ -13,9 +13,10 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * A process that takes part in a measurement, with the environment of a worker: a main class of
- * this module that takes commands on stdin, a line each, and answers with lines that begin with
- * {@link #ANSWER}. One thread; gone after the close.
+ * A process that takes part in a measurement, with the environment of a worker, its collector and
+ * its AOT cache, where this process has one: a main class of this module that takes commands on
+ * stdin, a line each, and answers with lines that begin with {@link #ANSWER}. One thread; gone
+ * after the close.
  */
 public final class MeasuredProcess implements AutoCloseable {
 
@@ -47,7 +48,9 @@ public final class MeasuredProcess implements AutoCloseable {
                 flag ->
                     flag.startsWith("--enable-native")
                         || flag.startsWith("--sun-misc")
-                        || flag.startsWith("--add-modules"))
+                        || flag.startsWith("--add-modules")
+                        || flag.startsWith("-XX:+UseG1GC")
+                        || flag.startsWith("-XX:AOTCache="))
             .toList());
     command.addAll(
         List.of(

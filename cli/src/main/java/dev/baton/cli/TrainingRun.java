@@ -27,8 +27,8 @@ import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Router and workers in one process, one request by each front, and a session that moves to another
- * worker: what the first of each would pay for is in the cache then.
+ * Router and workers in one process, one request by each front, a session that moves to another
+ * worker, and hand-offs of many slabs: what the first of each would pay for is in the cache then.
  */
 final class TrainingRun {
 
@@ -61,6 +61,7 @@ final class TrainingRun {
       generate(router.grpcPort());
       if (!aggregated) {
         move(router, workers.subList(1, workers.size()));
+        TrainingHandoffs.run(HOST);
       }
     } finally {
       workers.forEach(Worker::close);
