@@ -29,6 +29,7 @@ public final class Worker {
   private final WorkerLoad load = new WorkerLoad();
   private final ProgressWatch progress;
   private final ReachWatch reach = new ReachWatch();
+  private final HandoffWatch handoffs = new HandoffWatch();
   private volatile ManagedChannel channel;
   private volatile long calledBackNanos;
   private long heardNanos;
@@ -80,9 +81,24 @@ public final class Worker {
     return role() == Role.DECODE || role() == Role.BOTH;
   }
 
-  /** Can take a session's KV over, and hand it off. */
-  public boolean handsOff() {
-    return registration.getHandOff() || registration.getRole() != Role.BOTH;
+  /** Can take a session's KV over, and hand it off, as far as is known. */
+  public synchronized boolean handsOff() {
+    return (registration.getHandOff() || registration.getRole() != Role.BOTH) && !handoffs.paused();
+  }
+
+  /** As {@link HandoffWatch#failed}. */
+  synchronized long handOffFailed(long begunNanos, long nowNanos) {
+    return handoffs.failed(begunNanos, nowNanos);
+  }
+
+  /** A hand-off from or to it has come about. */
+  synchronized void handOffArrived() {
+    handoffs.arrived();
+  }
+
+  /** As {@link HandoffWatch#resume}. */
+  synchronized boolean resumeHandOffs(long nowNanos) {
+    return handoffs.resume(nowNanos);
   }
 
   /** The latest status; empty until the first has come. */
@@ -171,6 +187,7 @@ public final class Worker {
       synchronized (this) {
         progress.inherit(before.progress);
         reach.inherit(before.reach);
+        handoffs.inherit(before.handoffs);
       }
     }
   }

@@ -48,6 +48,9 @@ import org.slf4j.LoggerFactory;
  * ReachWatch}) is cut off: its calls end and go on elsewhere, and it is in no pool until it answers
  * over a new connection.
  *
+ * <p>A worker whose hand-offs come to nothing, one after another ({@link HandoffWatch}), is given
+ * none for a while: its sessions are computed by the decode workers themselves.
+ *
  * <p>A router that was stopped itself, by a busy machine or a debugger, finds everybody silent when
  * it goes on. So time in which nobody looked for silence does not count as such.
  *
@@ -257,6 +260,31 @@ public final class WorkerDirectory implements AutoCloseable {
             worker.stalledNanos(now) / 1_000_000);
         worker.cut(surroundings.connect(worker.registration().getGrpcAddress()));
         capacityChanged();
+      } else if (worker.resumeHandOffs(now)) {
+        LOG.info("worker {} is given hand-offs again", worker);
+        capacityChanged();
+      }
+    }
+  }
+
+  /**
+   * Takes note of how a hand-off went.
+   *
+   * @param begunNanos when it began
+   */
+  public void handOffOver(Worker prefill, Worker decode, boolean arrived, long begunNanos) {
+    for (Worker worker : List.of(prefill, decode)) {
+      if (arrived) {
+        worker.handOffArrived();
+        continue;
+      }
+      long pause = worker.handOffFailed(begunNanos, nanoTime.getAsLong());
+      if (pause > 0) {
+        LOG.warn(
+            "worker {}: {} hand-offs in a row came to nothing: it is given none for {} s",
+            worker,
+            HandoffWatch.FAILURES,
+            pause / 1_000_000_000);
       }
     }
   }

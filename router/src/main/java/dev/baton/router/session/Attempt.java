@@ -1,6 +1,7 @@
 package dev.baton.router.session;
 
 import dev.baton.router.registry.Worker;
+import dev.baton.router.registry.WorkerDirectory;
 import io.grpc.stub.ClientCallStreamObserver;
 import org.jspecify.annotations.Nullable;
 
@@ -21,6 +22,8 @@ final class Attempt {
   private final Worker.@Nullable Charge prefillCharge;
   private @Nullable ClientCallStreamObserver<?> decodeCall;
   private @Nullable ClientCallStreamObserver<?> prefillCall;
+
+  private long handOffNanos;
 
   /** Decode messages taken and not yet asked for anew. */
   private int owed;
@@ -56,6 +59,18 @@ final class Attempt {
 
   void prefillOpened(ClientCallStreamObserver<?> call) {
     prefillCall = call;
+  }
+
+  /** The workers are being told of each other. */
+  void handOffBegins(long nowNanos) {
+    handOffNanos = nowNanos;
+  }
+
+  /** What a worker says may tell how the hand-off went: the directory is to know. */
+  void handOff(HandoffOutcome outcome, WorkerDirectory directory) {
+    if (prefill != null && outcome != HandoffOutcome.UNTOLD) {
+      directory.handOffOver(prefill, decode, outcome == HandoffOutcome.ARRIVED, handOffNanos);
+    }
   }
 
   void decodeTaken() {

@@ -101,7 +101,9 @@ final class Placer {
           ErrorCode.OVERLOADED, "model " + model + ": all decode workers are at their limit");
     }
     List<Worker> prefills =
-        pools.prefill().stream().filter(worker -> !avoided.contains(worker.id())).toList();
+        pools.prefill().stream()
+            .filter(worker -> worker.handsOff() && !avoided.contains(worker.id()))
+            .toList();
     List<Worker> takers = decode.stream().filter(Worker::handsOff).toList();
     if (whole || promptTokens <= splitAbove || prefills.isEmpty() || takers.isEmpty()) {
       return new Placement.Placed(cheapestDecode(decode, promptTokens, promptTokens, hints), null);

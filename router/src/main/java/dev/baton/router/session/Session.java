@@ -531,6 +531,7 @@ public final class Session implements AdmissionQueue.Waiter {
                   serially(
                       () -> {
                         opened.decodeTaken();
+                        opened.handOff(HandoffOutcome.of(event), sessions.directory());
                         run(machine.decode(epoch, event));
                         repay();
                       });
@@ -548,6 +549,7 @@ public final class Session implements AdmissionQueue.Waiter {
     int[] given = context();
     int contextTokens = given.length;
     Worker worker = Objects.requireNonNull(opened.prefill);
+    opened.handOffBegins(sessions.nanos());
     PrefillWorkerGrpc.newStub(worker.channel())
         .prefill(
             PrefillRequest.newBuilder().setSession(spec(epoch)).setTicket(ticket).build(),
@@ -563,6 +565,7 @@ public final class Session implements AdmissionQueue.Waiter {
                           handedOff(event.getHandedOff(), contextTokens - ticket.getFirstToken());
                           prefixes().holds(opened.decode.id(), order.cacheSalt(), given);
                         }
+                        opened.handOff(HandoffOutcome.of(event), sessions.directory());
                         run(machine.prefill(epoch, event));
                         repay();
                       });

@@ -14,6 +14,7 @@ import dev.baton.router.text.TextModelException;
 import io.grpc.ManagedChannel;
 import java.nio.file.Path;
 import java.time.Instant;
+import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -72,6 +73,26 @@ final class WorkerDirectoryTest {
     assertThat(directory.workers()).isEmpty();
     assertThat(worker.channel().isShutdown()).isTrue();
     assertThat(directory.report(worker, WorkerStatus.getDefaultInstance())).isFalse();
+  }
+
+  @Test
+  void workerThatNoHandOffReachesIsGivenNoneForAWhile() {
+    Worker prefill = directory.register(registration("p", Role.PREFILL).build());
+    Worker other = directory.register(registration("q", Role.PREFILL).build());
+    Worker deaf = directory.register(registration("d", Role.DECODE).build());
+    Worker well = directory.register(registration("e", Role.DECODE).build());
+    for (Worker from : List.of(prefill, other, prefill)) {
+      long begun = nanos.get();
+      pass(1);
+      directory.handOffOver(from, deaf, false, begun);
+      directory.handOffOver(from, well, true, begun);
+    }
+    assertThat(deaf.handsOff()).isFalse();
+    assertThat(deaf.open()).as("it decodes as ever").isTrue();
+    assertThat(List.of(prefill, other, well)).allMatch(Worker::handsOff);
+    nanos.addAndGet(HandoffWatch.PAUSE_NANOS);
+    directory.checkSilence();
+    assertThat(deaf.handsOff()).isTrue();
   }
 
   @Test
