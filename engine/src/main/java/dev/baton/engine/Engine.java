@@ -107,10 +107,10 @@ public interface Engine extends AutoCloseable {
 
   /**
    * Blocks of a running prefill-only or reserved session, or of one that decodes; valid for a
-   * prefill session from its first onComputed on, of either kind. Of a session that decodes the
-   * view ends when it is preempted: every use of it throws then, also one that was under way.
-   * Models whose layers all look back over a window only show no decoding session, for what is
-   * behind is given up as it goes on. Throws INVALID.
+   * prefill session from its first onComputed on. Of a session that decodes the view ends when it
+   * is preempted: every use of it throws then, also one that was under way. Models whose layers all
+   * look back over a window only show no decoding session, for what is behind is given up as it
+   * goes on. Throws INVALID.
    */
   KvView kv(SessionId session);
 

@@ -19,10 +19,9 @@ public interface KvView {
   int computed();
 
   /**
-   * Copies computed KV of all ranks into a slab of {@code region.bytes()} bytes; while a step runs,
-   * also that of the layers which {@link SessionListener#onComputed(int, int)} has told. Of a model
-   * whose layers all have a window, only the window of the context's end can be asked for. Of a
-   * reserved session it is what was unpacked there, or worthless.
+   * Copies computed KV of all ranks into a slab of {@code region.bytes()} bytes. Of a model whose
+   * layers all have a window, only the window of the context's end can be asked for. Of a reserved
+   * session it is what was unpacked there, or worthless.
    */
   void pack(SlabRegion region, MemorySegment slab);
 

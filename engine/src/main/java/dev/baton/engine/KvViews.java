@@ -29,25 +29,11 @@ final class KvViews {
   void advance(Session session) {
     SessionKv view = open.get(session.id());
     if (view != null) {
-      show(view, session, session.computed());
+      if (session.table().first() > 0 || session.computed() > view.tokens()) {
+        // The session has got blocks that it had not when the view opened.
+        view.setBlocks(blocks(session));
+      }
       view.setComputed(session.computed());
-    }
-  }
-
-  /**
-   * A step that goes up to {@code tokens} has computed so many layers of them. Opens the view, for
-   * who is told of them is about to use it.
-   */
-  void advance(Session session, int layers, int tokens) {
-    SessionKv view = open.computeIfAbsent(session.id(), id -> view(id, session));
-    show(view, session, tokens);
-    view.setPassed(layers, tokens);
-  }
-
-  private static void show(SessionKv view, Session session, int tokens) {
-    if (session.table().first() > 0 || tokens > view.tokens()) {
-      // The session has got blocks that it had not when the view opened.
-      view.setBlocks(blocks(session));
     }
   }
 

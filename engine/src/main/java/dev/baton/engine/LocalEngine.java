@@ -59,9 +59,6 @@ final class LocalEngine implements Engine {
   // In order of arrival, so that failing all of them is the same in every run.
   private final Map<SessionId, Session> sessions = new LinkedHashMap<>();
 
-  /** The step that runs, for who is told of its layers. */
-  private @Nullable StepPlan running;
-
   private final EnergyAccount energy;
   private long arrivals;
   private long steps;
@@ -112,7 +109,6 @@ final class LocalEngine implements Engine {
             new KvCopies(runner, pace, nanoTime),
             nanoTime);
     this.views = new KvViews(runner, window);
-    runner.afterLayer(this::layersComputed);
     this.scheduler =
         new Scheduler(
             pool,
@@ -431,37 +427,10 @@ final class LocalEngine implements Engine {
   private MemorySegment run(StepPlan plan) {
     try {
       plan.writeTo(runner.batch());
-      running = plan;
       return runner.run(sampler.choice());
     } catch (RuntimeException | Error e) {
       // After a failed step nobody knows what is in the KV, so nothing may go on from it.
       throw fail("step %d failed".formatted(steps + 1), e);
-    } finally {
-      running = null;
-    }
-  }
-
-  /** In the middle of a step: what it has of the prompts whose KV is for others may leave. */
-  private void layersComputed(int layers) {
-    StepPlan plan = running;
-    if (plan == null) {
-      return;
-    }
-    for (int i = 0; i < plan.size(); i++) {
-      Session session = plan.session(i);
-      if (session.kind() == Session.Kind.PREFILL) {
-        layersComputed(session, layers, session.computed() + plan.tokens(i));
-      }
-    }
-  }
-
-  private void layersComputed(Session session, int layers, int tokens) {
-    views.advance(session, layers, tokens);
-    try {
-      session.listener().onComputed(layers, tokens);
-    } catch (RuntimeException e) {
-      // The step goes on; its end tells the listener all of it again.
-      LOG.error("session {}: its listener failed during a step", session.id(), e);
     }
   }
 

@@ -20,17 +20,8 @@ final class SessionKv implements KvView {
   private final int writableTo;
   private volatile int[] blocks;
   private volatile int computed;
-  private volatile Passed passed = new Passed(0, 0);
   private volatile boolean writable;
   private volatile boolean open = true;
-
-  /** Layers {@code [0, layers)} of tokens {@code [0, tokens)} are computed, in a step that runs. */
-  private record Passed(int layers, int tokens) {
-
-    boolean includes(SlabRegion region) {
-      return region.layerTo() <= layers && region.tokenTo() <= tokens;
-    }
-  }
 
   /**
    * @param blocks of the session; this view's own from now on
@@ -70,8 +61,7 @@ final class SessionKv implements KvView {
     requireOpen();
     // What a hand-off has brought so far only its receiver knows.
     int limit = writable ? writableTo : computed;
-    if (region.tokenFrom() < readableFrom
-        || (region.tokenTo() > limit && !passed.includes(region))) {
+    if (region.tokenFrom() < readableFrom || region.tokenTo() > limit) {
       throw new IllegalArgumentException(
           "pack: tokens [%d, %d) of session %s (expected: within the %d computed, from %d on)"
               .formatted(region.tokenFrom(), region.tokenTo(), session, limit, readableFrom));
@@ -105,10 +95,6 @@ final class SessionKv implements KvView {
 
   void setComputed(int tokens) {
     computed = tokens;
-  }
-
-  void setPassed(int layers, int tokens) {
-    passed = new Passed(layers, tokens);
   }
 
   void close() {

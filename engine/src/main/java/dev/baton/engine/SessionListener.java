@@ -4,15 +4,15 @@ import dev.baton.engine.SampledToken.FinishReason;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Hears what happens to one session. Called on the step thread, between steps but for {@link
- * #onComputed(int, int)}; must not block and must not throw. After a token with a finish reason, or
- * after {@link #onFailed}, no more calls come; after {@link Engine#release} none either.
+ * Hears what happens to one session. Called on the step thread, between steps; must not block and
+ * must not throw. After a token with a finish reason, or after {@link #onFailed}, no more calls
+ * come; after {@link Engine#release} none either.
  */
 public interface SessionListener {
 
   /**
-   * The first step of the session is done. Called once, before all other calls between steps, for
-   * sessions of {@link Engine#generate} and {@link Engine#prefill}.
+   * The first step of the session is done. Called once, before anything else, for sessions of
+   * {@link Engine#generate} and {@link Engine#prefill}.
    *
    * @param cachedTokens leading context tokens that came from the prefix cache
    */
@@ -24,14 +24,6 @@ public interface SessionListener {
    * call counts what came from the prefix cache.
    */
   default void onComputed(int tokens) {}
-
-  /**
-   * The KV of layers {@code [0, layers)} of context tokens {@code [0, tokens)} is in blocks and may
-   * be packed. Called for prefill-only sessions while a step computes the layers that follow, where
-   * the device knows how far it is; {@link #onComputed(int)} follows the step. What a step that
-   * fails has told is void.
-   */
-  default void onComputed(int layers, int tokens) {}
 
   /**
    * A token was sampled of which nothing more is to be told. Who does not keep it overrides this,

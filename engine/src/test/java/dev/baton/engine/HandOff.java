@@ -8,8 +8,7 @@ import java.util.List;
 
 /**
  * Carries a session's KV from the engine that computes its prompt to the one that decodes, as it is
- * computed, layer by layer where the engine tells of them, else in slabs of two layers, and starts
- * the importer.
+ * computed, in slabs of two layers, and starts the importer.
  */
 final class HandOff implements SessionListener {
 
@@ -19,8 +18,6 @@ final class HandOff implements SessionListener {
   private final Generation request;
   private final List<SampledToken> tokens;
   private int carried;
-  private int carriedLayers;
-  private boolean told;
 
   /**
    * @param present tokens whose KV the importer has already
@@ -43,35 +40,18 @@ final class HandOff implements SessionListener {
 
   @Override
   public void onComputed(int computed) {
-    int layers = exporter.model().layers();
-    for (int layer = 0; !told && carried < computed && layer < layers; layer += 2) {
-      carry(layer, Math.min(layer + 2, layers), computed);
-    }
-    if (told && carried < computed && carriedLayers != layers) {
-      throw new AssertionError("layers that left during the step: " + carriedLayers);
-    }
-    carried = Math.max(carried, computed);
-    carriedLayers = 0;
-  }
-
-  @Override
-  public void onComputed(int layers, int tokens) {
-    told = true;
-    if (carried < tokens) {
-      carry(carriedLayers, layers, tokens);
-      carriedLayers = layers;
-    }
-  }
-
-  private void carry(int layerFrom, int layerTo, int tokens) {
     ModelInfo model = exporter.model();
     DType dtype = model.kvDtype();
-    SlabRegion region =
-        new SlabRegion(
-            layerFrom, layerTo, 0, model.kvHeads(), carried, tokens, model.headDim(), dtype);
-    MemorySegment slab = arena.allocate(region.bytes());
-    exporter.kv(request.session()).pack(region, slab);
-    importer.kv(request.session()).unpack(region, slab);
+    for (int layer = 0; carried < computed && layer < model.layers(); layer += 2) {
+      int layerTo = Math.min(layer + 2, model.layers());
+      SlabRegion region =
+          new SlabRegion(
+              layer, layerTo, 0, model.kvHeads(), carried, computed, model.headDim(), dtype);
+      MemorySegment slab = arena.allocate(region.bytes());
+      exporter.kv(request.session()).pack(region, slab);
+      importer.kv(request.session()).unpack(region, slab);
+    }
+    carried = Math.max(carried, computed);
   }
 
   @Override

@@ -9,12 +9,6 @@ public interface Export {
   /** The KV of context tokens {@code [0, tokens)} can be packed. Rising. */
   void computed(int tokens);
 
-  /**
-   * The KV of layers {@code [0, layers)} of context tokens {@code [0, tokens)} can be packed, for
-   * now: the rest of them is being computed. Of tokens that are all computed it says nothing.
-   */
-  void computed(int layers, int tokens);
-
   /** All KV is computed; no more will come. {@code manifest.tokens()} are computed by now. */
   void finish(Manifest manifest);
 

@@ -28,14 +28,6 @@ public interface Ops {
   }
 
   /**
-   * Whether an operation has been carried out when its call returns; else a pass tells nothing of
-   * how far it is.
-   */
-  default boolean immediate() {
-    return true;
-  }
-
-  /**
    * {@code out[i] = table[batch.tokenId(i)]}; out {@code [tokens, hidden]} float32, table {@code
    * [vocabulary, hidden]}.
    */

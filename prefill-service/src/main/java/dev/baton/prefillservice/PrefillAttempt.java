@@ -26,7 +26,6 @@ import dev.baton.worker.wire.Failures;
 import dev.baton.worker.wire.Tickets;
 import dev.baton.worker.wire.Tokens;
 import java.util.List;
-import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -46,7 +45,7 @@ final class PrefillAttempt implements Attempt {
   private final PrefillMachine machine = PrefillMachine.computing();
 
   private @Nullable Export export;
-  private Consumer<Export> news = _ -> {};
+  private int computed;
   private PrefillEvent token = PrefillEvent.getDefaultInstance();
   private PrefillEvent handedOff = PrefillEvent.getDefaultInstance();
   private Manifest manifest = new Manifest(0, 0, 0, 0);
@@ -91,7 +90,7 @@ final class PrefillAttempt implements Attempt {
       switch (effect) {
         case TELL_EXPORT -> {
           kv.open(engine.kv(session.id()));
-          news.accept(open);
+          open.computed(computed);
         }
         case SEND_TOKEN -> session.send(token);
         case FINISH_EXPORT -> open.finish(manifest);
@@ -115,14 +114,9 @@ final class PrefillAttempt implements Attempt {
       cachedTokens = tokens;
     }
 
-    /**
-     * After each step. Layers within a step are not passed on: where prompts take all processors,
-     * as on two, packing beside them was seen to cost the first token more than the second one
-     * gained.
-     */
     @Override
     public void onComputed(int tokens) {
-      news = open -> open.computed(tokens);
+      computed = tokens;
       perform(machine.computed(), "");
     }
 

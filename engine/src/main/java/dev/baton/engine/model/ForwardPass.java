@@ -14,7 +14,6 @@ import dev.baton.engine.checkpoint.Mixture;
 import dev.baton.engine.checkpoint.ModelConfig;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
-import java.util.function.IntConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -50,8 +49,6 @@ final class ForwardPass {
   private final Runnable program = this::forward;
   private final Runnable choosingProgram = this::forwardAndChoose;
   private @Nullable TokenChoice choice;
-
-  private IntConsumer afterLayer = _ -> {};
 
   /** Layers run since the start; written by the rank's thread alone. */
   private final AtomicLong layersRun = new AtomicLong();
@@ -107,17 +104,6 @@ final class ForwardPass {
     return layersRun.getAcquire();
   }
 
-  /**
-   * Has {@code listener} told in each pass, after each layer, how many layers are done: their KV is
-   * stored for every token of the batch, on all ranks, since a layer ends with a sum over the
-   * ranks. On the rank's thread. Nobody is told where operations are only enqueued.
-   */
-  void afterLayer(IntConsumer listener) {
-    if (ops.immediate()) {
-      afterLayer = listener;
-    }
-  }
-
   /** Lets {@link #runAndChoose} choose so. */
   void choose(TokenChoice deviceChoice) {
     choice = deviceChoice;
@@ -161,7 +147,6 @@ final class ForwardPass {
         }
       }
       layersRun.setRelease(layersRun.getPlain() + 1);
-      afterLayer.accept(layer + 1);
     }
     if (batch.logitRows() > 0) {
       outputLayer(batch.logitRows());

@@ -9,7 +9,6 @@ import dev.baton.device.TokenChoice;
 import dev.baton.device.host.HostTokenChoice;
 import dev.baton.engine.ModelInfo;
 import java.lang.foreign.MemorySegment;
-import java.util.function.IntConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -65,13 +64,6 @@ public interface ModelRunner extends AutoCloseable {
   default MemorySegment run(TokenChoice choice) {
     return run();
   }
-
-  /**
-   * Has {@code listener} told within each {@link #run}, on its thread, after each layer, how many
-   * layers are done: their KV of every token of the batch may be packed. It must not throw. Devices
-   * that do not know how far a step is never call it.
-   */
-  default void afterLayer(IntConsumer listener) {}
 
   /** How the device's chips are. Any thread. */
   default DeviceHealth health() {

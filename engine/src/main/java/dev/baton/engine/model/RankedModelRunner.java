@@ -16,7 +16,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.locks.ReadWriteLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
-import java.util.function.IntConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -131,11 +130,6 @@ final class RankedModelRunner implements ModelRunner {
   @Override
   public TokenChoice openChoice() {
     return choice == null ? ModelRunner.super.openChoice() : choice;
-  }
-
-  @Override
-  public void afterLayer(IntConsumer listener) {
-    firstRank.afterLayer(listener);
   }
 
   @Override

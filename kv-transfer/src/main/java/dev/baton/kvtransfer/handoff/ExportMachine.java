@@ -91,8 +91,6 @@ final class ExportMachine {
   private int contextTokens;
   private int room;
   private int computed;
-  private int passedLayers;
-  private int passedTokens;
   private int packing;
   private int agreedSlabBytes;
   private long credit;
@@ -187,16 +185,6 @@ final class ExportMachine {
       return List.of();
     }
     computed = tokens;
-    return checkTokens();
-  }
-
-  /** Tokens are being computed, and so many layers of them are there. */
-  List<ExportEffect> computed(int layers, int tokens) {
-    if (ended() || manifest != null || tokens <= computed) {
-      return List.of();
-    }
-    passedLayers = Math.min(layers, geometry.layers());
-    passedTokens = tokens;
     return checkTokens();
   }
 
@@ -379,14 +367,12 @@ final class ExportMachine {
       return List.of();
     }
     boolean wrong = manifest != null && computed != (long) contextTokens + manifest.added().size();
-    int most = Math.max(computed, passedTokens);
-    if (wrong || most > (long) contextTokens + room) {
+    if (wrong || computed > (long) contextTokens + room) {
       return fail(
           Kind.INTERNAL,
           "tokens computed: %d (expected by the importer: %d, and at most %d more, as added)"
-              .formatted(most, contextTokens, room));
+              .formatted(computed, contextTokens, room));
     }
-    slicer.computed(passedLayers, passedTokens);
     slicer.computed(computed);
     return List.of();
   }

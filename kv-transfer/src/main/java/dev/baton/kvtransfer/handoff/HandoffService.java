@@ -240,11 +240,6 @@ public final class HandoffService implements KvTransfer {
       }
 
       @Override
-      public void computed(int layers, int tokens) {
-        onSession(open -> open.apply(machine.computed(layers, tokens)));
-      }
-
-      @Override
       public void finish(Manifest manifest) {
         onSession(open -> open.apply(machine.finish(manifest)));
       }

@@ -148,22 +148,13 @@ class HandoffPropertyTest {
     Export export = exporter.export(ticket, session, 1, geometry, from, exported);
     from.computed(0);
     int[] computed = {0};
-    Runnable pass =
-        () -> {
-          int end = Math.min(tokens, computed[0] + random.nextInt(tokens + 1));
-          int layers = 1 + random.nextInt(geometry.layers());
-          from.computed(layers, end);
-          export.computed(layers, end);
-        };
     Runnable compute =
         () -> {
           computed[0] = Math.min(tokens, computed[0] + random.nextInt(tokens + 1));
           from.computed(computed[0]);
           export.computed(computed[0]);
         };
-    script.add(pass);
     script.add(compute);
-    script.add(pass);
     script.add(compute);
     script.add(
         () -> {

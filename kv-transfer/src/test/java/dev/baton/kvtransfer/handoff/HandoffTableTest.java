@@ -172,10 +172,6 @@ class HandoffTableTest {
   private static Map<String, ExportEvent> exportEvents() {
     Map<String, ExportEvent> events = new LinkedHashMap<>();
     events.put("more tokens computed", e -> e.machine.computed(8));
-    events.put("layers of more tokens computed", e -> e.machine.computed(1, 8));
-    events.put(
-        "layers of more tokens computed than the importer's context has",
-        e -> e.machine.computed(1, TOKENS + 1));
     events.put(
         "more tokens computed than the importer's context has",
         e -> e.machine.computed(TOKENS + 1));

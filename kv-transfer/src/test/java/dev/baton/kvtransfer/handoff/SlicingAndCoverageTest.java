@@ -31,18 +31,7 @@ class SlicingAndCoverageTest {
       Slicer slicer = new Slicer(geometry, slabBytes, first);
       List<SlabRange> ranges = new ArrayList<>();
       for (int computed = first; computed < tokens; ) {
-        int before = computed;
         computed = Math.min(tokens, computed + 1 + random.nextInt(100));
-        for (int layers = 1; layers <= geometry.layers(); layers += 1 + random.nextInt(9)) {
-          slicer.computed(layers, computed);
-          while (slicer.hasNext() && random.nextInt(10) > 0) {
-            SlabRange range = slicer.next();
-            assertThat(range.tokenTo() <= before || range.layerTo() <= layers)
-                .as("seed %d: %s of %d layers", SEED, range, layers)
-                .isTrue();
-            ranges.add(range);
-          }
-        }
         slicer.computed(computed);
         while (slicer.hasNext() && random.nextInt(10) > 0) {
           ranges.add(slicer.next());
@@ -74,41 +63,6 @@ class SlicingAndCoverageTest {
       slabs++;
     }
     assertThat((long) slabs << 21).isEqualTo(llama8b.bytes(new SlabRange(0, 32, 0, 4096)));
-  }
-
-  @Test
-  void ofAPassOnlyTheLastLayerIsLeftWhenItIsComputed() {
-    KvGeometry llama1b = new KvGeometry(16, 8, 64, 2);
-    Slicer slicer = new Slicer(llama1b, 256 << 10, 0);
-    for (int layers = 1; layers <= 16; layers++) {
-      slicer.computed(layers, 500);
-      int slabs = 0;
-      for (; slicer.hasNext(); slabs++) {
-        SlabRange range = slicer.next();
-        assertThat(range.layerFrom()).isEqualTo(layers - 1);
-        assertThat(range.tokenTo() - range.tokenFrom()).isEqualTo(125);
-      }
-      assertThat(slabs).isEqualTo(4);
-    }
-    slicer.computed(500);
-    assertThat(slicer.hasNext()).isFalse();
-  }
-
-  @Test
-  void aPassThatBeginsAgainIsWaitedFor() {
-    KvGeometry geometry = new KvGeometry(4, 8, 64, 2);
-    Slicer slicer = new Slicer(geometry, 256 << 10, 0);
-    slicer.computed(1, 128);
-    assertThat(slicer.next()).isEqualTo(new SlabRange(0, 1, 0, 128));
-    slicer.computed(3, 64);
-    assertThat(slicer.hasNext()).isFalse();
-    slicer.computed(2, 128);
-    assertThat(slicer.next()).isEqualTo(new SlabRange(1, 2, 0, 128));
-    assertThat(slicer.hasNext()).isFalse();
-    slicer.computed(128);
-    assertThat(slicer.next()).isEqualTo(new SlabRange(2, 3, 0, 128));
-    assertThat(slicer.next()).isEqualTo(new SlabRange(3, 4, 0, 128));
-    assertThat(slicer.hasNext()).isFalse();
   }
 
   @Test

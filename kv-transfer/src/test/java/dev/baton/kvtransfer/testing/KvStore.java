@@ -6,8 +6,6 @@ import dev.baton.kvtransfer.KvSource;
 import dev.baton.kvtransfer.SlabRange;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.concurrent.atomic.AtomicIntegerArray;
-import java.util.stream.IntStream;
 
 /**
  * KV of one session in memory, {@code [layer][k|v][head][token][dim]}: a source and a sink. Fails
@@ -18,10 +16,6 @@ public final class KvStore implements KvSource, KvSink {
   private final int tokens;
   private final MemorySegment content;
   private volatile int computed;
-
-  /** Layers that were said to be computed, by token. */
-  private final AtomicIntegerArray passed;
-
   private volatile boolean sealed;
   private volatile int touchedAfterSeal;
 
@@ -29,7 +23,6 @@ public final class KvStore implements KvSource, KvSink {
     this.geometry = geometry;
     this.tokens = tokens;
     this.computed = tokens;
-    this.passed = new AtomicIntegerArray(tokens);
     this.content =
         MemorySegment.ofArray(
             new byte
@@ -50,13 +43,6 @@ public final class KvStore implements KvSource, KvSink {
   /** Packing beyond this is a fault. */
   public void computed(int count) {
     computed = count;
-  }
-
-  /** So many layers of so many tokens are computed too. */
-  public void computed(int layers, int count) {
-    for (int token = 0; token < count; token++) {
-      passed.accumulateAndGet(token, layers, Math::max);
-    }
   }
 
   /** The listener has had its last call. */
@@ -84,15 +70,10 @@ public final class KvStore implements KvSource, KvSink {
   @Override
   public void pack(SlabRange range, MemorySegment slab) {
     check(range, slab);
-    if (range.tokenTo() > computed && !isPassed(range)) {
+    if (range.tokenTo() > computed) {
       throw new AssertionError("packed before computed: " + range);
     }
     copy(range, slab, true);
-  }
-
-  private boolean isPassed(SlabRange range) {
-    return IntStream.range(range.tokenFrom(), range.tokenTo())
-        .allMatch(token -> range.layerTo() <= passed.get(token));
   }
 
   @Override

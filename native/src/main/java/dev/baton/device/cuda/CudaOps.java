@@ -163,11 +163,6 @@ final class CudaOps
   }
 
   @Override
-  public boolean immediate() {
-    return false;
-  }
-
-  @Override
   public void run(StepBatch batch, Runnable program) {
     CudaStepBatch own = sealed(batch);
     gpu.bind();

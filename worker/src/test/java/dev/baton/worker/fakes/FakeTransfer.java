@@ -182,11 +182,6 @@ public final class FakeTransfer implements KvTransfer {
       network.run(() -> send(tokens));
     }
 
-    @Override
-    public void computed(int layers, int tokens) {
-      // Sends whole tokens, which are told of after their last layer.
-    }
-
     private void send(int tokens) {
       if (ended || tokens <= sent) {
         return;
