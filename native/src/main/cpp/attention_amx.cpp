@@ -10,6 +10,9 @@
 // are begun before the weights of the present one, so matrix and vector units work at the same time. int8 keys and values
 // are widened once for all rows of the unit.
 //
+// Where a unit has fewer than sixteen queries, as in decode, tiles have no more rows, and missing rows are not weighed; the
+// next keys and values are asked for in small portions all the time, as memory rests while nothing is asked for.
+//
 // A query's bits depend on none of the others: each row of a tile is summed alone, and a tile that a row does not see adds
 // zeros with a correction of 1.
 //
@@ -36,15 +39,25 @@ static constexpr int SUMS = ROWS * LANES;    // float32 elements of a tile
 // Bounds a unit's queries and results: ROW_TILES tiles of heads up to this wide, fewer of wider ones.
 static constexpr int UNIT_WIDTH = 128;
 
+// How many tiles before their use few rows ask for int8 keys and values: two are as many bytes as one of bfloat16.
+static constexpr int TILES_AHEAD = 2;
+
 // Row tiles of a unit for which keys and values come from memory as fast as they are used.
 static constexpr int FEW_ROW_TILES = 4;
 
+// Queries, weights and sums (tiles 0 to 4) have so many rows; a tile takes as long as it has rows.
 struct Config {
   uint8_t palette = 1;
   uint8_t start_row = 0;
   uint8_t reserved[14] = {};
   uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
   uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+
+  explicit Config(int own_rows) {
+    for (int tile = 0; tile <= 4; tile++) {
+      rows[tile] = static_cast<uint8_t>(own_rows);
+    }
+  }
 };
 
 struct alignas(64) MatrixWork {
@@ -85,9 +98,9 @@ struct Tile {
 // time. Only for few rows: with many, the keys and values come from memory seldom, and asking costs more than it gains.
 class Ahead {
  public:
-  // `start`: of the next tile; past `last` there is nothing to ask for.
+  // `start`: of the next tile; past `last` there is nothing to ask for. `rows` times it will be told to.
   template <class T>
-  Ahead(const T*, const Cache& cache, int start, int last, int row_tiles)
+  Ahead(const T*, const Cache& cache, int start, int last, int row_tiles, int rows)
       : bytes_(HALF * cache.layout.width * static_cast<int>(sizeof(T))) {
     for (int h = 0; h < HALVES && start + h * HALF <= last && row_tiles <= FEW_ROW_TILES; h++) {
       const int from = start + h * HALF;
@@ -95,7 +108,7 @@ class Ahead {
       parts_[count_++] = reinterpret_cast<const uint8_t*>(cache.layout.keys<T>(head, cache.slot(from)));
       parts_[count_++] = reinterpret_cast<const uint8_t*>(cache.layout.values<T>(head, cache.slot(from)));
     }
-    portion_ = (bytes_ / 64 + row_tiles * ROWS - 1) / (row_tiles * ROWS);
+    portion_ = (bytes_ / 64 + rows - 1) / rows;
   }
 
   void ask() {
@@ -125,8 +138,9 @@ static inline __m512 power(__m512 x) {
   return _mm512_scalef_ps(p, _mm512_sub_ps(x, r));
 }
 
-// scores = queries of one row tile * keys.
-static inline void score(const uint16_t* queries, const Tile& tile, int width, float (*scores)[SUMS]) {
+// scores = queries of one row tile * keys. ASKS: for the next tile, width / 16 times where this one is whole.
+template <bool ASKS>
+static inline void score(const uint16_t* queries, const Tile& tile, int width, float (*scores)[SUMS], Ahead& ahead) {
   const int group = LANES * width;
   const bool both = tile.begin == 0 && tile.end == HALVES;
   const uint16_t* near = tile.halves[tile.begin].keys;
@@ -141,12 +155,18 @@ static inline void score(const uint16_t* queries, const Tile& tile, int width, f
     const int at = d * LANES;
     _tile_loadd(4, queries + at, 64);
     _tile_loadd(5, near + at, 64);
+    if (ASKS) {
+      ahead.ask();
+    }
     _tile_dpbf16ps(0, 4, 5);
     _tile_loadd(6, near + group + at, 64);
     _tile_dpbf16ps(1, 4, 6);
     if (both) {
       _tile_loadd(7, far + at, 64);
       _tile_dpbf16ps(2, 4, 7);
+      if (ASKS) {
+        ahead.ask();
+      }
       _tile_loadd(5, far + group + at, 64);
       _tile_dpbf16ps(3, 4, 5);
     }
@@ -159,8 +179,9 @@ static inline void score(const uint16_t* queries, const Tile& tile, int width, f
   }
 }
 
-// results of one row tile += weights * values.
-static inline void add_values(float* results, const Tile& tile, int width) {
+// results of one row tile += weights * values. ASKS: for the next tile, 4 times for 64 dims where this one is whole.
+template <bool ASKS>
+static inline void add_values(float* results, const Tile& tile, int width, Ahead& ahead) {
   int d = 0;
   for (; d + 64 <= width; d += 64) {
     float* to = results + d * ROWS;
@@ -173,8 +194,14 @@ static inline void add_values(float* results, const Tile& tile, int width) {
       _tile_loadd(4, work.weights[h], 64);
       _tile_loadd(5, values, 64);
       _tile_dpbf16ps(0, 4, 5);
+      if (ASKS) {
+        ahead.ask();
+      }
       _tile_loadd(6, values + VALUE_GROUP, 64);
       _tile_dpbf16ps(1, 4, 6);
+      if (ASKS) {
+        ahead.ask();
+      }
       _tile_loadd(7, values + 2 * VALUE_GROUP, 64);
       _tile_dpbf16ps(2, 4, 7);
       _tile_loadd(5, values + 3 * VALUE_GROUP, 64);
@@ -228,10 +255,11 @@ static inline __m512 row_maxima(__m512* v) {
   return _mm512_permutexvar_ps(order, all);
 }
 
-// Scores of one row tile to weights; its maxima, sums and results are brought up to date.
-template <bool MASKED, bool SCALED>
+// Scores of one row tile to weights; its maxima, sums and results are brought up to date. FEW: of its first `few` rows.
+template <bool MASKED, bool SCALED, bool FEW>
 static inline void weigh(float (*scores)[SUMS], const Tile& tile, const Half<int8_t>* scaled, const Seen& seen, int row_tile,
-                         int width, float scale, Ahead& ahead) {
+                         int few, int width, float scale, Ahead& ahead) {
+  const int rows = FEW ? few : ROWS;
   const __m512 base = _mm512_set1_ps(scale);
   const __m512 nothing = _mm512_set1_ps(-__builtin_inff());
   const int begin = MASKED ? tile.begin * 2 : 0;
@@ -245,8 +273,13 @@ static inline void weigh(float (*scores)[SUMS], const Tile& tile, const Half<int
     }
   }
   __m512 largest[ROWS];
+  if constexpr (FEW) {
+    for (int row = rows; row < ROWS; row++) {
+      largest[row] = nothing;
+    }
+  }
 #pragma GCC unroll 16
-  for (int row = 0; row < ROWS; row++) {
+  for (int row = 0; row < rows; row++) {
     __m512 most = nothing;
 #pragma GCC unroll 4
     for (int g = begin; g < end; g++) {
@@ -272,15 +305,17 @@ static inline void weigh(float (*scores)[SUMS], const Tile& tile, const Half<int
     float* results = work.results + row_tile * ROWS * width;
     for (int d = 0; d < width; d += LANES, results += SUMS) {
 #pragma GCC unroll 16
-      for (int row = 0; row < ROWS; row++) {
+      for (int row = 0; row < rows; row++) {
         float* at = results + row * LANES;
         _mm512_store_ps(at, _mm512_mul_ps(_mm512_load_ps(at), _mm512_set1_ps(work.corrections[row])));
       }
     }
   }
 #pragma GCC unroll 2
-  for (int row = 0; row < ROWS; row++) {
-    ahead.ask();
+  for (int row = 0; row < rows; row++) {
+    if constexpr (!(FEW && SCALED)) {
+      ahead.ask();
+    }
     const __m512 largest_seen = _mm512_set1_ps(maxima[row]);
     __m512 weights[GROUPS];
 #pragma GCC unroll 4
@@ -313,8 +348,13 @@ static inline void weigh(float (*scores)[SUMS], const Tile& tile, const Half<int
   }
 }
 
-static inline void widen_all(const int8_t* from, int n, uint16_t* to) {
+// ASKS: for as many elements from `soon` on, too.
+template <bool ASKS>
+static inline void widen_all(const int8_t* from, int n, uint16_t* to, const int8_t* soon) {
   for (int i = 0; i < n; i += 32) {
+    if (ASKS && i % 64 == 0) {
+      _mm_prefetch(soon + i, _MM_HINT_T1);
+    }
     const __m512 low = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i))));
     const __m512 high =
         _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i + 16))));
@@ -363,8 +403,10 @@ static void finish(const Query* queries, int n, int dim, int width, int row_tile
   }
 }
 
-template <bool SCALED>
+// FEW: n is less than ROWS, as in a step that decodes, and the tiles are configured so.
+template <bool SCALED, bool FEW>
 static void attend(const Query* queries, int n, const Cache& cache, float scale) {
+  constexpr bool ASKS = FEW && !SCALED;  // int8 is asked for while it is widened
   const int dim = cache.layout.dim;
   const int width = cache.layout.width;
   const int row_tiles = (n + ROWS - 1) / ROWS;
@@ -385,14 +427,19 @@ static void attend(const Query* queries, int n, const Cache& cache, float scale)
       for (int h = tile.begin; h < tile.end; h++) {
         tile.halves[h].keys = work.keys + h * HALF * width;
         tile.halves[h].values = work.values + h * HALF * width;
-        widen_all(scaled[h].keys, HALF * width, work.keys + h * HALF * width);
-        widen_all(scaled[h].values, HALF * width, work.values + h * HALF * width);
+        const int soon = smaller(start + TILES_AHEAD * TILE + h * HALF, last);
+        const uint8_t* head = cache.head(soon);
+        const int slot = cache.slot(soon) / HALF * HALF;
+        widen_all<FEW>(scaled[h].keys, HALF * width, work.keys + h * HALF * width, cache.layout.keys<int8_t>(head, slot));
+        widen_all<FEW>(scaled[h].values, HALF * width, work.values + h * HALF * width,
+                       cache.layout.values<int8_t>(head, slot));
       }
     } else {
       tile.end = halves_of(cache, start, first, last, tile.halves, &tile.begin, work.seen);
     }
     using Stored = std::conditional_t<SCALED, int8_t, uint16_t>;
-    Ahead ahead(static_cast<const Stored*>(nullptr), cache, start + TILE, last, row_tiles);
+    Ahead ahead(static_cast<const Stored*>(nullptr), cache, start + TILE, last, row_tiles,
+                ASKS ? n + width / 16 + width / 64 * 4 : row_tiles * ROWS);
     // Row tiles that see something of it, the scores of each one step ahead of its weights.
     int before = -1;
     int turn = 0;
@@ -401,7 +448,7 @@ static void attend(const Query* queries, int n, const Cache& cache, float scale)
         if (start > seen[i].most || start + TILE <= seen[i].least) {
           continue;
         }
-        score(work.queries + i * ROWS * width, tile, width, work.scores[turn]);
+        score<ASKS>(work.queries + i * ROWS * width, tile, width, work.scores[turn], ahead);
       }
       turn ^= 1;
       const int now = before;
@@ -412,11 +459,11 @@ static void attend(const Query* queries, int n, const Cache& cache, float scale)
       const bool full = tile.begin == 0 && tile.end == HALVES && start >= seen[now].full_from &&
                         start + TILE - 1 <= seen[now].full_to;
       if (full) {
-        weigh<false, SCALED>(work.scores[turn], tile, scaled, seen[now], now, width, scale, ahead);
+        weigh<false, SCALED, FEW>(work.scores[turn], tile, scaled, seen[now], now, n, width, scale, ahead);
       } else {
-        weigh<true, SCALED>(work.scores[turn], tile, scaled, seen[now], now, width, scale, ahead);
+        weigh<true, SCALED, FEW>(work.scores[turn], tile, scaled, seen[now], now, n, width, scale, ahead);
       }
-      add_values(work.results + now * ROWS * width, tile, width);
+      add_values<ASKS>(work.results + now * ROWS * width, tile, width, ahead);
     }
   }
   for (int i = 0; i < row_tiles; i++) {
@@ -437,15 +484,26 @@ void attention(Share share, float* out, int64_t out_stride, const float* q, int6
     return;
   }
   const DenormalsAsZero mode;
-  const Config config;
-  _tile_loadconfig(&config);
+  int configured = 0;
   const int row_tiles = larger(1, smaller(ROW_TILES, ROW_TILES * UNIT_WIDTH / layout.width));
   const float base = scale * LOG2_E;
   Query queries[UNIT];
   each_unit(share, step, layout, row_tiles * ROWS, queries, [&](const Query* unit, int n, const Cache& cache) {
-    dtype == BFLOAT16 ? attend<false>(unit, n, cache, base) : attend<true>(unit, n, cache, base);
+    const int own_rows = smaller(n, ROWS);
+    if (own_rows != configured) {
+      const Config config(own_rows);
+      _tile_loadconfig(&config);
+      configured = own_rows;
+    }
+    if (n < ROWS) {
+      dtype == BFLOAT16 ? attend<false, true>(unit, n, cache, base) : attend<true, true>(unit, n, cache, base);
+    } else {
+      dtype == BFLOAT16 ? attend<false, false>(unit, n, cache, base) : attend<true, false>(unit, n, cache, base);
+    }
   });
-  _tile_release();
+  if (configured > 0) {
+    _tile_release();
+  }
 }
 
 }  // namespace amx
