@@ -162,6 +162,18 @@ final class RestCompatibilityTest {
   }
 
   @Test
+  void malformedBodyIsToldWhereAndNothingOfThisProgram() {
+    for (String body :
+        List.of("", "{", "{'prompt':[[1,2", "{'prompt':'a", "{'n':NaN}", "[1", "{]}")) {
+      HttpResponse<String> refused = router.post("/v1/completions", body);
+      assertThat(refused.statusCode()).as(body).isEqualTo(400);
+      assertThat(refused.body()).doesNotContainIgnoringCase("source").doesNotContain("Feature");
+    }
+    assertThat(router.post("/v1/completions", "{'prompt':[[1,2").body())
+        .contains("body: malformed JSON at line 1, column ", "(expected: a JSON object)");
+  }
+
+  @Test
   void toolsAreTakenWhenTheyShallNotBeCalled() {
     String tools =
         "{'messages':[{'role':'user','content':'x'}],'max_tokens':1,'tools':[{'type':'function',"

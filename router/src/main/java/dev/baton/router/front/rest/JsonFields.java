@@ -73,8 +73,8 @@ final class JsonFields {
               + ", column "
               + (at == null ? 0 : at.getColumnNr())
               + ": "
-              // What follows advises to change Jackson's settings.
-              + e.getOriginalMessage().split(": enable `", 2)[0]
+              // What follows names Jackson's own settings.
+              + e.getOriginalMessage().split(": enable `| \\([^(]*\\[Source: ", 2)[0]
               + " (expected: a JSON object)");
     }
     if (!root.isObject()) {
