@@ -14,6 +14,7 @@ import dev.baton.kvtransfer.testing.KvStore;
 import dev.baton.kvtransfer.testing.Outcome;
 import dev.baton.kvtransfer.testing.UcxPresent;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -192,9 +193,17 @@ class UcxProcessTest {
     }
   }
 
+  /** What processes have left that were killed while they loaded it is older than this one. */
   private boolean isOurs(Path path) {
-    return path.getFileName().toString().startsWith("jucx")
-        && Files.isReadable(path.resolve("libjucx_amd64.so"));
+    try {
+      return path.getFileName().toString().startsWith("jucx")
+          && Files.isReadable(path.resolve("libjucx_amd64.so"))
+          && Files.getLastModifiedTime(path)
+              .toInstant()
+              .isAfter(ProcessHandle.current().info().startInstant().orElseThrow());
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   private Process export(String mode, Ticket ticket) throws Exception {
