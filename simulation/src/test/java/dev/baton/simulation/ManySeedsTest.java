@@ -23,7 +23,7 @@ class ManySeedsTest {
   @ValueSource(
       longs = {
         15_533, 19_279, 40_261, 128_908, 129_590, 1_218_877, 1_574_065, 3_049_768, 3_060_516,
-        3_259_987, 3_820_646, 5_018_620, 5_051_893, 5_123_062
+        3_259_987, 3_820_646, 5_018_620, 5_051_893, 5_123_062, 5_160_826
       })
   void whatOnceWentWrongDoesNotAgain(long seed) {
     Verdict verdict = Simulation.run(seed, Seams.PLAIN, Trace.OFF);

@@ -34,4 +34,21 @@ final class Expected {
         "temperature", 0,
         "stream", stream);
   }
+
+  /** A stream that goes on for as long as the model's context allows nearly. */
+  static Map<String, Object> longStory() {
+    return Map.of(
+        "model",
+        MODEL,
+        "prompt",
+        BOS,
+        "max_tokens",
+        500,
+        "ignore_eos",
+        true,
+        "temperature",
+        0,
+        "stream",
+        true);
+  }
 }

@@ -9,7 +9,6 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DisplayName;
@@ -22,28 +21,13 @@ class RouterDeathTest {
 
   private static final int STREAMS = 8;
 
-  private static final Map<String, Object> LONG_STORY =
-      Map.of(
-          "model",
-          Expected.MODEL,
-          "prompt",
-          Expected.BOS,
-          "max_tokens",
-          500,
-          "ignore_eos",
-          true,
-          "temperature",
-          0,
-          "stream",
-          true);
-
   @Test
   void itsStreamsEndAndTheNextOneFindsTheWorkersWithNothingHeld() throws Exception {
     try (BatonSystem system = BatonSystem.up("--dtype", "float32")) {
       Set<String> workers = workers(system);
       List<EventStream> streams = new ArrayList<>();
       for (int i = 0; i < STREAMS; i++) {
-        streams.add(system.openAi().stream("/v1/completions", LONG_STORY));
+        streams.add(system.openAi().stream("/v1/completions", Expected.longStory()));
       }
       assertThat(streams.getLast().next()).isNotNull();
 

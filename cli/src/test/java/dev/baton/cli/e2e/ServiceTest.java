@@ -58,20 +58,7 @@ class ServiceTest {
   @Test
   void freesTheBlocksOfAClientThatGoesAway() throws IOException {
     for (int i = 0; i < 5; i++) {
-      try (EventStream stream =
-          client.stream(
-              "/v1/completions",
-              Map.of(
-                  "model",
-                  Expected.MODEL,
-                  "prompt",
-                  Expected.BOS,
-                  "max_tokens",
-                  500,
-                  "ignore_eos",
-                  true,
-                  "stream",
-                  true))) {
+      try (EventStream stream = client.stream("/v1/completions", Expected.longStory())) {
         assertThat(stream.next()).isNotNull();
       }
       awaitNoBlockInUse();

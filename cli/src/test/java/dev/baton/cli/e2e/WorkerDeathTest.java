@@ -32,21 +32,6 @@ class WorkerDeathTest {
 
   private static final int IN_FLIGHT = 16;
 
-  private static final Map<String, Object> LONG_STORY =
-      Map.of(
-          "model",
-          Expected.MODEL,
-          "prompt",
-          Expected.BOS,
-          "max_tokens",
-          500,
-          "ignore_eos",
-          true,
-          "temperature",
-          0,
-          "stream",
-          true);
-
   private BatonSystem system;
 
   @BeforeAll
@@ -62,12 +47,12 @@ class WorkerDeathTest {
   @RepeatedTest(3)
   void theStreamOfADeadDecodeWorkerGoesOnAtItsSuccessorWithTheSameText() throws IOException {
     String undisturbed;
-    try (EventStream stream = system.openAi().stream("/v1/completions", LONG_STORY)) {
+    try (EventStream stream = system.openAi().stream("/v1/completions", Expected.longStory())) {
       undisturbed = text(stream.rest());
     }
     ProcessHandle decode = system.child("decode-0");
     Set<String> before = workerIds();
-    try (EventStream stream = system.openAi().stream("/v1/completions", LONG_STORY)) {
+    try (EventStream stream = system.openAi().stream("/v1/completions", Expected.longStory())) {
       String begun = stream.next().at("/choices/0/text").asString("");
       decode.destroyForcibly();
 

@@ -705,15 +705,11 @@ final class SessionMachine {
     return failure.getCode() == ErrorCode.WORKER_LOST && peer != null ? peer : by;
   }
 
-  /**
-   * A worker speaks of its peer: the two may not reach each other, though the router does both. The
-   * decode worker may have noticed first, and have said that it goes on alone.
-   */
+  /** A worker speaks of its peer: the two may not reach each other, though the router does both. */
   private void noteHandOff(Failure failure) {
     handOffLost |=
         prefillWorker != null
-            && nextDecoded == SILENT
-            && (!settled || recomputes)
+            && awaitsDecode()
             && (failure.getCode() == ErrorCode.WORKER_LOST
                 || failure.getCode() == ErrorCode.HANDOFF_FAILED);
   }
