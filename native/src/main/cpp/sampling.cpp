@@ -1,8 +1,7 @@
 // Passes over rows of logits for the sampler, in blocks of 128 elements. A unit is one block of one row, so a single row
 // is shared by the threads too; blocks do not depend on each other. What follows from the blocks' results (the largest of
-// a row, a draw) has a row as its unit: it reads few of the elements. Long, because the passes share the blocks' layout and
-// the rules by which a cut is proved exact.
-#include "lanes.h"
+// a@@#include "lanes.h"
+#include "selection.h"
 
 namespace baton {
 namespace BATON_TIER {
@@ -41,119 +40,6 @@ struct Ranking {
 // Whether the whole row counts, not its largest elements alone.
 inline bool weighs_all(const Draw& draw, int width) { return draw.top_k == 0 || draw.top_k >= width; }
 
-// Whole numbers of lanes, summed exactly; and a list of those that are wanted.
-#if defined(BATON_TIER_AVX512)
-
-struct Total {
-  __m512i even = _mm512_setzero_si512();
-  __m512i odd = _mm512_setzero_si512();
-};
-
-inline void count_in(Total& total, Lanes whole) {
-  const __m512i v = _mm512_cvttps_epi32(whole.v);
-  total.even = _mm512_add_epi64(total.even, _mm512_and_si512(v, _mm512_set1_epi64(0xffffffff)));
-  total.odd = _mm512_add_epi64(total.odd, _mm512_srli_epi64(v, 32));
-}
-
-inline int64_t sum_of(const Total& total) { return _mm512_reduce_add_epi64(_mm512_add_epi64(total.even, total.odd)); }
-
-// Appends the first n lanes with x >= floor and whole >= least; both lists have room for a vector more.
-inline int append(Lanes x, Lanes whole, int n, float floor, int32_t least, int32_t first, int32_t* ids,
-                  int32_t* weights) {
-  const __m512i v = _mm512_cvttps_epi32(whole.v);
-  const __mmask16 wanted = static_cast<__mmask16>(first_lanes(n) & _mm512_cmp_ps_mask(x.v, _mm512_set1_ps(floor), _CMP_GE_OQ) &
-                                                  _mm512_cmpge_epi32_mask(v, _mm512_set1_epi32(least)));
-  if (wanted == 0) {
-    return 0;
-  }
-  const __m512i steps = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const __m512i numbers = _mm512_add_epi32(_mm512_set1_epi32(first), steps);
-  // Whole vectors: a masked store of the compressed is many times slower.
-  _mm512_storeu_si512(ids, _mm512_maskz_compress_epi32(wanted, numbers));
-  _mm512_storeu_si512(weights, _mm512_maskz_compress_epi32(wanted, v));
-  return __builtin_popcount(wanted);
-}
-
-// The sum of the weights that are at least `least`.
-inline int64_t mass_from(const int32_t* weights, int n, int32_t least) {
-  Total total;
-  for (int i = 0; i < n; i += LANES) {
-    const __m512i v = _mm512_maskz_loadu_epi32(first_lanes(n - i), weights + i);
-    const __m512i kept = _mm512_maskz_mov_epi32(_mm512_cmpge_epi32_mask(v, _mm512_set1_epi32(least)), v);
-    total.even = _mm512_add_epi64(total.even, _mm512_and_si512(kept, _mm512_set1_epi64(0xffffffff)));
-    total.odd = _mm512_add_epi64(total.odd, _mm512_srli_epi64(kept, 32));
-  }
-  return sum_of(total);
-}
-
-// Lists the weights in [low, high); returns how many.
-inline int between(const int32_t* weights, int n, int32_t low, int32_t high, int32_t* list) {
-  int count = 0;
-  for (int i = 0; i < n; i += LANES) {
-    const __m512i v = _mm512_maskz_loadu_epi32(first_lanes(n - i), weights + i);
-    const __mmask16 in = static_cast<__mmask16>(first_lanes(n - i) & _mm512_cmpge_epi32_mask(v, _mm512_set1_epi32(low)) &
-                                                _mm512_cmplt_epi32_mask(v, _mm512_set1_epi32(high)));
-    _mm512_storeu_si512(list + count, _mm512_maskz_compress_epi32(in, v));
-    count += __builtin_popcount(in);
-  }
-  return count;
-}
-
-#else
-
-struct Total {
-  int64_t sum = 0;
-};
-
-inline void count_in(Total& total, const Lanes& whole) {
-  float v[LANES];
-  store(v, whole);
-  int64_t sum = 0;
-  for (int i = 0; i < LANES; i++) {
-    sum += static_cast<int32_t>(v[i]);
-  }
-  total.sum += sum;
-}
-
-inline int64_t sum_of(const Total& total) { return total.sum; }
-
-inline int append(const Lanes& x, const Lanes& whole, int n, float floor, int32_t least, int32_t first, int32_t* ids,
-                  int32_t* weights) {
-  float value[LANES];
-  float v[LANES];
-  store(value, x);
-  store(v, whole);
-  int count = 0;
-  for (int i = 0; i < n; i++) {
-    const int32_t weight = static_cast<int32_t>(v[i]);
-    // No branch on the data: what is not wanted is overwritten by the next.
-    ids[count] = first + i;
-    weights[count] = weight;
-    count += value[i] >= floor && weight >= least;
-  }
-  return count;
-}
-
-inline int64_t mass_from(const int32_t* weights, int n, int32_t least) {
-  int64_t mass = 0;
-  for (int i = 0; i < n; i++) {
-    mass += weights[i] >= least ? weights[i] : 0;
-  }
-  return mass;
-}
-
-inline int between(const int32_t* weights, int n, int32_t low, int32_t high, int32_t* list) {
-  int count = 0;
-  for (int i = 0; i < n; i++) {
-    // No branch on the data, as above.
-    list[count] = weights[i];
-    count += weights[i] >= low && weights[i] < high;
-  }
-  return count;
-}
-
-#endif
-
 inline Lanes exponential(const View& view, Lanes x) { return exp(mul(sub(x, all(view.peak)), all(view.inverse))); }
 
 // A weight before the fraction is cut off.
@@ -168,12 +54,6 @@ inline Lanes load_or(const float* p, int n, float other) {
 
 inline int elements_of(int block, int width) { return smaller(BLOCK, width - block * BLOCK); }
 
-// Where a list must be cut, largest keys first, for its head to reach a wanted mass.
-struct Cut {
-  uint32_t key;     // larger ones are in
-  int64_t missing;  // what those of the key itself must add, at least 1
-};
-
 // Larger floats are larger whole numbers; both zeros are equal.
 inline uint32_t ordered(float value) {
   const float positive_zero = value + 0.0f;
@@ -187,69 +67,6 @@ inline float value_of(uint32_t key) {
   float value;
   __builtin_memcpy(&value, &bits, 4);
   return value;
-}
-
-// Radix selection: three counting passes over the keys, 11, 11 and 10 bits from the top; nothing is sorted, and no input is
-// worse than another. The mass of a key is 1 when UNIT, else the key. 1 <= wanted <= all masses.
-template <bool UNIT>
-Cut cut(const uint32_t* keys, int n, int64_t wanted) {
-  constexpr int DIGIT_BITS = 11;
-  int64_t masses[1 << DIGIT_BITS];
-  uint32_t prefix = 0;
-  int64_t missing = wanted;
-  for (int bits = 0; bits < 32;) {
-    const int digit_bits = smaller(DIGIT_BITS, 32 - bits);
-    const int shift = 32 - bits - digit_bits;
-    const uint32_t mask = (1u << digit_bits) - 1;
-    for (uint32_t digit = 0; digit <= mask; digit++) {
-      masses[digit] = 0;
-    }
-    for (int i = 0; i < n; i++) {
-      // In 64 bits, where a shift by 32 gives 0.
-      if (static_cast<uint64_t>(keys[i]) >> (shift + digit_bits) == prefix) {
-        masses[keys[i] >> shift & mask] += UNIT ? 1 : keys[i];
-      }
-    }
-    uint32_t digit = mask;
-    for (; masses[digit] < missing; digit--) {
-      missing -= masses[digit];
-    }
-    prefix = prefix << digit_bits | digit;
-    bits += digit_bits;
-  }
-  return {prefix, missing};
-}
-
-// Lists longer than this are first narrowed down by a sample of them.
-constexpr int LONG_LIST = 4096;
-constexpr int SAMPLE = 1024;
-// As a share of the mass, some four times what a sample is usually off; when that is not enough, the cut is only slower.
-constexpr double SAMPLE_MARGIN = 0.05;
-
-// The cut of a list of weights whose sum is `mass` (R. W. Floyd, R. L. Rivest, "Expected time bounds for selection", 1975:
-// two members of a sample enclose the cut, one pass leaves what lies between).
-// room: n + LANES elements.
-Cut cut_weights(const int32_t* weights, int n, int64_t mass, int64_t wanted, int32_t* room) {
-  const uint32_t* keys = reinterpret_cast<const uint32_t*>(weights);
-  if (n > LONG_LIST) {
-    uint32_t sample[SAMPLE];
-    int64_t sampled = 0;
-    for (int i = 0; i < SAMPLE; i++) {
-      sample[i] = keys[static_cast<int64_t>(i) * n / SAMPLE];
-      sampled += sample[i];
-    }
-    const double share = static_cast<double>(wanted) / static_cast<double>(mass);
-    const int64_t less = static_cast<int64_t>((share - SAMPLE_MARGIN) * static_cast<double>(sampled));
-    const int64_t more = static_cast<int64_t>((share + SAMPLE_MARGIN) * static_cast<double>(sampled));
-    const int32_t high = less < 1 ? INT32_MAX : static_cast<int32_t>(cut<false>(sample, SAMPLE, less).key) + 1;
-    const int32_t low = more < 1 || more > sampled ? 0 : static_cast<int32_t>(cut<false>(sample, SAMPLE, more).key);
-    const int count = between(weights, n, low, high, room);
-    const int64_t above = mass_from(weights, n, high);
-    if (above < wanted && wanted - above <= mass_from(room, count, 0)) {
-      return cut<false>(reinterpret_cast<const uint32_t*>(room), count, wanted - above);
-    }
-  }
-  return cut<false>(keys, n, wanted);
 }
 
 // The elements of a row that are still in the running, by rising id, with their weights.
@@ -318,27 +135,15 @@ inline int64_t share_of(float top_p, int64_t total) {
   return whole < 1 ? 1 : whole > total ? total : whole;
 }
 
-// The candidate at which the weights, summed by rising id, exceed the target. Of them count those above `key`, and the
-// first `equals` of those that weigh just that.
-int32_t token_at(const Candidates& candidates, int32_t key, int64_t equals, int64_t target) {
+// The candidate at which the weights that the nucleus keeps, summed by rising id, exceed the target.
+int32_t token_at(const Candidates& candidates, Nucleus nucleus, int64_t target) {
   for (int from = 0; from < candidates.n; from += BLOCK) {
     const int32_t* weights = candidates.weights + from;
     const int n = smaller(BLOCK, candidates.n - from);
-    const int64_t above = mass_from(weights, n, key + 1);
-    const int64_t found = (mass_from(weights, n, key) - above) / key;
-    const int64_t sum = above + (found < equals ? found : equals) * key;
-    if (target >= sum) {
-      target -= sum;
-      equals -= found < equals ? found : equals;
-      continue;
-    }
-    for (int i = 0; i < n; i++) {
-      if (weights[i] > key || (weights[i] == key && equals-- > 0)) {
-        target -= weights[i];
-        if (target < 0) {
-          return candidates.ids[from + i];
-        }
-      }
+    const int64_t above = mass_from(weights, n, nucleus.key + 1);
+    const int64_t found = (mass_from(weights, n, nucleus.key) - above) / nucleus.key;
+    if (!pass(nucleus, target, above, found)) {
+      return candidates.ids[from + place_of(weights, n, nucleus, target)];
     }
   }
   return -1;
@@ -347,12 +152,11 @@ int32_t token_at(const Candidates& candidates, int32_t key, int64_t equals, int6
 // Draws from the candidates, or from the fewest of the heaviest of them that reach `wanted` of their `mass`.
 int32_t drawn(const Candidates& candidates, double uniform, int64_t mass, int64_t wanted) {
   if (wanted == mass) {
-    return token_at(candidates, 1, INT64_MAX, target_of(uniform, mass));
+    return token_at(candidates, whole_of(mass), target_of(uniform, mass));
   }
   const Cut last = cut_weights(candidates.weights, candidates.n, mass, wanted, candidates.room);
-  const int64_t equals = (last.missing + last.key - 1) / last.key;
-  const int64_t kept = wanted - last.missing + equals * last.key;
-  return token_at(candidates, static_cast<int32_t>(last.key), equals, target_of(uniform, kept));
+  const Nucleus nucleus = nucleus_of(last, wanted);
+  return token_at(candidates, nucleus, target_of(uniform, nucleus.mass));
 }
 
 // Leaves the k largest elements, as far as they reach the view's floor.
@@ -378,22 +182,75 @@ int32_t drawn_of_largest(Candidates& candidates, const Draw& draw, const float* 
   return drawn(candidates, draw.uniform, mass, draw.top_p < 1.0f ? share_of(draw.top_p, mass) : mass);
 }
 
-// What a nucleus hardly ever needs is less likely than 2^-14; what it never needs, than half of (1 - p) / width, for all of
-// that together is less than 1 - p.
+// Draws from a nucleus of very many tokens without listing them: a sample of the row tells between which weights the cut
+// lies, and one pass lists only what lies there. False when the sample misleads.
+bool drawn_of_wide(const Candidates& room, const Draw& draw, const float* row, const float* peaks, int width, int64_t total,
+                   int64_t wanted, int32_t& token) {
+  const View& view = draw.view;
+  int32_t sample[SAMPLE];
+  for (int i = 0; i < SAMPLE; i += LANES) {
+    store_whole(sample + i, weight(view, load(row + static_cast<int64_t>(i) * width / SAMPLE)));
+  }
+  const Bounds bounds = bounds_of(sample, static_cast<double>(wanted) / static_cast<double>(total));
+
+  const int blocks = (width + BLOCK - 1) / BLOCK;
+  int32_t* ends = room.ids;  // of each block's part of the list
+  int64_t* sums = reinterpret_cast<int64_t*>((reinterpret_cast<uintptr_t>(room.ids + blocks) + 7) & ~uintptr_t{7});
+  int32_t* list = room.weights;
+  int64_t above = 0;
+  int n = 0;
+  for (int block = 0; block < blocks; block++) {
+    Total over;
+    if (peaks[block] >= view.floor) {
+      const float* x = row + block * BLOCK;
+      const int elements = elements_of(block, width);
+      for (int c = 0; c < elements; c += LANES) {
+        const Lanes whole = weight(view, load_or(x + c, elements - c, -__builtin_inff()));
+        n += part_out(whole, bounds.low, bounds.high, over, list + n);
+      }
+    }
+    sums[block] = sum_of(over);
+    ends[block] = n;
+    above += sums[block];
+  }
+  const int64_t mass = mass_from(list, n, 0);
+  if (above >= wanted || wanted - above > mass) {
+    return false;
+  }
+  Nucleus nucleus = nucleus_of(cut_weights(list, n, mass, wanted - above, room.room), wanted - above);
+  int64_t target = target_of(draw.uniform, above + nucleus.mass);
+  for (int block = 0, from = 0; block < blocks; from = ends[block++]) {
+    const int64_t heavier = mass_from(list + from, ends[block] - from, nucleus.key + 1);
+    const int64_t found = (mass_from(list + from, ends[block] - from, nucleus.key) - heavier) / nucleus.key;
+    if (!pass(nucleus, target, sums[block] + heavier, found)) {
+      int32_t weights[BLOCK];
+      const int elements = elements_of(block, width);
+      for (int c = 0; c < elements; c += LANES) {
+        store_whole(weights + c, weight(view, load_or(row + block * BLOCK + c, elements - c, -__builtin_inff())));
+      }
+      token = block * BLOCK + place_of(weights, elements, nucleus, target);
+      return true;
+    }
+  }
+  return false;
+}
+
+// What a nucleus hardly ever needs is less likely than 2^-14; one that does is wide.
 int32_t drawn_of_nucleus(Candidates& candidates, const Draw& draw, const float* row, const float* peaks, int width,
                          int64_t total) {
   const int64_t wanted = share_of(draw.top_p, total);
-  const double tail = (1 - static_cast<double>(draw.top_p)) * static_cast<double>(total) / width / 2;
-  const int64_t floors[3] = {total >> 14, static_cast<int64_t>(tail), 1};
-  for (const int64_t floor : floors) {
-    const int32_t least = floor < 1 ? 1 : floor > 1 << 30 ? 1 << 30 : static_cast<int32_t>(floor);
-    list(candidates, draw.view, row, peaks, width, least);
-    const int64_t mass = mass_from(candidates.weights, candidates.n, 0);
-    if (mass >= wanted) {
-      return drawn(candidates, draw.uniform, mass, wanted);
+  const int64_t rare = total >> 14;
+  list(candidates, draw.view, row, peaks, width, rare < 1 ? 1 : rare > 1 << 30 ? 1 << 30 : static_cast<int32_t>(rare));
+  int64_t mass = mass_from(candidates.weights, candidates.n, 0);
+  if (mass < wanted) {
+    int32_t token;
+    if (width > LONG_LIST && drawn_of_wide(candidates, draw, row, peaks, width, total, wanted, token)) {
+      return token;
     }
+    list(candidates, draw.view, row, peaks, width, 1);
+    mass = total;
   }
-  return -1;
+  return drawn(candidates, draw.uniform, mass, wanted);
 }
 
 int32_t drawn_of_all(Candidates& candidates, const Draw& draw, const float* row, const float* peaks, int width,
@@ -405,7 +262,7 @@ int32_t drawn_of_all(Candidates& candidates, const Draw& draw, const float* row,
   }
   const int first = block * BLOCK;
   list(candidates, draw.view, row + first, peaks + block, elements_of(block, width), 1);
-  return first + token_at(candidates, 1, INT64_MAX, target);
+  return first + token_at(candidates, whole_of(total), target);
 }
 
 }  // namespace
@@ -497,7 +354,7 @@ void row_weights(Share share, int64_t* sums, const float* logits, int32_t width,
 }
 
 // tokens[i] = what draw i comes to; see LogitScan. scratch: for each part 3 * (width + 16) int32. Bytes: the blocks whose
-// largest element may be drawn. Operations: some 15 for each element there, and three counting passes over those that count.
+// largest element may be drawn. Operations: some 15 for each element there, and a selection among those that count.
 void row_draw(Share share, int32_t* tokens, const float* logits, const float* peaks, int32_t width, const int64_t* sums,
               const uint8_t* draws, int32_t count, int32_t* scratch) noexcept {
   const int blocks = (width + BLOCK - 1) / BLOCK;

@@ -102,6 +102,42 @@ class LogitScanTest {
     }
   }
 
+  /** Nuclei of tens of thousands of tokens, which are found by a sample: a good one, and others. */
+  @ParameterizedTest
+  @MethodSource(TIERS)
+  void aNucleusOfVeryManyTokensIsTheReferencesWhateverASampleSays(String tier) {
+    Trial trial = Trial.named("wide nuclei, " + tier);
+    LogitScan reference = new ReferenceLogitScan();
+    try (Device cpu = Tiers.open(tier)) {
+      LogitScan scan = cpu.openLogitScan();
+      for (int i = 0; i < 10; i++) {
+        int width = trial.between(40_000, 70_000);
+        float[] logits = trial.normal(width, 0.3);
+        int every = width / 64;
+        for (int id = 0; id < width; id++) {
+          logits[id] =
+              switch (i % 5) {
+                case 0 -> 1;
+                case 1 -> Math.round(logits[id] * 8) / 8f;
+                // A sample sees the heavy tokens only, or the light ones.
+                case 2 -> id % every < 24 ? logits[id] + 1 : logits[id];
+                case 3 -> id % every < 24 ? -20 : logits[id];
+                default -> logits[id];
+              };
+        }
+        Questions asked = questions(trial, logits, width, 1);
+        for (float p : new float[] {1e-6f, 0.03f, 0.5f, 0.9f, 0.999f}) {
+          asked.draws().set(JAVA_INT, 16, 0);
+          asked.draws().set(JAVA_FLOAT, 20, p);
+          Findings.of(scan, logits, width, asked)
+              .assertSame(
+                  Findings.of(reference, logits, width, asked),
+                  "%s: width %d, p %s, round %d".formatted(tier, width, p, i));
+        }
+      }
+    }
+  }
+
   private static Questions questions(Trial trial, float[] logits, int width, int count) {
     float[] views = new float[4 * count];
     MemorySegment draws = Arena.ofAuto().allocate((long) count * LogitScan.DRAW_BYTES, 8);
