@@ -44,6 +44,11 @@ final class LocalEngine implements Engine {
 
   private static final Logger LOG = LoggerFactory.getLogger(LocalEngine.class);
 
+  /**
+   * Bounds the memory that is made ready for KV before there is any: 4,096 tokens of a small model.
+   */
+  private static final long AHEAD_BYTES = 128L << 20;
+
   private final ModelRunner runner;
   private final ModelInfo model;
   private final SessionRules rules;
@@ -67,6 +72,9 @@ final class LocalEngine implements Engine {
 
   /** Rows of the session that is being settled which scored its prompt. */
   private int scoredRows;
+
+  /** Blocks whose memory is made ready before anybody has asked for them. */
+  private final int aheadBlocks;
 
   private final boolean checksEveryStep;
   private boolean uncheckedSteps;
@@ -119,6 +127,11 @@ final class LocalEngine implements Engine {
             maxSessions,
             runner.logitRows(),
             preempted -> views.close(preempted.id()));
+    this.aheadBlocks =
+        (int)
+            Math.min(
+                pool.blocksFor(contextLength),
+                Math.ceilDiv(AHEAD_BYTES, KvCopies.pageBytes(runner)));
     this.board = new StatusBoard(scheduler, pool, swap);
     this.sampler = new Sampler(runner.openChoice(), model.vocabularySize());
     LOG.info(
@@ -642,6 +655,7 @@ final class LocalEngine implements Engine {
   }
 
   private void publishStatus() {
+    runner.expectBlocks(pool.everUsed() + aheadBlocks);
     board.write(steps, promptTokens, generatedTokens);
     // Within a step the account is checked at its end, for a listener may be in the middle of it.
     if (checksEveryStep && !inStep && ended == null) {

@@ -92,6 +92,7 @@ public final class BlockLedger {
   private final State[] states;
   private final @Nullable Claim[] claims;
   private final int[] freeStack;
+  private int everClaimed;
   private final int[] counts = new int[State.values().length];
   private final LongSupplier nanoTime;
 
@@ -125,6 +126,11 @@ public final class BlockLedger {
     return counts[ordinal];
   }
 
+  /** So many blocks, the ones of lowest numbers, have ever been claimed: new ones come in order. */
+  int everClaimed() {
+    return everClaimed;
+  }
+
   public State state(int block) {
     return states[block];
   }
@@ -146,6 +152,7 @@ public final class BlockLedger {
               .formatted(session));
     }
     int block = freeStack[free - 1];
+    everClaimed = Math.max(everClaimed, block + 1);
     move(block, as);
     claims[block] = new Claim(session, nanoTime.getAsLong(), reason, null);
     return block;

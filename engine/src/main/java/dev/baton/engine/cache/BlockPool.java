@@ -56,6 +56,11 @@ public final class BlockPool {
     return ledger.capacity();
   }
 
+  /** Blocks that anybody has used since the start: those of the lowest numbers. */
+  public int everUsed() {
+    return ledger.everClaimed();
+  }
+
   public int blockTokens() {
     return blockTokens;
   }

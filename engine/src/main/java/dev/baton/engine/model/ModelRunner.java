@@ -85,6 +85,13 @@ public interface ModelRunner extends AutoCloseable {
     return 0;
   }
 
+  /**
+   * Says which KV blocks are in use or will be next, so that their memory is there in time.
+   *
+   * @param blocks those of lower numbers
+   */
+  default void expectBlocks(int blocks) {}
+
   /** Rises while a step runs, layer by layer. Any thread. */
   default long progress() {
     return 0;

@@ -48,6 +48,7 @@ final class RankedModelRunner implements ModelRunner {
   /** Shared: packing and unpacking; exclusive: closing. */
   private final ReadWriteLock memory = new ReentrantReadWriteLock();
 
+  private final KvAhead ahead;
   private boolean closed;
 
   /**
@@ -90,6 +91,7 @@ final class RankedModelRunner implements ModelRunner {
     this.firstRank = program.getFirst();
     this.step = rank -> program.get(rank).run();
     this.choosingStep = rank -> program.get(rank).runAndChoose();
+    this.ahead = new KvAhead(this.caches);
   }
 
   @Override
@@ -197,6 +199,11 @@ final class RankedModelRunner implements ModelRunner {
   }
 
   @Override
+  public void expectBlocks(int expected) {
+    ahead.expect(expected);
+  }
+
+  @Override
   public long progress() {
     return firstRank.layersRun();
   }
@@ -253,6 +260,7 @@ final class RankedModelRunner implements ModelRunner {
 
   @Override
   public void close() {
+    ahead.close();
     memory.writeLock().lock();
     try {
       if (closed) {

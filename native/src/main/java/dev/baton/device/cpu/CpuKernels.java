@@ -52,6 +52,7 @@ final class CpuKernels {
   private static final MethodHandle MAP =
       LINKER.downcallHandle(symbol("baton_map"), FunctionDescriptor.of(ADDRESS, JAVA_LONG));
   private static final MethodHandle UNMAP = function("baton_unmap", false, ADDRESS, JAVA_LONG);
+  private static final MethodHandle TOUCH = function("baton_touch", false, ADDRESS, JAVA_LONG);
 
   private static final MethodHandle TEAM_OPEN =
       LINKER.downcallHandle(
@@ -231,6 +232,17 @@ final class CpuKernels {
   static void unmap(MemorySegment pages) {
     try {
       UNMAP.invokeExact(pages, pages.byteSize());
+    } catch (Throwable e) {
+      throw unexpected(e);
+    }
+  }
+
+  /**
+   * Finds the pages of memory ahead of its use, when processors are idle; see {@code memory.cpp}.
+   */
+  static void touch(MemorySegment memory) {
+    try {
+      TOUCH.invokeExact(memory, memory.byteSize());
     } catch (Throwable e) {
       throw unexpected(e);
     }

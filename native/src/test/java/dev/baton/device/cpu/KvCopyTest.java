@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -212,6 +213,19 @@ class KvCopyTest {
       fresh.unpack(all, MemorySegment.ofArray(before));
       Trial.assertSameBits(headAfter, packed(fresh, head), "before the region");
       Trial.assertSameBits(tailAfter, packed(fresh, tail), "after the region");
+    }
+  }
+
+  @Test
+  void touchingBlocksLeavesTheirContent() {
+    try (Device device = CpuDevice.open()) {
+      KvShape shape = new KvShape(LAYERS, 48, 32, 0, HEADS, 64, DType.BFLOAT16);
+      CpuKvCache cache = (CpuKvCache) device.allocateKvCache(shape);
+      cache.memory().fill((byte) 0x5a);
+      cache.touch(5, 48, () -> false);
+      for (long at = 0; at < shape.bytes(); at++) {
+        assertThat(cache.memory().get(JAVA_BYTE, at)).isEqualTo((byte) 0x5a);
+      }
     }
   }
 }
