@@ -34,13 +34,23 @@ public final class KvTransferFactory {
    * memory and wait for nothing.
    */
   public static KvTransfer open(TransferOptions options, Transport transport) {
-    return open(options, transport, new ThreadedWorkers(transport::execute), SlabMemory::host);
+    return onHost(options, transport, SlabMemory::host);
   }
 
   /**
-   * As above, for sinks that wait for a device: they have a thread of their own.
+   * As above.
    *
-   * @param memory of the slabs that leave, then of those that land; each is closed with the result
+   * @param memory of the host, of the slabs that leave, then of those that land; each is closed
+   *     with the result
+   */
+  public static KvTransfer onHost(
+      TransferOptions options, Transport transport, Supplier<SlabMemory> memory) {
+    return open(options, transport, new ThreadedWorkers(transport::execute), memory);
+  }
+
+  /**
+   * As above, with slabs anywhere, for sinks that wait for a device: they have a thread of their
+   * own.
    */
   public static KvTransfer open(
       TransferOptions options, Transport transport, Supplier<SlabMemory> memory) {

@@ -21,16 +21,31 @@ public interface SlabMemory extends AutoCloseable {
   @Override
   void close();
 
+  /** Where host memory comes from. */
+  @FunctionalInterface
+  interface Pages {
+    /** Memory, aligned to 64 bytes, that lives as long as {@code arena}. */
+    MemorySegment allocate(Arena arena, long bytes);
+  }
+
   /** Of the host, freed by the close. */
   static SlabMemory host() {
-    return new SlabMemory() {
-      private static final int ALIGNMENT = 64;
+    return host((arena, bytes) -> arena.allocate(bytes, 64));
+  }
 
+  /**
+   * As above. Huge pages suit slabs best: to read another process's memory the kernel looks up and
+   * pins every page of it.
+   *
+   * @param pages asked for one arena only
+   */
+  static SlabMemory host(Pages pages) {
+    return new SlabMemory() {
       private final Arena arena = Arena.ofShared();
 
       @Override
       public MemorySegment take(int bytes) {
-        return arena.allocate(bytes, ALIGNMENT);
+        return pages.allocate(arena, bytes);
       }
 
       @Override

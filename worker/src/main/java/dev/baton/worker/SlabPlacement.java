@@ -1,6 +1,7 @@
 package dev.baton.worker;
 
 import dev.baton.device.DeviceSlabs;
+import dev.baton.device.cpu.CpuDevice;
 import dev.baton.engine.DeviceOptions;
 import dev.baton.engine.Engine;
 import dev.baton.engine.EngineOptions;
@@ -85,7 +86,8 @@ public record SlabPlacement(boolean onDevice, boolean cpu, String reason) {
    */
   public KvTransfer open(TransferOptions options, Transport transport, Engine engine) {
     if (cpu) {
-      return KvTransferFactory.open(options, transport);
+      return KvTransferFactory.onHost(
+          options, transport, () -> SlabMemory.host(CpuDevice.pages()::allocate));
     }
     if (!onDevice) {
       return KvTransferFactory.open(options, transport, SlabMemory::host);

@@ -4,6 +4,7 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 
 import dev.baton.bench.MeasuredProcess;
 import dev.baton.device.DType;
+import dev.baton.device.cpu.CpuDevice;
 import dev.baton.kvtransfer.Bits128;
 import dev.baton.kvtransfer.Export;
 import dev.baton.kvtransfer.ExportListener;
@@ -16,6 +17,7 @@ import dev.baton.kvtransfer.KvSource;
 import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.KvTransferFactory;
 import dev.baton.kvtransfer.Manifest;
+import dev.baton.kvtransfer.SlabMemory;
 import dev.baton.kvtransfer.Ticket;
 import dev.baton.kvtransfer.TransferOptions;
 import dev.baton.kvtransfer.ucx.UcxStream;
@@ -102,7 +104,7 @@ public final class HandoffPeer {
     PrintStream answers = new PrintStream(new FileOutputStream(FileDescriptor.out), true, UTF_8);
     try (Arena arena = Arena.ofShared();
         BlockKv kv = new BlockKv(plan, exporter ? EXPORTER_BLOCK : IMPORTER_BLOCK);
-        KvTransfer transfer = KvTransferFactory.open(options(plan))) {
+        KvTransfer transfer = transfer(options(plan))) {
       MemorySegment region = arena.allocate(plan.bytes(), 4096).fill((byte) 1);
       HandoffPeer peer = new HandoffPeer(plan, transfer, kv, region, answers);
       if (exporter) {
@@ -111,6 +113,14 @@ public final class HandoffPeer {
         peer.importer();
       }
     }
+  }
+
+  /** With slabs where a worker has them. */
+  private static KvTransfer transfer(TransferOptions options) {
+    return KvTransferFactory.onHost(
+        options,
+        KvTransferFactory.listen(options),
+        () -> SlabMemory.host(CpuDevice.pages()::allocate));
   }
 
   private static TransferOptions options(HandoffPlan plan) {

@@ -10,10 +10,13 @@ import dev.baton.device.DType;
 import dev.baton.engine.Engine;
 import dev.baton.engine.EngineOptions;
 import dev.baton.engine.model.ModelLoader;
+import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.KvTransferFactory;
 import dev.baton.kvtransfer.TransferOptions;
+import dev.baton.kvtransfer.ucx.UcxTransport;
 import dev.baton.prefillservice.PrefillService;
 import dev.baton.proto.worker.v1.Role;
+import dev.baton.worker.SlabPlacement;
 import dev.baton.worker.Worker;
 import dev.baton.worker.WorkerOptions;
 import dev.baton.worker.wire.HostPort;
@@ -52,12 +55,19 @@ public final class SplitPeer {
           Worker.start(
               WorkerOptions.of(role, registry, options),
               engine,
-              Optional.of(KvTransferFactory.open(TransferOptions.on(MeasuredProcess.HOST))),
+              Optional.of(transfer(options, engine)),
               List.of(PrefillService::create, DecodeService::create))) {
         answers.println(MeasuredProcess.ANSWER + worker.grpcAddress());
         awaitEnd();
       }
     }
+  }
+
+  /** With slabs where a worker has them. */
+  private static KvTransfer transfer(EngineOptions options, Engine engine) {
+    TransferOptions transfer = TransferOptions.on(MeasuredProcess.HOST);
+    UcxTransport ucx = KvTransferFactory.listen(transfer);
+    return SlabPlacement.of(options.device(), ucx.knowsCuda()).open(transfer, ucx, engine);
   }
 
   private static EngineOptions options(Shape shape, int context) {

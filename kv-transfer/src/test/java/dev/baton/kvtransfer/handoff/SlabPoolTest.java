@@ -10,6 +10,8 @@ import dev.baton.kvtransfer.SlabLedger;
 import dev.baton.kvtransfer.SlabMemory;
 import dev.baton.kvtransfer.wire.HandoffReason;
 import dev.baton.kvtransfer.wire.Route;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
@@ -133,5 +135,29 @@ class SlabPoolTest {
     anna.release();
     assertThatThrownBy(() -> pool.release(anna, slab)).hasMessageContaining("of nobody");
     pool.checkIntegrity();
+  }
+
+  @Test
+  void slabsLieInTheMemoryThatTheirPagesGaveUntilThePoolIsClosed() {
+    try (Arena owner = Arena.ofConfined()) {
+      MemorySegment pages = owner.allocate(4 * BYTES, 64);
+      List<Arena> asked = new ArrayList<>();
+      SlabPool placed =
+          new SlabPool(
+              BYTES,
+              4,
+              SlabMemory.host(
+                  (arena, bytes) -> {
+                    asked.add(arena);
+                    return pages.asSlice((asked.size() - 1) * bytes, bytes);
+                  }),
+              () -> now);
+      assertThat(placed.take(anna).first(BYTES)).isEqualTo(pages.asSlice(0, BYTES));
+      assertThat(placed.take(bert).first(BYTES)).isEqualTo(pages.asSlice(BYTES, BYTES));
+      assertThat(asked.get(1)).isSameAs(asked.get(0));
+      assertThat(asked.get(0).scope().isAlive()).isTrue();
+      placed.close();
+      assertThat(asked.get(0).scope().isAlive()).isFalse();
+    }
   }
 }

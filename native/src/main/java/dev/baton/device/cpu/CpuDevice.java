@@ -37,6 +37,8 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
   static final NativeLibrary KERNELS =
       new NativeLibrary("libbaton_cpu.so", "BATON_ISA=" + REFERENCE);
 
+  private static final long LINE = 64;
+
   /** In the names of its threads, where ranks have their numbers. */
   private static final int SCAN_TEAM = 99;
 
@@ -62,6 +64,14 @@ public final class CpuDevice extends HostDevice<CpuKvCache> {
     this.threads = threads;
     this.partNanos = partNanos;
     CpuTeam.threads(threads, 1, 1); // a wrong setting fails here, not at the first rank
+  }
+
+  /**
+   * Where host memory that is read and written in pieces of some hundred KiB should come from: huge
+   * pages where there are any. Each gives out memory for one arena. Any thread.
+   */
+  public static HostMemory.Pages pages() {
+    return KERNELS.exists() ? new HugePages() : (arena, bytes) -> arena.allocate(bytes, LINE);
   }
 
   /**
