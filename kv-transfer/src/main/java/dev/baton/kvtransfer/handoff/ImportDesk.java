@@ -110,10 +110,12 @@ final class ImportDesk {
    * caches of both.
    */
   long credit() {
-    long receiving =
-        sessions.values().stream()
-            .filter(open -> open.machine().state() == ImportMachine.State.RECEIVING)
-            .count();
+    int receiving = 0;
+    for (ImportSession open : sessions.values()) {
+      if (open.machine().state() == ImportMachine.State.RECEIVING) {
+        receiving++;
+      }
+    }
     return Math.min(window, pool.bytes() / 2 / Math.max(1, receiving));
   }
 

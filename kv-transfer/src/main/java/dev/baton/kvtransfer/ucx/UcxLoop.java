@@ -1,8 +1,11 @@
 package dev.baton.kvtransfer.ucx;
 
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+
 import dev.baton.kvtransfer.transport.IncomingPayload;
 import dev.baton.kvtransfer.transport.TransportListener;
 import dev.baton.kvtransfer.wire.MessageCodec;
+import java.lang.foreign.MemorySegment;
 import java.net.InetSocketAddress;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -16,7 +19,6 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
-import org.openucx.jucx.UcxUtils;
 import org.openucx.jucx.ucp.UcpAmData;
 import org.openucx.jucx.ucp.UcpConnectionRequest;
 import org.openucx.jucx.ucp.UcpContext;
@@ -63,6 +65,17 @@ final class UcxLoop implements Runnable {
   private static final int IDLE_YIELDS = 10;
 
   private static final long FIRST_REGISTRATION_BYTES = 64 << 10;
+
+  /** Read by posts, changed by nobody. */
+  private static final UcpRequestParams HOST_MEMORY =
+      new UcpRequestParams().setMemoryType(UcsConstants.MEMORY_TYPE.UCS_MEMORY_TYPE_HOST);
+
+  private static final UcpRequestParams CUDA_MEMORY =
+      new UcpRequestParams().setMemoryType(UcsConstants.MEMORY_TYPE.UCS_MEMORY_TYPE_CUDA);
+
+  /** Where UCX says that a header lies. */
+  @SuppressWarnings("restricted") // UCX's word for the address and the length is all there is
+  private static final MemorySegment MEMORY = MemorySegment.NULL.reinterpret(Long.MAX_VALUE);
 
   private static final long FLUSH_NANOS = TimeUnit.MILLISECONDS.toNanos(300);
   private static final long CLOSE_NANOS = TimeUnit.SECONDS.toNanos(2);
@@ -274,14 +287,12 @@ final class UcxLoop implements Runnable {
 
   /** Said with every post: what later versions of jucx mean by default, UCX 1.13 does not know. */
   static UcpRequestParams hostMemory() {
-    return new UcpRequestParams().setMemoryType(UcsConstants.MEMORY_TYPE.UCS_MEMORY_TYPE_HOST);
+    return HOST_MEMORY;
   }
 
   /** The same of payloads, wherever they lie. */
   UcpRequestParams payloadMemory() {
-    return onCuda
-        ? new UcpRequestParams().setMemoryType(UcsConstants.MEMORY_TYPE.UCS_MEMORY_TYPE_CUDA)
-        : hostMemory();
+    return onCuda ? CUDA_MEMORY : HOST_MEMORY;
   }
 
   UcxConnection connect(InetSocketAddress address) {
@@ -332,7 +343,7 @@ final class UcxLoop implements Runnable {
         return UcsConstants.STATUS.UCS_OK; // drops it, payload and all
       }
       byte[] header = new byte[(int) headerLength];
-      UcxUtils.getByteBufferView(headerAddress, headerLength).get(header);
+      MemorySegment.copy(MEMORY, JAVA_BYTE, headerAddress, header, 0, header.length);
       if (data.getLength() == 0) {
         later(() -> deliver(from, header, null));
         return UcsConstants.STATUS.UCS_OK;

@@ -20,7 +20,6 @@ import java.nio.ByteOrder;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.zip.CRC32C;
 import org.jspecify.annotations.Nullable;
@@ -41,6 +40,7 @@ public final class MessageCodec {
   private static final int MAGIC = 0x564B5442; // "BTKV"
   private static final byte VERSION = 3;
   private static final int PREFIX_BYTES = 8;
+  private static final int ROUTE_BYTES = PREFIX_BYTES + 16 + 4 + 2; // and the session's
   private static final int CHECK_BYTES = 4;
 
   private static final byte HELLO = 1;
@@ -53,18 +53,27 @@ public final class MessageCodec {
   private static final byte ABORT = 8;
   private static final byte HEARTBEAT = 9;
 
+  private static final byte[] NO_TEXT = {};
+
   private MessageCodec() {}
 
   public static byte[] encode(Message message) {
-    ByteBuffer out = ByteBuffer.allocate(MAX_BYTES).order(ByteOrder.LITTLE_ENDIAN);
-    out.putInt(MAGIC).put(VERSION).put(type(message)).putShort((short) 0);
+    byte[] session = utf8(message.route().session());
+    byte[] text = message instanceof Abort m ? utf8(m.text()) : NO_TEXT;
+    byte[] bytes = new byte[ROUTE_BYTES + session.length + bodyBytes(message, text) + CHECK_BYTES];
+    ByteBuffer out = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
+    out.putInt(MAGIC).put(VERSION).put(type(message)).putShort((short) bytes.length);
     putBits(out, message.route().transfer());
     out.putInt(message.route().epoch());
-    putText(out, message.route().session());
-    putBody(out, message);
-    out.putShort(6, (short) (out.position() + CHECK_BYTES));
-    out.putInt(crc(out.array(), out.position()));
-    return Arrays.copyOf(out.array(), out.position());
+    putText(out, session);
+    putBody(out, message, text);
+    if (out.remaining() != CHECK_BYTES) {
+      throw new IllegalStateException(
+          "bytes of %s: %d less (expected: as announced)"
+              .formatted(message, out.remaining() - CHECK_BYTES));
+    }
+    out.putInt(crc(bytes, out.position()));
+    return bytes;
   }
 
   /** The message in exactly these bytes, or null if there is none. */
@@ -106,7 +115,22 @@ public final class MessageCodec {
     };
   }
 
-  private static void putBody(ByteBuffer out, Message message) {
+  /** Bytes of the type's own fields. */
+  private static int bodyBytes(Message message, byte[] text) {
+    return switch (message) {
+      case Hello _ -> 16 + 1 + 13 + 12;
+      case Welcome _ -> 12 + 8 + 4;
+      case Slab _ -> 8 + 16 + 1 + 8 + 4;
+      case SlabAck _ -> 4 + 8;
+      case SlabNack _ -> 8;
+      case Finish m -> 4 + 8 + 4 + 8 + 8 + 2 + 4 * m.manifest().added().size();
+      case Done _ -> 0;
+      case Abort _ -> 1 + 2 + text.length;
+      case Heartbeat _ -> 8;
+    };
+  }
+
+  private static void putBody(ByteBuffer out, Message message, byte[] text) {
     switch (message) {
       case Hello m -> {
         putBits(out, m.secret());
@@ -136,7 +160,7 @@ public final class MessageCodec {
       case Done _ -> {}
       case Abort m -> {
         out.put((byte) m.kind().ordinal());
-        putText(out, m.text());
+        putText(out, text);
       }
       case Heartbeat m -> out.putLong(m.credit());
     }
@@ -218,9 +242,12 @@ public final class MessageCodec {
   }
 
   /** Texts are bounded in characters by their records: 128 characters have at most 384 bytes. */
-  private static void putText(ByteBuffer out, String text) {
-    byte[] utf8 = text.getBytes(StandardCharsets.UTF_8);
+  private static void putText(ByteBuffer out, byte[] utf8) {
     out.putShort((short) utf8.length).put(utf8);
+  }
+
+  private static byte[] utf8(String text) {
+    return text.getBytes(StandardCharsets.UTF_8);
   }
 
   private static String getText(ByteBuffer in) throws CharacterCodingException {
@@ -228,9 +255,20 @@ public final class MessageCodec {
     if (length > in.remaining()) {
       throw new BufferUnderflowException();
     }
-    ByteBuffer utf8 = in.slice(in.position(), length);
-    in.position(in.position() + length);
-    return StandardCharsets.UTF_8.newDecoder().decode(utf8).toString();
+    int start = in.position();
+    in.position(start + length);
+    if (isAscii(in.array(), start, length)) {
+      return new String(in.array(), start, length, StandardCharsets.US_ASCII); // as names are
+    }
+    return StandardCharsets.UTF_8.newDecoder().decode(in.slice(start, length)).toString();
+  }
+
+  private static boolean isAscii(byte[] bytes, int start, int length) {
+    int all = 0;
+    for (int i = start; i < start + length; i++) {
+      all |= bytes[i];
+    }
+    return all >= 0;
   }
 
   private static <E> E getEnum(E[] values, ByteBuffer in) {
