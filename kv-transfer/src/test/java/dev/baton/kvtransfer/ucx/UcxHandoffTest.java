@@ -251,6 +251,7 @@ class UcxHandoffTest {
     assertThat(same.failure(3000).kind()).isEqualTo(Kind.INTERNAL);
     session.finish();
     session.imported.success(5);
+    session.exported.success(5);
     Outcome used = new Outcome(new KvStore(SMALL, 1));
     exporter.export(session.ticket, "s", 0, SMALL, session.from, used);
     assertThat(used.failure(3000).kind()).isEqualTo(Kind.PEER_ABORTED);
