@@ -6,12 +6,14 @@
 // tdpbf16ps each; their maxima by a tree over the rows; weights, rounded to bfloat16 in [2][16 rows][32 positions]; values,
 // 2 tdpbf16ps for each 16 dims, on results that stay in memory, [W / 16][16 rows][16 dims]. W is the head's width in the
 // cache (kv_layout.h). Where no maximum has changed the correction is 1, and results are left as they are. Row tiles that
-// see nothing of a tile skip it; masks are only used in tiles that some row sees in part. The scores of the next row tile
-// are begun before the weights of the present one, so matrix and vector units work at the same time. int8 keys and values
-// are widened once for all rows of the unit.
+// see nothing of a tile skip it; masks are only used in tiles that some row sees in part. int8 keys and values are widened
+// once for all rows of the unit.
 //
-// Where a unit has fewer than sixteen queries, as in decode, tiles have no more rows, and missing rows are not weighed; the
-// next keys and values are asked for in small portions all the time, as memory rests while nothing is asked for.
+// Products and weights take turns: while the matrix unit works, vectors of 512 bits are left one of their two ports, and
+// this is what weights are bound by. Putting a tile of sums away keeps the matrix unit busy as long as a product.
+//
+// The next keys and values are asked for in small portions all the time. Where a unit has fewer than sixteen queries, as in
+// decode, tiles have no more rows, and missing rows are not weighed.
 //
 // A query's bits depend on none of the others: each row of a tile is summed alone, and a tile that a row does not see adds
 // zeros with a correction of 1.
@@ -42,9 +44,6 @@ static constexpr int UNIT_WIDTH = 128;
 // How many tiles before their use few rows ask for int8 keys and values: two are as many bytes as one of bfloat16.
 static constexpr int TILES_AHEAD = 2;
 
-// Row tiles of a unit for which keys and values come from memory as fast as they are used.
-static constexpr int FEW_ROW_TILES = 4;
-
 // Queries, weights and sums (tiles 0 to 4) have so many rows; a tile takes as long as it has rows.
 struct Config {
   uint8_t palette = 1;
@@ -65,7 +64,7 @@ struct alignas(64) MatrixWork {
   float results[UNIT * UNIT_WIDTH];     // [row tile][W / 16][16 rows][16]
   float sums[UNIT][LANES];
   float maxima[UNIT];
-  float scores[2][GROUPS][SUMS];
+  float scores[GROUPS][SUMS];
   uint16_t weights[HALVES][MATRIX];
   float corrections[ROWS];
   uint16_t seen[HALVES][HALF * MAX_HEAD_DIM];
@@ -95,14 +94,15 @@ struct Tile {
 
 // The next tile's keys and values, asked for in small portions while the present one is worked on: they lie in blocks
 // anywhere. Line by line from all of its parts in turn, so that the processor's own prefetching runs in several pages at a
-// time. Only for few rows: with many, the keys and values come from memory seldom, and asking costs more than it gains.
+// time. NEAR: into the first-level cache, where a tile of one row tile leaves room for them.
+template <bool NEAR>
 class Ahead {
  public:
   // `start`: of the next tile; past `last` there is nothing to ask for. `rows` times it will be told to.
   template <class T>
-  Ahead(const T*, const Cache& cache, int start, int last, int row_tiles, int rows)
+  Ahead(const T*, const Cache& cache, int start, int last, int rows)
       : bytes_(HALF * cache.layout.width * static_cast<int>(sizeof(T))) {
-    for (int h = 0; h < HALVES && start + h * HALF <= last && row_tiles <= FEW_ROW_TILES; h++) {
+    for (int h = 0; h < HALVES && start + h * HALF <= last; h++) {
       const int from = start + h * HALF;
       const uint8_t* head = cache.head(from);
       parts_[count_++] = reinterpret_cast<const uint8_t*>(cache.layout.keys<T>(head, cache.slot(from)));
@@ -114,7 +114,7 @@ class Ahead {
   void ask() {
     for (int i = 0; i < portion_ && at_ < bytes_; i++, at_ += 64) {
       for (int part = 0; part < count_; part++) {
-        _mm_prefetch(parts_[part] + at_, _MM_HINT_T0);
+        _mm_prefetch(parts_[part] + at_, NEAR ? _MM_HINT_T0 : _MM_HINT_T1);
       }
     }
   }
@@ -140,7 +140,7 @@ static inline __m512 power(__m512 x) {
 
 // scores = queries of one row tile * keys. ASKS: for the next tile, width / 16 times where this one is whole.
 template <bool ASKS>
-static inline void score(const uint16_t* queries, const Tile& tile, int width, float (*scores)[SUMS], Ahead& ahead) {
+static inline void score(const uint16_t* queries, const Tile& tile, int width, float (*scores)[SUMS], Ahead<ASKS>& ahead) {
   const int group = LANES * width;
   const bool both = tile.begin == 0 && tile.end == HALVES;
   const uint16_t* near = tile.halves[tile.begin].keys;
@@ -181,7 +181,7 @@ static inline void score(const uint16_t* queries, const Tile& tile, int width, f
 
 // results of one row tile += weights * values. ASKS: for the next tile, 4 times for 64 dims where this one is whole.
 template <bool ASKS>
-static inline void add_values(float* results, const Tile& tile, int width, Ahead& ahead) {
+static inline void add_values(float* results, const Tile& tile, int width, Ahead<ASKS>& ahead) {
   int d = 0;
   for (; d + 64 <= width; d += 64) {
     float* to = results + d * ROWS;
@@ -256,9 +256,9 @@ static inline __m512 row_maxima(__m512* v) {
 }
 
 // Scores of one row tile to weights; its maxima, sums and results are brought up to date. FEW: of its first `few` rows.
-template <bool MASKED, bool SCALED, bool FEW>
+template <bool MASKED, bool SCALED, bool FEW, bool NEAR>
 static inline void weigh(float (*scores)[SUMS], const Tile& tile, const Half<int8_t>* scaled, const Seen& seen, int row_tile,
-                         int few, int width, float scale, Ahead& ahead) {
+                         int few, int width, float scale, Ahead<NEAR>& ahead) {
   const int rows = FEW ? few : ROWS;
   const __m512 base = _mm512_set1_ps(scale);
   const __m512 nothing = _mm512_set1_ps(-__builtin_inff());
@@ -438,32 +438,21 @@ static void attend(const Query* queries, int n, const Cache& cache, float scale)
       tile.end = halves_of(cache, start, first, last, tile.halves, &tile.begin, work.seen);
     }
     using Stored = std::conditional_t<SCALED, int8_t, uint16_t>;
-    Ahead ahead(static_cast<const Stored*>(nullptr), cache, start + TILE, last, row_tiles,
+    Ahead<ASKS> ahead(static_cast<const Stored*>(nullptr), cache, start + TILE, last,
                 ASKS ? n + width / 16 + width / 64 * 4 : row_tiles * ROWS);
-    // Row tiles that see something of it, the scores of each one step ahead of its weights.
-    int before = -1;
-    int turn = 0;
-    for (int i = 0; i <= row_tiles; i++) {
-      if (i < row_tiles) {
-        if (start > seen[i].most || start + TILE <= seen[i].least) {
-          continue;
-        }
-        score<ASKS>(work.queries + i * ROWS * width, tile, width, work.scores[turn], ahead);
-      }
-      turn ^= 1;
-      const int now = before;
-      before = i;
-      if (now < 0) {
+    for (int i = 0; i < row_tiles; i++) {
+      if (start > seen[i].most || start + TILE <= seen[i].least) {
         continue;
       }
-      const bool full = tile.begin == 0 && tile.end == HALVES && start >= seen[now].full_from &&
-                        start + TILE - 1 <= seen[now].full_to;
+      score<ASKS>(work.queries + i * ROWS * width, tile, width, work.scores, ahead);
+      const bool full =
+          tile.begin == 0 && tile.end == HALVES && start >= seen[i].full_from && start + TILE - 1 <= seen[i].full_to;
       if (full) {
-        weigh<false, SCALED, FEW>(work.scores[turn], tile, scaled, seen[now], now, n, width, scale, ahead);
+        weigh<false, SCALED, FEW>(work.scores, tile, scaled, seen[i], i, n, width, scale, ahead);
       } else {
-        weigh<true, SCALED, FEW>(work.scores[turn], tile, scaled, seen[now], now, n, width, scale, ahead);
+        weigh<true, SCALED, FEW>(work.scores, tile, scaled, seen[i], i, n, width, scale, ahead);
       }
-      add_values<ASKS>(work.results + now * ROWS * width, tile, width, ahead);
+      add_values<ASKS>(work.results + i * ROWS * width, tile, width, ahead);
     }
   }
   for (int i = 0; i < row_tiles; i++) {
