@@ -39,6 +39,17 @@ public final class MeasuredProcess implements AutoCloseable {
    */
   public MeasuredProcess(String name, Class<?> main, String heap, List<String> arguments)
       throws IOException {
+    this(name, main, heap, List.of(), arguments);
+  }
+
+  /**
+   * As above.
+   *
+   * @param flags of Java, beside this process's own
+   */
+  public MeasuredProcess(
+      String name, Class<?> main, String heap, List<String> flags, List<String> arguments)
+      throws IOException {
     this.name = name;
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
@@ -52,6 +63,7 @@ public final class MeasuredProcess implements AutoCloseable {
                         || flag.startsWith("-XX:+UseG1GC")
                         || flag.startsWith("-XX:AOTCache="))
             .toList());
+    command.addAll(flags);
     command.addAll(
         List.of(
             "-Xmx" + heap,

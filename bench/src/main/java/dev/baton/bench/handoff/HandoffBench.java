@@ -3,6 +3,7 @@ package dev.baton.bench.handoff;
 import dev.baton.bench.MeasuredProcess;
 import dev.baton.bench.handoff.HandoffReport.Kind;
 import java.io.IOException;
+import java.util.List;
 import java.util.function.Consumer;
 
 /**
@@ -16,6 +17,14 @@ public final class HandoffBench {
 
   /** Rounds that do not count: until the compiler has seen all of both processes. */
   private static final int WARM_UP = 20;
+
+  private static final String HEAP = "256m";
+
+  /**
+   * The heap's pages are there from the beginning, as in a worker that has run for a while: else
+   * some hundred hand-offs would wait for new ones.
+   */
+  private static final List<String> TOUCHED = List.of("-Xms" + HEAP, "-XX:+AlwaysPreTouch");
 
   /** One token: what the answer to a short last chunk costs. */
   private static final int SMALL_TOKENS = 1;
@@ -70,7 +79,8 @@ public final class HandoffBench {
   }
 
   private static MeasuredProcess peer(String role, HandoffPlan plan) throws IOException {
-    return new MeasuredProcess(role, HandoffPeer.class, "256m", HandoffPeer.arguments(role, plan));
+    return new MeasuredProcess(
+        role, HandoffPeer.class, HEAP, TOUCHED, HandoffPeer.arguments(role, plan));
   }
 
   private static double plain(
