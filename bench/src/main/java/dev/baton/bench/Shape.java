@@ -67,6 +67,9 @@ public final class Shape implements AutoCloseable {
         throw new IllegalStateException("resource: %s: missing".formatted(resource));
       }
       Path directory = Files.createTempDirectory("baton-shape-");
+      // For whoever interrupts a measurement. What is named last goes first.
+      directory.toFile().deleteOnExit();
+      directory.resolve(CONFIG).toFile().deleteOnExit();
       Files.copy(in, directory.resolve(CONFIG));
       return new Shape(name, directory, true);
     } catch (IOException e) {

@@ -63,23 +63,27 @@ public final class SplitBench {
    * @throws IllegalArgumentException for a plan that does not suit the shape
    */
   public static SplitReport run(SplitPlan plan, Consumer<String> progress) throws IOException {
-    int vocabulary;
     try (Shape shape = Shape.open(plan.shape())) {
       if (plan.context() > shape.config().contextLength()) {
         throw new IllegalArgumentException(
             "prompt: %d (expected: at most %d for %s)"
                 .formatted(plan.longest(), shape.config().contextLength() - 64, shape.name()));
       }
-      vocabulary = shape.config().vocabularySize();
+      return run(plan, shape, progress);
     }
+  }
+
+  private static SplitReport run(SplitPlan plan, Shape shape, Consumer<String> progress)
+      throws IOException {
     progress.accept("starting the workers");
     try (QuietRegistry registry = new QuietRegistry();
-        MeasuredProcess first = worker(Role.PREFILL, registry, plan);
-        MeasuredProcess second = worker(Role.DECODE, registry, plan)) {
+        MeasuredProcess first = worker(Role.PREFILL, registry, plan, shape);
+        MeasuredProcess second = worker(Role.DECODE, registry, plan, shape)) {
       ManagedChannel prefill = channel(first.answer());
       ManagedChannel decode = channel(second.answer());
       try {
-        return new SplitBench(vocabulary, prefill, decode).measure(plan, progress);
+        return new SplitBench(shape.config().vocabularySize(), prefill, decode)
+            .measure(plan, progress);
       } catch (StatusRuntimeException e) {
         throw new IOException("a session failed: " + e.getMessage(), e);
       } finally {
@@ -89,8 +93,9 @@ public final class SplitBench {
     }
   }
 
-  private static MeasuredProcess worker(Role role, QuietRegistry registry, SplitPlan plan)
-      throws IOException {
+  /** The process is killed in the end, so it gets the shape as a directory and makes none. */
+  private static MeasuredProcess worker(
+      Role role, QuietRegistry registry, SplitPlan plan, Shape shape) throws IOException {
     return new MeasuredProcess(
         role.name(),
         SplitPeer.class,
@@ -98,7 +103,7 @@ public final class SplitBench {
         List.of(
             role.name(),
             registry.address(),
-            plan.shape(),
+            shape.directory().toString(),
             Integer.toString(Math.max(plan.context(), WARM_UP_TOKENS + 64))));
   }
 

@@ -27,6 +27,7 @@ import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
 import tools.jackson.databind.JsonNode;
 
 /**
@@ -49,6 +50,7 @@ class StallTest {
   private String metrics;
   private BatonProcess router;
   private Forwarder wire;
+  @TempDir private static Path directory;
   private Path wedge;
   private Path deaf;
   private List<List<Integer>> undisturbed;
@@ -66,8 +68,8 @@ class StallTest {
     start("decode", "--router", address, "--kv-cache", "64M");
     int port = freePort();
     wire = new Forwarder(port);
-    wedge = Files.createTempDirectory("baton-wedge-").resolve("wedge");
-    deaf = wedge.resolveSibling("deaf");
+    wedge = directory.resolve("wedge");
+    deaf = directory.resolve("deaf");
     processes.add(
         BatonProcess.startClass(
             WedgingWorker.class,
