@@ -27,6 +27,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Random;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -185,11 +186,19 @@ class UcxHandoffTest {
     KvTransfer importer = open(options(1 << 20, 8, 4, 3));
     for (int round = 0; round < 10; round++) {
       CountDownLatch begun = new CountDownLatch(1 + round);
-      Session cancelled =
-          Session.begin(exporter, importer, LLAMA_8B, 0, 200, round, begun::countDown);
+      CompletableFuture<Void> asked = new CompletableFuture<>();
+      Runnable onSlab =
+          () -> {
+            begun.countDown();
+            if (begun.getCount() == 0) {
+              asked.join(); // else all might be there before the cancel
+            }
+          };
+      Session cancelled = Session.begin(exporter, importer, LLAMA_8B, 0, 200, round, onSlab);
       cancelled.finish();
       assertThat(begun.await(10, TimeUnit.SECONDS)).isTrue();
       importer.cancelImport(cancelled.ticket.transfer());
+      asked.complete(null);
       assertThat(cancelled.imported.failure(5000).kind()).isEqualTo(Kind.CANCELLED);
       assertThat(cancelled.exported.failure(5000).kind()).isEqualTo(Kind.PEER_ABORTED);
       assertThat(cancelled.to.touchedAfterSeal()).isZero();
