@@ -343,7 +343,7 @@ final class AttentionKernelTest {
   void chunksNeighboursAndBlocksDoNotShowInTheBits() {
     Trial trial = Trial.named("invariance");
     Shape shape = random(trial, trial.oneOf(32, 64));
-    int length = SPLIT + trial.between(1, 60);
+    int length = SPLIT + trial.between(5, 60); // the last three are a chunk behind the border's
     List<Sequence> sequences = List.of(sequence(trial, shape, 5), sequence(trial, shape, length));
     int border = trial.between(SPLIT - 10, SPLIT + 1);
     int pitch = shape.heads() * shape.headDim();
