@@ -3,6 +3,8 @@ package dev.baton.engine.model;
 import dev.baton.device.KvCache;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Makes the memory of KV blocks ready before their first use. Pages that nobody has touched take
@@ -12,6 +14,8 @@ import org.jspecify.annotations.Nullable;
  * is there from the start have none.
  */
 final class KvAhead implements AutoCloseable {
+
+  private static final Logger LOG = LoggerFactory.getLogger(KvAhead.class);
 
   /** Blocks at a time, so that those of the lowest numbers are ready in all layers first. */
   private static final int STRIDE = 16;
@@ -40,12 +44,23 @@ final class KvAhead implements AutoCloseable {
   }
 
   private void run() {
-    for (int from = next(); from < most; from = next()) {
-      int to = Math.min(from + STRIDE, most);
-      for (KvCache cache : caches) {
-        cache.touch(from, to, () -> closed);
+    try {
+      for (int from = next(); from < most; from = next()) {
+        int to = Math.min(from + STRIDE, most);
+        for (KvCache cache : caches) {
+          cache.touch(from, to, () -> closed);
+        }
       }
+    } catch (RuntimeException | Error e) {
+      LOG.warn("memory of KV blocks is not made ready any more: their first users wait for it", e);
+      giveUp();
     }
+  }
+
+  private synchronized void giveUp() {
+    closed = true;
+    thread = null;
+    notifyAll();
   }
 
   /** The first block of the next stride; {@link #most} and the thread's end if there is none. */

@@ -12,6 +12,7 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 
 /** {@link KvAhead} over a cache that notes what is touched. */
 class KvAheadTest {
@@ -78,6 +79,35 @@ class KvAheadTest {
     assertThat(cache.stopped.getCount()).isZero();
     ahead.expect(BLOCKS);
     assertThat(cache.touches).as("after the close").isEmpty();
+  }
+
+  @Test
+  @Timeout(60)
+  void aTouchThatFailsEndsItAndHoldsUpNoClose() throws Exception {
+    CountDownLatch failed = new CountDownLatch(1);
+    KvCache cache =
+        new KvCache() {
+          @Override
+          public KvShape shape() {
+            return new KvShape(2, BLOCKS, 32, 0, 1, 8, DType.FLOAT32);
+          }
+
+          @Override
+          public boolean comesWithUse() {
+            return true;
+          }
+
+          @Override
+          public void touch(int fromBlock, int toBlock, BooleanSupplier stop) {
+            failed.countDown();
+            throw new IllegalStateException("touch: refused");
+          }
+        };
+    try (KvAhead ahead = new KvAhead(List.of(cache))) {
+      ahead.expect(1);
+      assertThat(failed.await(20, TimeUnit.SECONDS)).isTrue();
+      ahead.expect(BLOCKS);
+    }
   }
 
   @Test
