@@ -1,6 +1,7 @@
 package dev.baton.cli.e2e;
 
 import dev.baton.cli.Repository;
+import dev.baton.peer.ClusterSecret;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -14,9 +15,16 @@ import java.util.concurrent.TimeUnit;
 /**
  * One {@code baton} process of a test, its output in files. Runs {@code ./baton} on the runtime
  * that the build made when the system property {@code baton.runtime} names it, else the test's own
- * class path.
+ * class path. Its settings and logs are under {@code cli/target}, not in the home of whoever runs
+ * the tests, and the cluster's secret is there before the first process asks for it.
  */
 final class BatonProcess {
+
+  private static final Path HOME = Repository.root().resolve("cli/target/home");
+
+  static {
+    ClusterSecret.readOrMake(HOME.resolve("config/baton/cluster-secret"), note -> {});
+  }
 
   private final Process process;
   private final Path output;
@@ -56,6 +64,8 @@ final class BatonProcess {
         builder.environment().put("BATON_RUNTIME", runtime);
       }
       builder.environment().put("BATON_HOME", Repository.root().toString());
+      builder.environment().put("XDG_CONFIG_HOME", HOME.resolve("config").toString());
+      builder.environment().put("XDG_STATE_HOME", HOME.resolve("state").toString());
       builder.environment().putAll(environment);
       builder.redirectOutput(output.toFile()).redirectError(errors.toFile());
       return new BatonProcess(builder.start(), output, errors);
