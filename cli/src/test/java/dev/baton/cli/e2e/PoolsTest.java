@@ -9,55 +9,79 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.MethodOrderer;
+import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.TestMethodOrder;
 import tools.jackson.databind.JsonNode;
 
+/** One system, whose pools grow and shrink from test to test. */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+@TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 @DisplayName("Two pools")
 class PoolsTest {
 
+  private BatonSystem system;
+
+  @BeforeAll
+  void start() {
+    system = BatonSystem.brief("--prefill", "2", "--decode", "3");
+  }
+
+  @AfterAll
+  void stop() {
+    system.close();
+  }
+
   @Test
+  @Order(1)
   void shareTheRequestsAmongTheirWorkers() throws Exception {
-    try (BatonSystem system = BatonSystem.up("--prefill", "2", "--decode", "3")) {
-      assertThat(workers(system)).isEqualTo(new int[] {2, 3});
+    assertThat(workers(system)).isEqualTo(new int[] {2, 3});
 
-      complete(system.openAi(), 24, 8);
+    complete(system.openAi(), 24, 8);
 
-      for (String worker : List.of("prefill-0", "prefill-1", "decode-0", "decode-1", "decode-2")) {
-        // One line of the log per hand-off.
-        assertThat(system.log(worker)).as(worker).contains("bytes");
-      }
+    for (String worker : List.of("prefill-0", "prefill-1", "decode-0", "decode-1", "decode-2")) {
+      // One line of the log per hand-off.
+      assertThat(system.log(worker)).as(worker).contains("bytes");
     }
   }
 
   @Test
+  @Order(2)
   void takeAWorkerMoreAndLetOneGo() throws Exception {
-    try (BatonSystem system = BatonSystem.up()) {
-      BatonProcess added =
-          BatonProcess.start(
-              List.of(
-                  "prefill", "--router", "127.0.0.1:" + system.grpcPort(), "--kv-cache", "64M"));
-      try {
-        Deadline.await(
-            "a second prefill worker", Duration.ofSeconds(20), () -> workers(system)[0] == 2);
-        complete(system.openAi(), 16, 8);
+    int before = workers(system)[0];
+    BatonProcess added =
+        BatonProcess.start(
+            List.of("prefill", "--router", "127.0.0.1:" + system.grpcPort(), "--kv-cache", "64M"));
+    try {
+      Deadline.await(
+          "one prefill worker more",
+          Duration.ofSeconds(20),
+          () -> workers(system)[0] == before + 1);
+      complete(system.openAi(), 16, 8);
 
-        added.terminate();
+      added.terminate();
 
-        assertThat(added.await(Duration.ofSeconds(10))).as(added.output()).isZero();
-        Deadline.await(
-            "one prefill worker again", Duration.ofSeconds(3), () -> workers(system)[0] == 1);
-        complete(system.openAi(), 8, 4);
-      } finally {
-        added.kill();
-      }
+      assertThat(added.await(Duration.ofSeconds(10))).as(added.output()).isZero();
+      Deadline.await(
+          "as many prefill workers as before",
+          Duration.ofSeconds(3),
+          () -> workers(system)[0] == before);
+      complete(system.openAi(), 8, 4);
+    } finally {
+      added.kill();
     }
   }
 
   @Test
+  @Order(3)
   void losesNoRequestWhenAWorkerIsDrained() throws Exception {
-    try (BatonSystem system = BatonSystem.up("--prefill", "2", "--decode", "2");
-        ExecutorService threads = Executors.newFixedThreadPool(1)) {
+    int[] before = workers(system);
+    try (ExecutorService threads = Executors.newFixedThreadPool(1)) {
       Future<?> load =
           threads.submit(
               () -> {
@@ -72,7 +96,7 @@ class PoolsTest {
       Deadline.await(
           "both have left",
           Duration.ofSeconds(5),
-          () -> List.of(1, 1).equals(list(workers(system))));
+          () -> List.of(before[0] - 1, before[1] - 1).equals(list(workers(system))));
       assertThat(system.messages()).contains("drained and ended").doesNotContain("died");
     }
   }

@@ -153,7 +153,7 @@ class PrefixTest {
   @Test
   void comesToTheOneThatNeedsItOrIsComputedWhenItsHolderDies() throws Exception {
     try (BatonSystem system =
-            BatonSystem.up(
+            BatonSystem.brief(
                 "--model",
                 longModel().toString(),
                 "--prefill",

@@ -36,7 +36,7 @@ class WorkerDeathTest {
 
   @BeforeAll
   void start() {
-    system = BatonSystem.up("--dtype", "float32");
+    system = BatonSystem.brief("--dtype", "float32");
   }
 
   @AfterAll
