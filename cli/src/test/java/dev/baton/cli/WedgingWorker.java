@@ -20,6 +20,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.locks.LockSupport;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -74,16 +75,38 @@ public final class WedgingWorker implements Callable<Integer> {
     return 0;
   }
 
+  /** The step thread itself only waits, as for a device: another thread looks for the file. */
   private Engine wedging(Engine real) {
+    Semaphore steps = new Semaphore(1, true);
+    Thread.ofPlatform().name("wedge").daemon().start(() -> watch(steps));
     return wrapped(
         Engine.class,
         real,
         (method, answer) -> {
-          while (method.getName().equals("step") && Files.exists(wedge)) {
-            LockSupport.parkNanos(LOOK_NANOS);
+          if (!method.getName().equals("step")) {
+            return answer.call();
           }
-          return answer.call();
+          steps.acquireUninterruptibly();
+          try {
+            return answer.call();
+          } finally {
+            steps.release();
+          }
         });
+  }
+
+  private void watch(Semaphore steps) {
+    boolean wedged = false;
+    while (true) {
+      boolean there = Files.exists(wedge);
+      if (there && !wedged) {
+        steps.acquireUninterruptibly();
+      } else if (!there && wedged) {
+        steps.release();
+      }
+      wedged = there;
+      LockSupport.parkNanos(LOOK_NANOS);
+    }
   }
 
   private KvTransfer deafening(KvTransfer real, int deafPort) {

@@ -1,6 +1,7 @@
 package dev.baton.worker;
 
 import dev.baton.device.DeviceSlabs;
+import dev.baton.engine.DeviceOptions;
 import dev.baton.engine.Engine;
 import dev.baton.engine.ModelInfo;
 import dev.baton.kvtransfer.KvTransfer;
@@ -15,6 +16,7 @@ import dev.baton.worker.metrics.MetricsEndpoint;
 import dev.baton.worker.metrics.WorkerMetrics;
 import dev.baton.worker.registry.NettyNetwork;
 import dev.baton.worker.session.ThreadAlarms;
+import dev.baton.worker.step.ComputingThreads;
 import dev.baton.worker.step.Outbox;
 import dev.baton.worker.step.StepThread;
 import dev.baton.worker.wire.Failures;
@@ -105,6 +107,10 @@ public final class Worker implements AutoCloseable {
                 outbox,
                 stepThread::wake,
                 System::nanoTime,
+                // A thread that waits for a GPU sleeps, however well it is.
+                options.engine().device().kind() == DeviceOptions.Kind.CPU
+                    ? Optional.of(new ComputingThreads())
+                    : Optional.empty(),
                 new NettyNetwork(peers(options)),
                 new SecureRandom(),
                 this::registeredAddress,

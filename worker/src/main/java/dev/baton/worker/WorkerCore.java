@@ -19,6 +19,7 @@ import dev.baton.worker.registry.RegistryLink;
 import dev.baton.worker.session.Alarms;
 import dev.baton.worker.session.Sessions;
 import dev.baton.worker.step.Outbox;
+import dev.baton.worker.step.Standstill;
 import dev.baton.worker.step.StepLoop;
 import dev.baton.worker.wire.Failures;
 import dev.baton.worker.wire.RefusedException;
@@ -30,8 +31,10 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.LongSupplier;
@@ -50,6 +53,8 @@ public final class WorkerCore {
    *
    * @param wake ends the rest of whoever runs the turns of {@link #loop}
    * @param nanoTime a clock that only rises, nanoseconds
+   * @param computing whether threads that compute have worked since it was asked last; empty where
+   *     nobody can tell
    * @param network to the router
    * @param grpcAddress host:port under which the router reaches the services; asked for at each
    *     registration
@@ -60,6 +65,7 @@ public final class WorkerCore {
       Outbox outbox,
       Runnable wake,
       LongSupplier nanoTime,
+      Optional<BooleanSupplier> computing,
       RegistryLink.Network network,
       RandomGenerator random,
       Supplier<String> grpcAddress,
@@ -97,6 +103,7 @@ public final class WorkerCore {
   private final Sessions sessions;
   private final RegistryLink registry;
   private final LeakWatch leakWatch = new LeakWatch();
+  private final Standstill standstill = new Standstill();
   private final AtomicBoolean starved = new AtomicBoolean();
   private final AtomicLong statuses = new AtomicLong();
   private final AtomicLong beats = new AtomicLong();
@@ -216,15 +223,38 @@ public final class WorkerCore {
   public WorkerStatus status() {
     Optional<TransferTotals> totals = transfer.map(KvTransfer::totals);
     totals.ifPresent(this::checkSlabs);
+    long progress = 1 + engine.progress();
+    OptionalLong asleep = asleepNanos(progress);
     sendCanary();
-    return Statuses.write(statuses.incrementAndGet(), sessions.draining(), engine.status(), totals)
-        .toBuilder()
-        .setProgress(1 + engine.progress())
+    WorkerStatus.Builder status =
+        Statuses.write(statuses.incrementAndGet(), sessions.draining(), engine.status(), totals)
+            .toBuilder();
+    asleep.ifPresent(nanos -> status.setAsleepMillis(nanos / 1_000_000));
+    return status
+        .setProgress(progress)
         .setBeats(beats.get())
         .setRole(role)
         .addAllLeaks(leaksTold())
         .setLeaksFound(leaks.found())
         .build();
+  }
+
+  private OptionalLong asleepNanos(long progress) {
+    if (surroundings.computing().isEmpty()) {
+      return OptionalLong.empty();
+    }
+    BooleanSupplier computing = surroundings.computing().get();
+    boolean busy = sessions.count() > 0;
+    // Statuses are asked for by the registry's thread and by calls.
+    synchronized (standstill) {
+      return OptionalLong.of(
+          standstill.look(
+              busy,
+              progress,
+              beats.get(),
+              busy && computing.getAsBoolean(),
+              surroundings.nanoTime().getAsLong()));
+    }
   }
 
   private List<Leak> leaksTold() {

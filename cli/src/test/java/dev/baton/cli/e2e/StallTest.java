@@ -21,6 +21,8 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DisplayName;
@@ -131,7 +133,16 @@ class StallTest {
     goesOnElsewhere(
         "its step thread hangs", () -> Files.createFile(wedge), () -> Files.delete(wedge));
     awaitLog("is fenced: no progress");
+    assertThat(fencedAfterMillis()).as("its threads sleep, which tells sooner").isLessThan(1500);
     awaitLog("makes progress again and is taken back");
+  }
+
+  private long fencedAfterMillis() {
+    Matcher said =
+        Pattern.compile("is fenced: no progress for (\\d+) ms")
+            .matcher(router.errors() + router.output());
+    assertThat(said.find()).isTrue();
+    return Long.parseLong(said.group(1));
   }
 
   /** The connection that a hand-off needs takes 2 s to fail, and the router waits a second more. */

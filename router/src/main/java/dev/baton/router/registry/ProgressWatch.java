@@ -8,18 +8,28 @@ import dev.baton.proto.worker.v1.WorkerStatus;
  * sessions run, else the step thread's answers to the canary that every status sends.
  *
  * <p>How long it may stand still: {@link #LEAST_NANOS}, or {@link #FACTOR} times the longest time
- * it was ever seen to take, if that is more. One that tells nothing of its progress is trusted.
- * What it took while it was fenced does not count. Not thread-safe; {@link Worker} guards it.
+ * it was ever seen to take, if that is more. A worker may tell whether the threads that compute are
+ * at it. Then a step that takes its time, be it long or the machine busy, has {@link
+ * #WORKING_NANOS}, and one whose threads sleep no more than {@link #ASLEEP_MILLIS}. One that tells
+ * nothing of its progress is trusted. What it took while it was fenced does not count. Not
+ * thread-safe; {@link Worker} guards it.
  */
 final class ProgressWatch {
 
   static final long LEAST_NANOS = 2_000_000_000L;
+  static final long WORKING_NANOS = 15_000_000_000L;
   static final int FACTOR = 4;
+
+  /** More than two intervals of statuses, so that three must have told the same. */
+  static final long ASLEEP_MILLIS = 500;
 
   private long progress;
   private long beats;
+  private long beatsAtAdvance;
   private long advancedNanos;
   private long longestNanos;
+  private boolean asleep;
+  private boolean inStep;
   private boolean fenced;
 
   ProgressWatch(long nowNanos) {
@@ -49,12 +59,16 @@ final class ProgressWatch {
         longestNanos = Math.max(longestNanos, nowNanos - advancedNanos);
       }
       advancedNanos = nowNanos;
+      beatsAtAdvance = status.getBeats();
     }
     if (freed) {
       fenced = false;
     }
     progress = status.getProgress();
     beats = status.getBeats();
+    asleep = status.getAsleepMillis() >= ASLEEP_MILLIS;
+    // One answer may have been under way when the step began; a thread that gives more is in none.
+    inStep = status.hasAsleepMillis() && beats - beatsAtAdvance <= 1;
     return freed;
   }
 
@@ -65,7 +79,8 @@ final class ProgressWatch {
 
   /** Has stood still for too long, and is not fenced for it yet. */
   boolean stuck(long nowNanos) {
-    return !fenced && nowNanos - advancedNanos > Math.max(LEAST_NANOS, FACTOR * longestNanos);
+    long most = Math.max(inStep ? WORKING_NANOS : LEAST_NANOS, FACTOR * longestNanos);
+    return !fenced && (asleep || nowNanos - advancedNanos > most);
   }
 
   long standsNanos(long nowNanos) {

@@ -188,6 +188,51 @@ final class WorkerDirectoryTest {
   }
 
   @Test
+  void workerWhoseThreadsSleepThoughItHasSessionsIsFencedSoon() {
+    Worker worker = directory.register(registration("d", Role.DECODE).build());
+    WorkerStatus.Builder status = WorkerStatus.newBuilder().setRunningSessions(1).setProgress(7);
+    report(worker, status.setAsleepMillis(600).build(), 100);
+    assertThat(directory.pools(worker.model()).decode()).as("none of ours").hasSize(1);
+    try (Worker.Charge _ = worker.charge(1)) {
+      report(worker, status.setAsleepMillis(400).build(), 600);
+      assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
+      report(worker, status.setAsleepMillis(600).build(), 50);
+      assertThat(directory.pools(worker.model()).decode()).isEmpty();
+      report(worker, status.setProgress(8).setAsleepMillis(0).build(), 1);
+      assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
+    }
+  }
+
+  @Test
+  void workerWhoseThreadsComputeIsGivenTimeForItsFirstLongStepToo() {
+    Worker worker = directory.register(registration("d", Role.DECODE).build());
+    WorkerStatus.Builder status =
+        WorkerStatus.newBuilder().setRunningSessions(1).setProgress(7).setAsleepMillis(0);
+    WorkerStatus.Builder idle = WorkerStatus.newBuilder().setProgress(7).setAsleepMillis(0);
+    report(worker, idle.build(), 100);
+    report(worker, idle.setBeats(5).build(), 100);
+    try (Worker.Charge _ = worker.charge(1)) {
+      report(worker, status.setBeats(6).build(), 14_000);
+      assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
+      report(worker, status.build(), 2000);
+      assertThat(directory.pools(worker.model()).decode()).isEmpty();
+    }
+  }
+
+  @Test
+  void workerThatAnswersBetweenStepsWithoutProgressIsInNoLongStep() {
+    Worker worker = directory.register(registration("d", Role.DECODE).build());
+    WorkerStatus.Builder status =
+        WorkerStatus.newBuilder().setRunningSessions(1).setProgress(7).setAsleepMillis(0);
+    try (Worker.Charge _ = worker.charge(1)) {
+      for (int i = 0; i < 10; i++) {
+        report(worker, status.setBeats(i).build(), 250);
+      }
+      assertThat(directory.pools(worker.model()).decode()).isEmpty();
+    }
+  }
+
+  @Test
   void drainingWorkerGetsNothingNew() {
     Worker worker = directory.register(registration("d", Role.DECODE).build());
     directory.report(worker, WorkerStatus.newBuilder().setDraining(true).build());

@@ -50,6 +50,11 @@ public final class StepTurns {
     return wedged;
   }
 
+  /** A step is under way. */
+  public boolean computing() {
+    return !wedged && (inTurn || process.instant() < free);
+  }
+
   private void set(long at) {
     long due = Math.max(at, free);
     if (next != null) {

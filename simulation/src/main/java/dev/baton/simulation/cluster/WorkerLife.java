@@ -129,6 +129,7 @@ public final class WorkerLife {
                 new Outbox(new LaneTimer(process)),
                 turns::wake,
                 process::nanoTime,
+                Optional.of(turns::computing),
                 new ToRouter(cluster, process),
                 new Random(random.nextLong()),
                 () -> address,
