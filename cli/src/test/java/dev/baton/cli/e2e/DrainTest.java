@@ -3,7 +3,17 @@ package dev.baton.cli.e2e;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.baton.cli.e2e.OpenAiClient.EventStream;
+import dev.baton.peer.ClusterSecret;
+import dev.baton.peer.PeerAuthentication;
+import dev.baton.proto.worker.v1.DrainProgress;
+import dev.baton.proto.worker.v1.DrainWorkerRequest;
+import dev.baton.proto.worker.v1.RouterControlGrpc;
+import io.grpc.Grpc;
+import io.grpc.InsecureChannelCredentials;
+import io.grpc.ManagedChannel;
 import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -18,13 +28,14 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
 import tools.jackson.databind.JsonNode;
 
 @DisplayName("A worker that is told to leave")
 @Timeout(120)
 class DrainTest {
 
-  private static final int STREAMS = 12;
+  private static final int STREAMS = 24;
   private static final int TRIES = 4;
 
   private static final Map<String, Object> STORY =
@@ -45,9 +56,11 @@ class DrainTest {
   /** What a reader saw: the tokens, and the longest time between two events. */
   private record Read(List<Integer> tokens, long pauseMillis) {}
 
+  @TempDir Path directory;
+
   /**
-   * Whether a worker has sessions when it hears of it is up to the machine: they live for half a
-   * second, and the command starts while they leave it a processor.
+   * Whether a worker has sessions left to move once it knows where to is up to the machine: they
+   * live for half a second.
    */
   @Test
   void handsItsRunningSessionsToAnother() throws Exception {
@@ -58,33 +71,33 @@ class DrainTest {
     assertThat(moved).as("sessions that went with their KV").isPositive();
   }
 
-  private static double drainUnderLoad() throws Exception {
-    try (BatonSystem system = BatonSystem.brief("--decode", "2");
+  private double drainUnderLoad() throws Exception {
+    Path secret = directory.resolve("secret");
+    Files.writeString(secret, "the secret of the test's cluster\n");
+    try (BatonSystem system =
+            BatonSystem.brief("--decode", "2", "--cluster-secret-file", secret.toString());
         ExecutorService readers = Executors.newFixedThreadPool(STREAMS)) {
       Read undisturbed = read(system);
       List<String> workers = decodeWorkers(system);
       AtomicBoolean over = new AtomicBoolean();
       List<Future<Read>> reads = new ArrayList<>();
       for (int i = 0; i < STREAMS; i++) {
-        int length = 500 - 22 * i;
+        int length = 500 - 11 * i;
         reads.add(readers.submit(() -> readOn(system, undisturbed, length, over)));
       }
-      BatonProcess.Outcome drained;
+      List<DrainProgress> told;
       try {
         Deadline.await(
             "sessions on both",
             Duration.ofSeconds(20),
             () -> workers.stream().allMatch(w -> ownedBlocks(system, w) > 0));
 
-        drained =
-            BatonProcess.run(
-                "drain", workers.getFirst(), "--router", "127.0.0.1:" + system.grpcPort());
+        told = drain(system, workers.getFirst(), ClusterSecret.read(secret, note -> {}));
       } finally {
         over.set(true);
       }
 
-      assertThat(drained.code()).as(drained.errors()).isZero();
-      assertThat(drained.output()).contains(workers.getFirst() + ": 0 sessions left");
+      assertThat(told.getLast().getSessionsLeft()).isZero();
       long longest = 0;
       for (Future<Read> each : reads) {
         longest = Math.max(longest, each.get().pauseMillis());
@@ -96,10 +109,32 @@ class DrainTest {
           .filter(line -> line.contains(" moved from "))
           .forEach(line -> System.out.println("DrainTest: " + line));
       assertThat(system.log("router"))
-          .as("calls of moved sessions outlive the command that drained")
+          .as("calls of moved sessions outlive the call that drained")
           .doesNotContain("was cancelled without error");
       assertThat(ownedBlocks(system, workers.getFirst())).isZero();
       return handOffsOut(system, workers.getFirst());
+    }
+  }
+
+  /**
+   * The call that {@code baton drain} makes: a process would wait for a processor, at its low
+   * priority, until the streams are over.
+   */
+  private static List<DrainProgress> drain(
+      BatonSystem system, String worker, ClusterSecret secret) {
+    ManagedChannel channel =
+        Grpc.newChannelBuilder(
+                "127.0.0.1:" + system.grpcPort(), InsecureChannelCredentials.create())
+            .build();
+    try {
+      List<DrainProgress> told = new ArrayList<>();
+      RouterControlGrpc.newBlockingStub(channel)
+          .withInterceptors(new PeerAuthentication(secret).client())
+          .drainWorker(DrainWorkerRequest.newBuilder().setWorkerId(worker).build())
+          .forEachRemaining(told::add);
+      return told;
+    } finally {
+      channel.shutdownNow();
     }
   }
 
@@ -127,6 +162,8 @@ class DrainTest {
   private static void saysThatThereIsNoOther(BatonSystem system, String only) {
     BatonProcess.Outcome drained =
         BatonProcess.run("drain", only, "--router", "127.0.0.1:" + system.grpcPort());
+    assertThat(drained.code()).as(drained.errors()).isZero();
+    assertThat(drained.output()).contains(only + ": 0 sessions left");
     assertThat(drained.errors()).contains(only + " is the only decode worker");
     BatonProcess.Outcome unknown =
         BatonProcess.run("drain", "nobody", "--router", "127.0.0.1:" + system.grpcPort());
