@@ -11,7 +11,8 @@ namespace baton {
 namespace BATON_TIER {
 
 constexpr int BYTE_ROWS_8 = 2;
-constexpr int BYTE_ROWS_4 = 2;
+constexpr int BYTE_ROWS_4 = 4;
+constexpr bool WIDENS_4 = false;
 
 struct Sums {
   __m256i a;

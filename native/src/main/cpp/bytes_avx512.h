@@ -10,6 +10,7 @@ namespace BATON_TIER {
 
 constexpr int BYTE_ROWS_8 = 8;  // 16 sums and 2 weights
 constexpr int BYTE_ROWS_4 = 4;  // 16 sums of groups, 4 weights and 2 inputs
+constexpr bool WIDENS_4 = true;  // many rows go by weights of four bits that have been made bytes
 
 struct Sums {
   __m512i v;
@@ -97,6 +98,41 @@ static inline void multiply_4(const uint8_t* weight, const int8_t* x, const int3
     for (int r = 0; r < R; r++) {
       const __m512i both = _mm512_mask_blend_epi16(0xaaaaaaaau, low[r][g], _mm512_slli_epi32(high[r][g], 12));
       sums[r][g].v = _mm512_dpwssd_epi32(sums[r][g].v, both, factors);
+    }
+  }
+}
+
+// Weights of four bits of a pair of tiles, times their factors, as those of eight bits are kept: + 128. Two nibbles of a
+// word are multiplied at once by their factor; a product below zero borrows from the byte above it, which the addition of
+// 128 - 8 * factor pays back, for every byte of the result is from 8 to 248. Calls ask(line) for each line before it is
+// read, for requests that come together wait for one another.
+template <class Ask>
+static inline void widen(const uint8_t* from, uint8_t* to, const Ask& ask) {
+  const __m512i nibble = _mm512_set1_epi8(15);
+  const __m512i low_words =
+      _mm512_set_epi64(0x0d0c0d0c09080908, 0x0504050401000100, 0x0d0c0d0c09080908, 0x0504050401000100,
+                       0x0d0c0d0c09080908, 0x0504050401000100, 0x0d0c0d0c09080908, 0x0504050401000100);
+  const __m512i high_words = _mm512_add_epi8(low_words, _mm512_set1_epi8(2));
+  ask(from + 1024);
+  for (int half = 0; half < 2; half++) {
+    const __m512i factors =
+        _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 1024 + half * 32)));
+    const __m512i bases =
+        _mm512_sub_epi16(_mm512_set1_epi16(128 * 257), _mm512_mullo_epi16(factors, _mm512_set1_epi16(8 * 257)));
+    const __m512i low_factors = _mm512_shuffle_epi8(factors, low_words);
+    const __m512i high_factors = _mm512_shuffle_epi8(factors, high_words);
+    const __m512i low_bases = _mm512_shuffle_epi8(bases, low_words);
+    const __m512i high_bases = _mm512_shuffle_epi8(bases, high_words);
+#pragma GCC unroll 8
+    for (int quad = 0; quad < 8; quad++) {
+      const uint8_t* at = from + half * 512 + quad * 64;
+      ask(at);
+      const __m512i line = _mm512_loadu_si512(at);
+      const __m512i low = _mm512_mullo_epi16(_mm512_and_si512(line, nibble), low_factors);
+      const __m512i high = _mm512_mullo_epi16(_mm512_and_si512(_mm512_srli_epi16(line, 4), nibble), high_factors);
+      uint8_t* put = to + half * 1024 + quad * 64;
+      _mm512_storeu_si512(put, _mm512_add_epi16(low, low_bases));
+      _mm512_storeu_si512(put + 512, _mm512_add_epi16(high, high_bases));
     }
   }
 }

@@ -8,6 +8,7 @@ namespace BATON_TIER {
 
 constexpr int BYTE_ROWS_8 = 4;  // rows of inputs that share a loaded weight of eight bits
 constexpr int BYTE_ROWS_4 = 4;  // and of four
+constexpr bool WIDENS_4 = false;
 
 // Sixteen sums.
 struct Sums {

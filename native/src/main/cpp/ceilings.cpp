@@ -16,8 +16,10 @@ namespace BATON_TIER {
 
 #if defined(BATON_TIER_AVX512)
 static constexpr int CHAINS = 24;
+static constexpr int BYTE_CHAINS = 12;  // more than two a cycle for five cycles
 #elif defined(BATON_TIER_AVX2)
 static constexpr int CHAINS = 6;  // of two registers each; 16 there are
+static constexpr int BYTE_CHAINS = 6;
 #else
 static constexpr int CHAINS = 4;
 #endif
@@ -50,22 +52,50 @@ static int64_t multiply_floats(int64_t rounds, int64_t* sink) {
 static int64_t multiply_bytes(int64_t rounds, int64_t* sink) {
   const __m512i weight = _mm512_set1_epi8(3);
   const __m512i input = _mm512_set1_epi8(-1);
-  __m512i chains[CHAINS];
-  for (int i = 0; i < CHAINS; i++) {
+  __m512i chains[BYTE_CHAINS];
+#pragma GCC unroll 12
+  for (int i = 0; i < BYTE_CHAINS; i++) {
     chains[i] = _mm512_set1_epi32(i);
   }
   for (int64_t turn = 0; turn < rounds * TURNS; turn++) {
-#pragma GCC unroll 24
-    for (int i = 0; i < CHAINS; i++) {
-      chains[i] = _mm512_dpbusd_epi32(chains[i], weight, input);
+#pragma GCC unroll 12
+    for (int i = 0; i < BYTE_CHAINS; i++) {
+      // Not the intrinsic: GCC 12 copies the sums of that to other registers, or to memory and back.
+      __asm__("vpdpbusd %2, %1, %0" : "+v"(chains[i]) : "v"(weight), "v"(input));
     }
   }
   __m512i all_chains = _mm512_setzero_si512();
-  for (int i = 0; i < CHAINS; i++) {
+#pragma GCC unroll 12
+  for (int i = 0; i < BYTE_CHAINS; i++) {
     all_chains = _mm512_add_epi32(all_chains, chains[i]);
   }
   *sink = _mm512_reduce_add_epi32(all_chains);
-  return rounds * TURNS * CHAINS * 64 * 2;
+  return rounds * TURNS * BYTE_CHAINS * 64 * 2;
+}
+#elif defined(BATON_TIER_AVX2)
+// Exact sums of products of bytes are those of words here, vpmaddwd's, which takes two of them.
+static int64_t multiply_bytes(int64_t rounds, int64_t* sink) {
+  const __m256i weight = _mm256_set1_epi16(3);
+  const __m256i input = _mm256_set1_epi16(-1);
+  __m256i chains[BYTE_CHAINS];
+#pragma GCC unroll 6
+  for (int i = 0; i < BYTE_CHAINS; i++) {
+    chains[i] = _mm256_set1_epi32(i);
+  }
+  for (int64_t turn = 0; turn < rounds * TURNS; turn++) {
+#pragma GCC unroll 6
+    for (int i = 0; i < BYTE_CHAINS; i++) {
+      __m256i products;
+      __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(chains[i]), "=&x"(products) : "x"(weight), "x"(input));
+    }
+  }
+  __m256i all_chains = _mm256_setzero_si256();
+#pragma GCC unroll 6
+  for (int i = 0; i < BYTE_CHAINS; i++) {
+    all_chains = _mm256_add_epi32(all_chains, chains[i]);
+  }
+  *sink = sum(Sums{all_chains, _mm256_setzero_si256()});
+  return rounds * TURNS * BYTE_CHAINS * 16 * 2;
 }
 #else
 static int64_t multiply_bytes(int64_t rounds, int64_t* sink) {

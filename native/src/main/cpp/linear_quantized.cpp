@@ -5,8 +5,12 @@
 // The unsigned weights are 128 (or, in four bits, levels are 8) too large; sums begin at minus as many times the sum of
 // the row's inputs.
 //
-// Bytes: the weight once from memory and once per BYTE_ROWS rows from the caches, 1 (4 bits: 17/32) a weight; the inputs
-// from the nearest cache. Operations: 2 * rows * outputs * inputs. Few rows are bound by memory bandwidth, many by vpdpbusd.
+// A few rows take a pair of tiles at once, all of the depth. More of them pass a panel of it, block by block, while what lies
+// behind is asked for, so that memory and products overlap. Where products of bytes are fast (WIDENS_4) weights of four bits
+// become bytes once for all rows of a chunk.
+//
+// Bytes: the weight once from memory, 1 (4 bits: 17/32) a weight, and once per block of rows from the nearest cache, as are
+// inputs. Operations: 2 * rows * outputs * inputs. Few rows are bound by memory bandwidth, many by vpdpbusd.
 #include "bytes.h"
 #include "norm.h"
 #include "products.h"
@@ -21,6 +25,16 @@ static constexpr int LEVELS = 3;
 static constexpr int ONE_PAIRS = 4;
 static constexpr int AHEAD_8 = 1024;
 static constexpr int AHEAD_4 = 1536;
+
+// More rows than these (or than go together) pass a panel of so many tiles of a pair, which stays in the first-level cache, a
+// chunk of rows at a time; a chunk's rows stay in the second while CHUNK_PAIRS pairs go by, and these pairs' weights while
+// chunks do.
+static constexpr int FEW_ROWS = 4;
+static constexpr int PANEL = 8;
+static constexpr int CHUNK = 64;
+static constexpr int CHUNK_PAIRS = 4;
+static constexpr int FAR_AHEAD = 16 * 1024;  // bytes
+
 static constexpr int32_t INFINITE = 0x7f800000;
 
 // The float of these bits.
@@ -111,39 +125,52 @@ static inline void ask_ahead(const uint8_t* weight) {
   }
 }
 
-// Joins the sums of a range with those that wait, as a binary counter; finishes them when the range is the last.
-template <int R>
-static inline void join(const Product& p, int ranges, int pair, int row, int range, Lanes (&sums)[R][2],
-                        float (&waiting)[LEVELS][R][2][LANES]) {
+// Scales the exact sums of a range, of R rows of a pair, and joins them with those that wait, as a binary counter; finishes
+// them when the range is the last. `at` is where these rows begin among the N that wait.
+template <int R, int N>
+static inline void join(const Product& p, const Staged& x, const float* scales, int pair, int row, int range,
+                        const Sums (&exact)[R][2], int at, float (&waiting)[LEVELS][N][2][LANES]) {
+  const float* row_scales = x.scales + x.at(row, range);
+  Lanes sums[R][2];
+#pragma GCC unroll 2
+  for (int g = 0; g < 2; g++) {
+    const Lanes scale = load(scales + pair * PAIR_OUTPUTS + g * LANES);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+      sums[r][g] = mul(to_float(exact[r][g]), mul(all(row_scales[r]), scale));
+    }
+  }
   int level = 0;
   for (; range >> level & 1; level++) {
+#pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
       for (int g = 0; g < 2; g++) {
-        sums[r][g] = add(load(waiting[level][r][g]), sums[r][g]);
+        sums[r][g] = add(load(waiting[level][at + r][g]), sums[r][g]);
       }
     }
   }
+#pragma GCC unroll 8
   for (int r = 0; r < R; r++) {
-    if (range + 1 == ranges) {
+    if (range + 1 == x.ranges) {
       finish(p, pair, row + r, sums[r][0], sums[r][1]);
       continue;
     }
     for (int g = 0; g < 2; g++) {
-      store(waiting[level][r][g], sums[r][g]);
+      store(waiting[level][at + r][g], sums[r][g]);
     }
   }
 }
 
-// R rows by P pairs of tiles side by side, all of the depth.
-template <int R, int P, bool FOUR, bool FAR>
-static inline void some_rows(const Product& p, const Staged& x, const float* scales, int pair, int row) {
+// R rows, all there are, by P pairs of tiles side by side, all of the depth. The weight comes from memory.
+template <int R, int P, bool FOUR>
+static inline void few_rows(const Product& p, const Staged& x, const float* scales, int pair) {
   constexpr int BYTES = FOUR ? PAIR_BYTES_4 : PAIR_BYTES_8;
   float waiting[P][LEVELS][R][2][LANES];
   const int64_t weight_stride = static_cast<int64_t>(x.tiles) * BYTES;
   const uint8_t* weight = p.weight + pair * weight_stride;
   const int64_t x_stride = static_cast<int64_t>(x.stride) * TILE_INPUTS;
   for (int range = 0; range < x.ranges; range++) {
-    const int64_t at = x.at(row, range);
+    const int64_t at = x.at(0, range);
     Sums sums[P][R][2];
 #pragma GCC unroll 4
     for (int q = 0; q < P; q++) {
@@ -153,17 +180,15 @@ static inline void some_rows(const Product& p, const Staged& x, const float* sca
       }
     }
     const int tiles = x.first[range + 1] - x.first[range];
-    const int32_t* group_sums = x.group_sums + x.groups_at(row, x.first[range]);
+    const int32_t* group_sums = x.group_sums + x.groups_at(0, x.first[range]);
     for (int from = 0; from < tiles; from += PART_TILES) {
-      const int8_t* inputs = x.tile(row, range, from);
+      const int8_t* inputs = x.tile(0, range, from);
       const int end = smaller(tiles, from + PART_TILES);
       for (int t = from; t < end; t++, weight += BYTES, inputs += x_stride, group_sums += 2 * x.stride) {
 #pragma GCC unroll 4
         for (int q = 0; q < P; q++) {
           const uint8_t* own = weight + q * weight_stride;
-          if (FAR) {
-            ask_ahead<FOUR>(own);
-          }
+          ask_ahead<FOUR>(own);
           if constexpr (FOUR) {
             multiply_4<R>(own, inputs, group_sums, sums[q]);
           } else {
@@ -174,33 +199,132 @@ static inline void some_rows(const Product& p, const Staged& x, const float* sca
     }
 #pragma GCC unroll 4
     for (int q = 0; q < P; q++) {
-      Lanes results[R][2];
-#pragma GCC unroll 8
-      for (int r = 0; r < R; r++) {
-#pragma GCC unroll 2
-        for (int g = 0; g < 2; g++) {
-          const Lanes scale = load(scales + (pair + q) * PAIR_OUTPUTS + g * LANES);
-          results[r][g] = mul(to_float(sums[q][r][g]), mul(all(x.scales[at + r]), scale));
-        }
-      }
-      join<R>(p, x.ranges, pair + q, row, range, results, waiting[q]);
+      join<R>(p, x, scales, pair + q, 0, range, sums[q], 0, waiting[q]);
     }
   }
 }
 
-template <int R, bool FOUR, bool FAR>
-static inline void rows_block(const Product& p, const Staged& x, const float* scales, int pair, int row, int n) {
-  if (n >= R) {
-    some_rows<R, 1, FOUR, FAR>(p, x, scales, pair, row);
+template <int R, bool FOUR>
+static inline void few_rows_of(const Product& p, const Staged& x, const float* scales, int pair) {
+  if (x.rows == R) {
+    few_rows<R, 1, FOUR>(p, x, scales, pair);
   } else if constexpr (R > 1) {
-    rows_block<R - 1, FOUR, FAR>(p, x, scales, pair, row, n);
+    few_rows_of<R - 1, FOUR>(p, x, scales, pair);
+  }
+}
+
+// Some tiles of a range of a pair's weights, by which all rows of a chunk pass.
+struct Panel {
+  const uint8_t* weight;
+  int range;
+  int tile;  // of the range
+  int tiles;
+  bool ends;  // the range
+};
+
+// What is asked for at each tile while rows pass a panel.
+struct Ahead {
+  const uint8_t* weight;
+  int lines;
+};
+
+// What a chunk's rows have so far: exact sums of the present range, and ranges that wait for their neighbours.
+struct ChunkSums {
+  int32_t exact[CHUNK][2][LANES];
+  float waiting[LEVELS][CHUNK][2][LANES];
+};
+
+// Adds a panel to the sums of R rows from `row`, the chunk's `at`th.
+template <int R, bool FOUR>
+static inline void pass(const Product& p, const Staged& x, const float* scales, int pair, const Panel& panel, int row, int at,
+                        ChunkSums& chunk, Ahead& ahead) {
+  Sums sums[R][2];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; r++) {
+#pragma GCC unroll 2
+    for (int g = 0; g < 2; g++) {
+      sums[r][g] = panel.tile != 0 ? load(chunk.exact[at + r][g])
+                                   : all_sums(FOUR ? 0 : x.sums[x.at(row, panel.range) + r]);
+    }
+  }
+  const uint8_t* weight = panel.weight;
+  const int8_t* inputs = x.tile(row, panel.range, panel.tile);
+  const int64_t x_stride = static_cast<int64_t>(x.stride) * TILE_INPUTS;
+  const int32_t* group_sums = x.group_sums + x.groups_at(row, x.first[panel.range] + panel.tile);
+  for (int t = 0; t < panel.tiles; t++, inputs += x_stride) {
+    for (int line = 0; line < ahead.lines; line++, ahead.weight += 64) {
+      __builtin_prefetch(ahead.weight, 0, 2);
+    }
+    if constexpr (FOUR) {
+      multiply_4<R>(weight, inputs, group_sums, sums);
+      weight += PAIR_BYTES_4;
+      group_sums += 2 * x.stride;
+    } else {
+      multiply_8<R>(weight, inputs, sums);
+      weight += PAIR_BYTES_8;
+    }
+  }
+  if (panel.ends) {
+    join<R>(p, x, scales, pair, row, panel.range, sums, at, chunk.waiting);
+    return;
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; r++) {
+    store(chunk.exact[at + r][0], sums[r][0]);
+    store(chunk.exact[at + r][1], sums[r][1]);
+  }
+}
+
+template <int R, bool FOUR>
+static inline void rest_passes(const Product& p, const Staged& x, const float* scales, int pair, const Panel& panel, int row,
+                               int at, int n, ChunkSums& chunk, Ahead& ahead) {
+  if (n == R) {
+    pass<R, FOUR>(p, x, scales, pair, panel, row, at, chunk, ahead);
+  } else if constexpr (R > 1) {
+    rest_passes<R - 1, FOUR>(p, x, scales, pair, panel, row, at, n, chunk, ahead);
+  }
+}
+
+// Rows [row, row + rows) by one pair, all of the depth. FIRST: of the chunks that use these weights, which come from memory
+// then: what lies FAR_AHEAD is asked for a few lines at a time, spread over the products, as requests that come together
+// wait for one another.
+template <bool FOUR, bool FIRST>
+static void chunk_of(const Product& p, const Staged& x, const float* scales, int pair, int row, int rows,
+                     ChunkSums& chunk) {
+  constexpr int BYTES = FOUR ? PAIR_BYTES_4 : PAIR_BYTES_8;
+  constexpr bool WIDEN = FOUR && WIDENS_4;
+  constexpr int R = FOUR && !WIDENS_4 ? BYTE_ROWS_4 : BYTE_ROWS_8;
+  alignas(64) uint8_t widened[WIDEN ? PANEL : 1][PAIR_BYTES_8];
+  const int blocks = (rows + R - 1) / R;
+  const uint8_t* weight = p.weight + static_cast<int64_t>(pair) * x.tiles * BYTES;
+  for (int range = 0; range < x.ranges; range++) {
+    const int tiles = x.first[range + 1] - x.first[range];
+    int t = 0;
+    do {  // once for a range without inputs, too
+      const int n = smaller(PANEL, tiles - t);
+      Panel panel = {weight, range, t, n, t + n == tiles};
+      Ahead ahead = {weight + FAR_AHEAD, FIRST ? (BYTES / 64 + blocks - 1) / blocks : 0};
+      if constexpr (WIDEN) {
+        for (int i = 0; i < n; i++) {
+          widen(weight + i * BYTES, widened[i], [](const uint8_t*) {});
+        }
+        panel.weight = widened[0];
+      }
+      for (int at = 0; at < rows; at += R) {
+        rest_passes<R, FOUR && !WIDEN>(p, x, scales, pair, panel, row + at, at, smaller(R, rows - at), chunk, ahead);
+      }
+      weight += n * BYTES;
+      t += n;
+    } while (t < tiles);
   }
 }
 
 // A unit of a share is a pair of tiles.
-template <int R, bool FOUR>
+template <bool FOUR>
 static void quantized(const int64_t* products, int count, const Staged& x, Share share) {
-  static_assert(16 % R == 0, "rows that share a weight lie in one row tile");
+  constexpr int TOGETHER = FOUR ? BYTE_ROWS_4 : BYTE_ROWS_8;
+  constexpr int FEW = TOGETHER < FEW_ROWS ? TOGETHER : FEW_ROWS;
+  static_assert(16 % TOGETHER == 0 && 16 % BYTE_ROWS_8 == 0, "rows that share a weight lie in one row tile");
   const Product* list = products_of(products);
   const int pairs = pairs_of(list, count);
   each_product(list, count, first_of(share, pairs), end_of(share, pairs), [&](const Product& p, int pair, int end) {
@@ -208,13 +332,26 @@ static void quantized(const int64_t* products, int count, const Staged& x, Share
                                                                         (FOUR ? PAIR_BYTES_4 : PAIR_BYTES_8));
     if (x.rows == 1) {
       for (; pair + ONE_PAIRS <= end; pair += ONE_PAIRS) {
-        some_rows<1, ONE_PAIRS, FOUR, true>(p, x, scales, pair, 0);
+        few_rows<1, ONE_PAIRS, FOUR>(p, x, scales, pair);
       }
     }
-    for (; pair < end; pair++) {
-      rows_block<R, FOUR, true>(p, x, scales, pair, 0, smaller(R, x.rows));
-      for (int row = R; row < x.rows; row += R) {
-        rows_block<R, FOUR, false>(p, x, scales, pair, row, x.rows - row);
+    if (x.rows <= FEW) {
+      for (; pair < end; pair++) {
+        few_rows_of<FEW, FOUR>(p, x, scales, pair);
+      }
+      return;
+    }
+    ChunkSums chunk;
+    for (; pair < end; pair += CHUNK_PAIRS) {
+      const int to = smaller(end, pair + CHUNK_PAIRS);
+      for (int row = 0; row < x.rows; row += CHUNK) {
+        for (int i = pair; i < to; i++) {
+          if (row == 0) {
+            chunk_of<FOUR, true>(p, x, scales, i, row, smaller(CHUNK, x.rows - row), chunk);
+          } else {
+            chunk_of<FOUR, false>(p, x, scales, i, row, smaller(CHUNK, x.rows - row), chunk);
+          }
+        }
       }
     }
   });
@@ -222,12 +359,12 @@ static void quantized(const int64_t* products, int count, const Staged& x, Share
 
 void linear_int8(Share share, const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,
                  const int32_t* borders, int32_t ranges) noexcept {
-  quantized<BYTE_ROWS_8, false>(products, count, Staged(staged, rows, borders, ranges), share);
+  quantized<false>(products, count, Staged(staged, rows, borders, ranges), share);
 }
 
 void linear_int4(Share share, const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,
                  const int32_t* borders, int32_t ranges) noexcept {
-  quantized<BYTE_ROWS_4, true>(products, count, Staged(staged, rows, borders, ranges), share);
+  quantized<true>(products, count, Staged(staged, rows, borders, ranges), share);
 }
 
 }  // namespace BATON_TIER

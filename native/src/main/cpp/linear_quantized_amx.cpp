@@ -181,45 +181,10 @@ class Pending {
   int first_row_ = 0;
 };
 
-// Weights of four bits of a pair of tiles, times their factors, as those of eight bits are kept: + 128. Two nibbles of a
-// word are multiplied at once by their factor; a product below zero borrows from the byte above it, which the addition of
-// 128 - 8 * factor pays back, for every byte of the result is from 8 to 248. FAR: the weight comes from memory, and what lies
-// behind it is asked for line by line, as requests that come together wait for one another.
-template <bool FAR>
-static inline void widen(const uint8_t* from, uint8_t* to) {
-  const __m512i nibble = _mm512_set1_epi8(15);
-  const __m512i low_words =
-      _mm512_set_epi64(0x0d0c0d0c09080908, 0x0504050401000100, 0x0d0c0d0c09080908, 0x0504050401000100,
-                       0x0d0c0d0c09080908, 0x0504050401000100, 0x0d0c0d0c09080908, 0x0504050401000100);
-  const __m512i high_words = _mm512_add_epi8(low_words, _mm512_set1_epi8(2));
-  if (FAR) {
-    _mm_prefetch(from + FAR_AHEAD + FACTORS, _MM_HINT_T1);
-    _mm_prefetch(from + NEAR_AHEAD + FACTORS, _MM_HINT_T0);
-  }
-  for (int half = 0; half < 2; half++) {
-    const __m512i factors =
-        _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + FACTORS + half * 32)));
-    const __m512i bases =
-        _mm512_sub_epi16(_mm512_set1_epi16(128 * 257), _mm512_mullo_epi16(factors, _mm512_set1_epi16(8 * 257)));
-    const __m512i low_factors = _mm512_shuffle_epi8(factors, low_words);
-    const __m512i high_factors = _mm512_shuffle_epi8(factors, high_words);
-    const __m512i low_bases = _mm512_shuffle_epi8(bases, low_words);
-    const __m512i high_bases = _mm512_shuffle_epi8(bases, high_words);
-#pragma GCC unroll 8
-    for (int quad = 0; quad < 8; quad++) {
-      const uint8_t* at = from + half * 512 + quad * 64;
-      if (FAR) {
-        _mm_prefetch(at + FAR_AHEAD, _MM_HINT_T1);
-        _mm_prefetch(at + NEAR_AHEAD, _MM_HINT_T0);
-      }
-      const __m512i line = _mm512_loadu_si512(at);
-      const __m512i low = _mm512_mullo_epi16(_mm512_and_si512(line, nibble), low_factors);
-      const __m512i high = _mm512_mullo_epi16(_mm512_and_si512(_mm512_srli_epi16(line, 4), nibble), high_factors);
-      uint8_t* put = to + half * TILE_BYTES + quad * 64;
-      _mm512_storeu_si512(put, _mm512_add_epi16(low, low_bases));
-      _mm512_storeu_si512(put + 512, _mm512_add_epi16(high, high_bases));
-    }
-  }
+// Asks for what lies behind a line of a weight that comes from memory.
+static inline void ask_behind(const uint8_t* line) {
+  _mm_prefetch(line + FAR_AHEAD, _MM_HINT_T1);
+  _mm_prefetch(line + NEAR_AHEAD, _MM_HINT_T0);
 }
 
 // A weight of four bits that comes from memory for few rows: tiles are widened some way ahead of their use, from one end of
@@ -241,7 +206,7 @@ class Widened {
  private:
   void widen_next() {
     if (next_ < end_) {
-      widen<true>(next_, widened[ready_++ % RING]);
+      widen(next_, widened[ready_++ % RING], ask_behind);
       next_ += PAIR_BYTES_4;
     }
   }
@@ -266,8 +231,7 @@ struct Ahead {
 static inline void ask_ahead(const uint8_t* weight) {
 #pragma GCC unroll 32
   for (int line = 0; line < PAIR_BYTES_8; line += 64) {
-    _mm_prefetch(weight + FAR_AHEAD + line, _MM_HINT_T1);
-    _mm_prefetch(weight + NEAR_AHEAD + line, _MM_HINT_T0);
+    ask_behind(weight + line);
   }
 }
 
@@ -363,7 +327,7 @@ static void block(const Product& p, const Staged& x, int row_tile, int row_end, 
                      (BYTES / 64 + turns - 1) / turns};
       if (FOUR && !FAR) {
         for (int t = 0; t < part.tiles; t++) {
-          widen<false>(weight + t * BYTES, widened[t]);
+          widen(weight + t * BYTES, widened[t], [](const uint8_t*) {});
         }
         weight = widened[0];
       }
