@@ -127,17 +127,6 @@ class Ahead {
   int at_ = 0;
 };
 
-static inline __m512 power(__m512 x) {
-  x = _mm512_max_ps(_mm512_set1_ps(-126.0f), x);
-  const __m512 r = _mm512_reduce_ps(x, 0);
-  __m512 p = _mm512_set1_ps(0.00958285294f);
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.0559064262f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.240240991f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.693124175f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-  return _mm512_scalef_ps(p, _mm512_sub_ps(x, r));
-}
-
 // scores = queries of one row tile * keys. ASKS: for the next tile, width / 16 times where this one is whole.
 template <bool ASKS>
 static inline void score(const uint16_t* queries, const Tile& tile, int width, float (*scores)[SUMS], Ahead<ASKS>& ahead) {
@@ -299,7 +288,7 @@ static inline void weigh(float (*scores)[SUMS], const Tile& tile, const Half<int
   const __m512 before = _mm512_load_ps(maxima);
   const __m512 maximum = _mm512_max_ps(_mm512_mul_ps(row_maxima(largest), base), before);
   const bool changed = _mm512_cmp_ps_mask(maximum, before, _CMP_NEQ_UQ) != 0;
-  _mm512_store_ps(work.corrections, changed ? power(_mm512_sub_ps(before, maximum)) : _mm512_set1_ps(1.0f));
+  _mm512_store_ps(work.corrections, changed ? power({_mm512_sub_ps(before, maximum)}).v : _mm512_set1_ps(1.0f));
   if (changed) {
     _mm512_store_ps(maxima, maximum);
     float* results = work.results + row_tile * ROWS * width;
@@ -322,7 +311,7 @@ static inline void weigh(float (*scores)[SUMS], const Tile& tile, const Half<int
     for (int g = 0; g < GROUPS; g++) {
       weights[g] = _mm512_setzero_ps();
       if (g >= begin && g < end) {
-        weights[g] = power(_mm512_fmsub_ps(_mm512_load_ps(scores[g] + row * LANES), base, largest_seen));
+        weights[g] = power({_mm512_fmsub_ps(_mm512_load_ps(scores[g] + row * LANES), base, largest_seen)}).v;
         if constexpr (MASKED) {
           weights[g] = _mm512_maskz_mov_ps(seen_of(seen, row, tile.start + g * LANES), weights[g]);
         }

@@ -1,34 +1,57 @@
 // Causal attention over paged bfloat16 or int8 KV on vectors: the bits of the matrix units (attention_amx.cpp).
 //
-// Up to QUERIES queries of one KV head go through the tiles together and share every loaded pair. Of scores the lanes are
-// sixteen positions, of values sixteen dims; both products sum 32 terms at a time, even and odd ones alone. int8 elements
-// are widened as they are loaded, which is exact.
+// A unit is up to BLOCKS * QUERIES queries of one KV head. It goes once through the positions that any of its queries sees,
+// a tile of 64 at a time, block by block: the queries of a block share every loaded pair, its blocks the tile in the nearest
+// cache. Of scores the lanes are sixteen positions, of values sixteen dims; both products sum 32 terms at a time, even and
+// odd ones alone. int8 elements are widened as they are loaded, which is exact. Where a query's maximum has not changed the
+// correction is 1, and its results are left as they are. A block that sees nothing of a tile skips it; masks are only used
+// where some query of a block sees a tile in part.
 //
-// Bytes: keys and values of the context once per QUERIES queries. Operations: 4 * width per query and position, and one
-// power. One token's queries are bound by memory bandwidth, many by FMA throughput: of two loads of a pair, one shift and
-// one mask serve QUERIES FMA each.
+// Bytes: keys and values of the context once per unit. Operations: 4 * width per query and position, and one power. One
+// token's queries are bound by memory bandwidth, many by FMA throughput: of two loads of a pair, one shift and one mask
+// serve QUERIES FMA each.
 #include "attention_tiles.h"
 
 namespace baton {
 namespace BATON_TIER {
 
+static constexpr int BLOCKS = 8;
+static constexpr int UNIT = BLOCKS * QUERIES;
+
+// Bounds a unit's queries and results: BLOCKS blocks of heads up to this wide, fewer of wider ones.
+static constexpr int UNIT_WIDTH = 128;
+
 struct Work {
-  float queries[QUERIES][MAX_HEAD_DIM];
-  float results[QUERIES][MAX_HEAD_DIM];
-  float weights[QUERIES][TILE];  // rounded, for the values
+  float queries[UNIT * UNIT_WIDTH];  // rounded, [query][width]
+  float results[UNIT * UNIT_WIDTH];
+  float sums[UNIT][LANES];
+  float maxima[UNIT];
+  float weights[QUERIES][TILE];  // of a block, rounded, for the values
   uint16_t seen[HALVES][HALF * MAX_HEAD_DIM];
 };
 
-static thread_local Work work;
+static thread_local Work work_of_thread;
 
-static inline Lanes to_bfloat16(Lanes v) {
-  float values[LANES];
-  store(values, v);
-  for (int i = 0; i < LANES; i++) {
-    values[i] = widen(narrow(values[i]));
-  }
-  return load(values);
-}
+// Some queries that are computed together, and the positions that they see.
+struct Block {
+  const Query* queries;
+  int at;  // of the unit's queries
+  int first;  // any query
+  int last;
+  int full_from;  // every query
+  int full_to;
+};
+
+// The tile under way, and where the next one's keys and values lie.
+template <class T>
+struct Tile {
+  int start;
+  int begin;  // of its halves
+  int end;
+  Half<T> halves[HALVES];
+  const T* next_keys[HALVES];
+  const T* next_values[HALVES];
+};
 
 // Asks for a line of the next tile with every line of the present one that is used: the tiles lie in blocks anywhere, and
 // one tile is about as far ahead as memory needs.
@@ -40,8 +63,8 @@ static inline void ask_for(const T* pairs, int i) {
 }
 
 // Scores of Q queries with sixteen keys, before any scale.
-template <int Q, class T>
-static inline void score(const T* keys, const T* next, int width, Lanes* scores) {
+template <int Q, bool ASKS, class T>
+static inline void score(const float* queries, const T* keys, const T* next, int width, Lanes* scores) {
   Lanes sums[Q];
 #pragma GCC unroll 8
   for (int q = 0; q < Q; q++) {
@@ -56,13 +79,15 @@ static inline void score(const T* keys, const T* next, int width, Lanes* scores)
       odd[q] = zero();
     }
     for (int i = d; i < d + DEPTH; i += 2, keys += 2 * LANES, next += 2 * LANES) {
-      ask_for(next, i);
+      if (ASKS) {
+        ask_for(next, i);
+      }
       const Lanes first = evens(keys);
       const Lanes second = odds(keys);
 #pragma GCC unroll 8
       for (int q = 0; q < Q; q++) {
-        even[q] = fma(all(work.queries[q][i]), first, even[q]);
-        odd[q] = fma(all(work.queries[q][i + 1]), second, odd[q]);
+        even[q] = fma(all(queries[q * width + i]), first, even[q]);
+        odd[q] = fma(all(queries[q * width + i + 1]), second, odd[q]);
       }
     }
 #pragma GCC unroll 8
@@ -76,146 +101,217 @@ static inline void score(const T* keys, const T* next, int width, Lanes* scores)
   }
 }
 
-// results += weights of one half tile * its values.
-template <int Q, class T>
-static inline void add_values(const T* values, const T* next, int width, int at) {
+// results += weights * values.
+template <int Q, bool ASKS, class T>
+static inline void add_values(const Work& work, float* results, const Tile<T>& tile, int width) {
   for (int d = 0; d < width; d += LANES) {
-    Lanes even[Q];
-    Lanes odd[Q];
+    Lanes sums[Q];
 #pragma GCC unroll 8
     for (int q = 0; q < Q; q++) {
-      even[q] = zero();
-      odd[q] = zero();
+      sums[q] = load(results + q * width + d);
     }
-    for (int i = at; i < at + HALF; i += 2, values += 2 * LANES, next += 2 * LANES) {
-      ask_for(next, i);
-      const Lanes first = evens(values);
-      const Lanes second = odds(values);
+    for (int h = tile.begin; h < tile.end; h++) {
+      const T* values = tile.halves[h].values + d * HALF;
+      const T* next = tile.next_values[h] + d * HALF;
+      Lanes even[Q];
+      Lanes odd[Q];
 #pragma GCC unroll 8
       for (int q = 0; q < Q; q++) {
-        even[q] = fma(all(work.weights[q][i]), first, even[q]);
-        odd[q] = fma(all(work.weights[q][i + 1]), second, odd[q]);
+        even[q] = zero();
+        odd[q] = zero();
+      }
+      for (int i = h * HALF; i < h * HALF + HALF; i += 2, values += 2 * LANES, next += 2 * LANES) {
+        if (ASKS) {
+          ask_for(next, i);
+        }
+        const Lanes first = evens(values);
+        const Lanes second = odds(values);
+#pragma GCC unroll 8
+        for (int q = 0; q < Q; q++) {
+          even[q] = fma(all(work.weights[q][i]), first, even[q]);
+          odd[q] = fma(all(work.weights[q][i + 1]), second, odd[q]);
+        }
+      }
+#pragma GCC unroll 8
+      for (int q = 0; q < Q; q++) {
+        sums[q] = add(sums[q], add(even[q], odd[q]));
       }
     }
 #pragma GCC unroll 8
     for (int q = 0; q < Q; q++) {
-      store(work.results[q] + d, add(load(work.results[q] + d), add(even[q], odd[q])));
+      store(results + q * width + d, sums[q]);
     }
   }
 }
 
-template <int Q, class T>
-static void attend(const Query* queries, const Cache& cache, float scale) {
+// Scores to weights; maxima, sums and results of a block are brought up to date.
+template <int Q, bool MASKED, class T>
+static inline void weigh(Work& work, Lanes (&scores)[GROUPS][Q], const Tile<T>& tile, const Block& block, int width,
+                         float scale) {
+  const Lanes base = all(scale);
+  const int begin = MASKED ? tile.begin * 2 : 0;
+  const int end = MASKED ? tile.end * 2 : GROUPS;
+  for (int q = 0; q < Q; q++) {
+    const int first = block.queries[q].first - tile.start;
+    const int past = block.queries[q].last + 1 - tile.start;
+    const auto seen = [&](Lanes v, int g, Lanes other) {
+      return MASKED ? within(v, larger(0, first - g * LANES), larger(0, smaller(LANES, past - g * LANES)), other) : v;
+    };
+    Lanes largest = all(-__builtin_inff());
+    for (int g = begin; g < end; g++) {
+      scores[g][q] = seen(scores[g][q], g, all(-__builtin_inff()));
+      largest = larger_of(scores[g][q], largest);
+    }
+    float& maximum = work.maxima[block.at + q];
+    const float before = maximum;
+    const float scaled = max(largest) * scale;
+    Lanes correction = all(1.0f);
+    if (scaled > before) {
+      maximum = scaled;
+      correction = power(sub(all(before), all(maximum)));
+      float* results = work.results + (block.at + q) * width;
+      for (int d = 0; d < width; d += LANES) {
+        store(results + d, mul(load(results + d), correction));
+      }
+    }
+    Lanes weights[GROUPS];
+    for (int g = 0; g < GROUPS; g++) {
+      weights[g] = zero();
+      if (g >= begin && g < end) {
+        const Lanes weight = power(fms(scores[g][q], base, all(maximum)));
+        weights[g] = seen(weight, g, zero());
+        Lanes to_values = weights[g];
+        if constexpr (sizeof(T) == 1) {  // masked behind the scale, which nobody may have written
+          to_values = seen(mul(weight, load(tile.halves[g / 2].value_scales + g % 2 * LANES)), g, zero());
+        }
+        store(work.weights[q] + g * LANES, rounded(to_values));
+      }
+    }
+    float* sums = work.sums[block.at + q];
+    store(sums, fma(load(sums), correction, add(add(weights[0], weights[1]), add(weights[2], weights[3]))));
+  }
+}
+
+// One tile for the queries of one block. ASKS: for the next tile.
+template <int Q, bool ASKS, class T>
+static inline void attend_tile(Work& work, const Tile<T>& tile, const Block& block, int width, float scale) {
+  Lanes scores[GROUPS][Q];
+  for (int g = tile.begin * 2; g < tile.end * 2; g++) {
+    const Half<T>& half = tile.halves[g / 2];
+    const int group = g % 2 * LANES * width;
+    score<Q, ASKS>(work.queries + block.at * width, half.keys + group, tile.next_keys[g / 2] + group, width, scores[g]);
+    if constexpr (sizeof(T) == 1) {
+      for (int q = 0; q < Q; q++) {
+        scores[g][q] = mul(scores[g][q], load(half.key_scales + g % 2 * LANES));
+      }
+    }
+  }
+  if (tile.begin == 0 && tile.end == HALVES && tile.start >= block.full_from && tile.start + TILE - 1 <= block.full_to) {
+    weigh<Q, false>(work, scores, tile, block, width, scale);
+  } else {
+    weigh<Q, true>(work, scores, tile, block, width, scale);
+  }
+  add_values<Q, ASKS>(work, work.results + block.at * width, tile, width);
+}
+
+// Cuts n queries into blocks of at most Q; `blocks` has room for them.
+template <int Q>
+static inline int cut(const Query* queries, int n, int at, Block* blocks) {
+  int count = 0;
+  for (; n - at >= Q; at += Q) {
+    Block& block = blocks[count++];
+    block = {queries + at, at, queries[at].first, queries[at].last, queries[at].first, queries[at].last};
+    for (int q = 1; q < Q; q++) {
+      const Query& query = queries[at + q];
+      block.first = smaller(block.first, query.first);
+      block.last = larger(block.last, query.last);
+      block.full_from = larger(block.full_from, query.first);
+      block.full_to = smaller(block.full_to, query.last);
+    }
+  }
+  if constexpr (Q > 1) {
+    count += cut<Q / 2>(queries, n, at, blocks + count);
+  }
+  return count;
+}
+
+// All of a unit's blocks, the ones of Q queries first, go through a tile.
+template <int Q, bool ASKS, class T>
+static inline void all_blocks(Work& work, const Tile<T>& tile, const Block* blocks, int n, int at, int width, float scale) {
+  bool asks = ASKS;
+  for (; n - at >= Q; at += Q, blocks++) {
+    if (tile.start > blocks->last || tile.start + TILE <= blocks->first) {
+      continue;
+    }
+    if (asks) {
+      attend_tile<Q, true>(work, tile, *blocks, width, scale);
+    } else {
+      attend_tile<Q, false>(work, tile, *blocks, width, scale);
+    }
+    asks = false;
+  }
+  if constexpr (Q > 1) {
+    if (asks) {
+      all_blocks<Q / 2, true>(work, tile, blocks, n, at, width, scale);
+    } else {
+      all_blocks<Q / 2, false>(work, tile, blocks, n, at, width, scale);
+    }
+  }
+}
+
+template <class T>
+static void attend(const Query* queries, int n, const Cache& cache, float scale) {
+  Work& work = work_of_thread;
   const int dim = cache.layout.dim;
   const int width = cache.layout.width;
-  const Lanes base = all(scale * LOG2_E);
-  float maxima[Q];
-  Lanes sums[Q];
+  for (int q = 0; q < n; q++) {
+    for (int d = 0; d < width; d += LANES) {
+      const int left = larger(0, smaller(LANES, dim - d));
+      store(work.queries + q * width + d, rounded(load(queries[q].q + smaller(d, dim), left)));
+      store(work.results + q * width + d, zero());
+    }
+    work.maxima[q] = LOWEST;
+    store(work.sums[q], zero());
+  }
+  Block blocks[BLOCKS + QUERIES];
+  const int count = cut<QUERIES>(queries, n, 0, blocks);
   int first = queries[0].first;
   int last = queries[0].last;
-  for (int q = 0; q < Q; q++) {
-    for (int d = 0; d < width; d += LANES) {
-      const int n = larger(0, smaller(LANES, dim - d));
-      store(work.queries[q] + d, to_bfloat16(load(queries[q].q + smaller(d, dim), n)));
-      store(work.results[q] + d, zero());
-    }
-    maxima[q] = LOWEST;
-    sums[q] = zero();
-    first = smaller(first, queries[q].first);
-    last = larger(last, queries[q].last);
+  for (int i = 0; i < count; i++) {
+    first = smaller(first, blocks[i].first);
+    last = larger(last, blocks[i].last);
   }
   for (int start = first / TILE * TILE; start <= last; start += TILE) {
-    Half<T> halves[HALVES];
-    int begin;
-    const int end = halves_of(cache, start, first, last, halves, &begin, work.seen);
-    const T* next_keys[HALVES];
-    const T* next_values[HALVES];
-    for (int h = begin; h < end; h++) {
+    Tile<T> tile;
+    tile.start = start;
+    tile.end = halves_of(cache, start, first, last, tile.halves, &tile.begin, work.seen);
+    for (int h = tile.begin; h < tile.end; h++) {
       const int ahead = smaller(start + TILE + h * HALF, last);
       const uint8_t* head = cache.head(ahead);
       const int slot = cache.slot(ahead) / HALF * HALF;
-      next_keys[h] = cache.layout.keys<T>(head, slot);
-      next_values[h] = cache.layout.values<T>(head, slot);
+      tile.next_keys[h] = cache.layout.keys<T>(head, slot);
+      tile.next_values[h] = cache.layout.values<T>(head, slot);
     }
-
-    Lanes scores[GROUPS][Q];
-    for (int g = begin * 2; g < end * 2; g++) {
-      const Half<T>& half = halves[g / 2];
-      score<Q>(half.keys + g % 2 * LANES * width, next_keys[g / 2] + g % 2 * LANES * width, width, scores[g]);
-      if constexpr (sizeof(T) == 1) {
-        for (int q = 0; q < Q; q++) {
-          scores[g][q] = mul(scores[g][q], load(half.key_scales + g % 2 * LANES));
-        }
-      }
-    }
-
-    for (int q = 0; q < Q; q++) {
-      Lanes largest = all(-__builtin_inff());
-      for (int g = begin * 2; g < end * 2; g++) {
-        const int at = start + g * LANES;
-        scores[g][q] = within(scores[g][q], larger(0, queries[q].first - at),
-                              larger(0, smaller(LANES, queries[q].last + 1 - at)), all(-__builtin_inff()));
-        largest = larger_of(scores[g][q], largest);
-      }
-      const Lanes before = all(maxima[q]);
-      const Lanes maximum = larger_of(mul(all(max(largest)), base), before);
-      const Lanes correction = power(sub(before, maximum));
-      float maximum_lanes[LANES];
-      store(maximum_lanes, maximum);
-      maxima[q] = maximum_lanes[0];
-      Lanes weights[GROUPS];
-      for (int g = 0; g < GROUPS; g++) {
-        weights[g] = zero();
-        if (g < begin * 2 || g >= end * 2) {
-          continue;
-        }
-        const int at = start + g * LANES;
-        const int from = larger(0, queries[q].first - at);
-        const int to = larger(0, smaller(LANES, queries[q].last + 1 - at));
-        const Lanes weight = power(fms(scores[g][q], base, maximum));
-        weights[g] = within(weight, from, to, zero());
-        Lanes scaled = weights[g];
-        if constexpr (sizeof(T) == 1) {
-          scaled = within(mul(weight, load(halves[g / 2].value_scales + g % 2 * LANES)), from, to, zero());
-        }
-        store(work.weights[q] + g * LANES, to_bfloat16(scaled));
-      }
-      sums[q] = fma(sums[q], correction, add(add(weights[0], weights[1]), add(weights[2], weights[3])));
-      for (int d = 0; d < width; d += LANES) {
-        store(work.results[q] + d, mul(load(work.results[q] + d), correction));
-      }
-    }
-
-    for (int h = begin; h < end; h++) {
-      add_values<Q>(halves[h].values, next_values[h], width, h * HALF);
-    }
+    all_blocks<QUERIES, true>(work, tile, blocks, n, 0, width, scale);
   }
-  for (int q = 0; q < Q; q++) {
-    const Lanes inverse = all(1.0f / sum(sums[q]));
+  for (int q = 0; q < n; q++) {
+    const Lanes inverse = all(1.0f / sum(load(work.sums[q])));
     for (int d = 0; d < dim; d += LANES) {
-      store(queries[q].out + d, mul(load(work.results[q] + d), inverse), smaller(LANES, dim - d));
+      store(queries[q].out + d, mul(load(work.results + q * width + d), inverse), smaller(LANES, dim - d));
     }
-  }
-}
-
-template <int Q, class T>
-static void attend_all(const Query* queries, int n, const Cache& cache, float scale) {
-  for (; n >= Q; queries += Q, n -= Q) {
-    attend<Q, T>(queries, cache, scale);
-  }
-  if constexpr (Q > 1) {
-    attend_all<Q / 2, T>(queries, n, cache, scale);
   }
 }
 
 void attention_narrow(Share share, const Step& step, const KvLayout& layout, float scale) noexcept {
   const DenormalsAsZero mode;
-  Query queries[QUERIES];
-  each_unit(share, step, layout, QUERIES, queries, [&](const Query* unit, int n, const Cache& cache) {
+  const int most = larger(1, smaller(BLOCKS, BLOCKS * UNIT_WIDTH / layout.width)) * QUERIES;
+  const float base = scale * LOG2_E;
+  Query queries[UNIT];
+  each_unit(share, step, layout, most, queries, [&](const Query* unit, int n, const Cache& cache) {
     if (layout.dtype == BFLOAT16) {
-      attend_all<QUERIES, uint16_t>(unit, n, cache, scale);
+      attend<uint16_t>(unit, n, cache, base);
     } else {
-      attend_all<QUERIES, int8_t>(unit, n, cache, scale);
+      attend<int8_t>(unit, n, cache, base);
     }
   });
 }

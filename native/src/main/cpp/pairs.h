@@ -88,6 +88,18 @@ static inline Lanes larger_of(const Lanes& a, const Lanes& b) {
 
 // 2^x for x up to about 0: x = n + r, a polynomial of degree 4 in r (relative error 3e-6, a hundredth of what rounding the
 // weights to bfloat16 costs; exactly 1 for r = 0), times 2^n. 2^-126 below -126, NaN for NaN.
+#if defined(BATON_TIER_AVX512)
+static inline Lanes power(Lanes v) {
+  const __m512 x = _mm512_max_ps(_mm512_set1_ps(-126.0f), v.v);
+  const __m512 r = _mm512_reduce_ps(x, 0);
+  __m512 p = _mm512_set1_ps(0.00958285294f);
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.0559064262f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.240240991f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.693124175f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+  return {_mm512_scalef_ps(p, _mm512_sub_ps(x, r))};
+}
+#else
 static inline Lanes power(Lanes x) {
   const Lanes rounder = all(12582912.0f);  // adding it rounds to the nearest integer, which then stands in the low bits
   x = larger_of(all(-126.0f), x);
@@ -100,6 +112,7 @@ static inline Lanes power(Lanes x) {
   p = fma(p, r, all(1.0f));
   return mul(p, power_of_two(rounded));
 }
+#endif
 
 }  // namespace BATON_TIER
 }  // namespace baton
