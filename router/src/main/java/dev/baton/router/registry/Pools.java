@@ -8,8 +8,11 @@ import java.util.List;
  * @param model what they serve
  * @param prefill workers of the role prefill alone
  * @param decode workers whose role includes decode
+ * @param expectsDecode a decode worker is silent that may be heard again any moment: a busy machine
+ *     holds reports back, too
  */
-public record Pools(ServedModel model, List<Worker> prefill, List<Worker> decode) {
+public record Pools(
+    ServedModel model, List<Worker> prefill, List<Worker> decode, boolean expectsDecode) {
 
   public Pools {
     prefill = List.copyOf(prefill);

@@ -108,11 +108,12 @@ public final class Worker {
 
   /** May be given new sessions: heard of lately, in reach, making progress and not draining. */
   public synchronized boolean open() {
-    WorkerStatus status = load.status();
-    return !silent
-        && !progress.fenced()
-        && !reach.outOfReach()
-        && (status == null || !status.getDraining());
+    return !silent && !progress.fenced() && !reach.outOfReach() && !draining();
+  }
+
+  /** Not heard of lately, not lost yet, and nothing else held against it. */
+  synchronized boolean expected() {
+    return silent && !progress.fenced() && !reach.outOfReach() && !draining();
   }
 
   /** Has said that it drains. */

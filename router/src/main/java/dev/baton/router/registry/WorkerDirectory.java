@@ -357,12 +357,18 @@ public final class WorkerDirectory implements AutoCloseable {
   public synchronized Pools pools(ServedModel model) {
     List<Worker> prefill = new ArrayList<>();
     List<Worker> decode = new ArrayList<>();
+    boolean expectsDecode = false;
     for (Worker worker : workers.values()) {
-      if (worker.model().identity().equals(model.identity()) && worker.open()) {
+      if (!worker.model().identity().equals(model.identity())) {
+        continue;
+      }
+      if (worker.open()) {
         (worker.decodes() ? decode : prefill).add(worker);
+      } else {
+        expectsDecode |= worker.decodes() && worker.expected();
       }
     }
-    return new Pools(model, prefill, decode);
+    return new Pools(model, prefill, decode, expectsDecode);
   }
 
   @Override

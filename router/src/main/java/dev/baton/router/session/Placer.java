@@ -78,7 +78,11 @@ final class Placer {
       Pools pools, int promptTokens, Set<String> avoided, boolean whole, PrefixHints hints) {
     String model = pools.model().name();
     if (pools.decode().isEmpty()) {
-      return unplaceable(ErrorCode.NO_WORKER, "model " + model + ": its decode pool is empty");
+      return pools.expectsDecode()
+          ? unplaceable(
+              ErrorCode.OVERLOADED,
+              "model " + model + ": its decode workers have not reported lately")
+          : unplaceable(ErrorCode.NO_WORKER, "model " + model + ": its decode pool is empty");
     }
     long largest =
         pools.decode().stream().mapToLong(Placer::capacityTokens).max().orElse(Long.MAX_VALUE);

@@ -66,11 +66,13 @@ final class WorkerDirectoryTest {
     assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
     pass(2);
     assertThat(directory.pools(worker.model()).decode()).isEmpty();
+    assertThat(directory.pools(worker.model()).expectsDecode()).isTrue();
     assertThat(worker.channel().isShutdown()).isFalse();
     assertThat(directory.report(worker, WorkerStatus.getDefaultInstance())).isTrue();
     assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
     pass(801);
     assertThat(directory.workers()).isEmpty();
+    assertThat(directory.pools(worker.model()).expectsDecode()).isFalse();
     assertThat(worker.channel().isShutdown()).isTrue();
     assertThat(directory.report(worker, WorkerStatus.getDefaultInstance())).isFalse();
   }

@@ -2,12 +2,14 @@ package dev.baton.router.session;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.worker.v1.ModelIdentity;
 import dev.baton.proto.worker.v1.Registration;
 import dev.baton.proto.worker.v1.Role;
 import dev.baton.proto.worker.v1.WorkerStatus;
 import dev.baton.router.FakeTextModel;
 import dev.baton.router.registry.Pools;
+import dev.baton.router.registry.ServedModel;
 import dev.baton.router.registry.Worker;
 import dev.baton.router.registry.WorkerDirectory;
 import dev.baton.router.session.Placer.Placement;
@@ -151,5 +153,36 @@ class PlacerTest {
     Worker last = worker("b", Role.DECODE, 0);
     Hints hints = new Hints(Map.of("b", 320), Map.of());
     assertThat(place(directory.pools(last.model()), false, hints).decode()).isSameAs(last);
+  }
+
+  @Test
+  void aSessionWaitsForASilentWorkerThatIsNotLost() {
+    Worker only = worker("d", Role.DECODE, 0);
+    pass(601);
+    assertThat(reason(only.model())).isEqualTo(ErrorCode.OVERLOADED);
+    pass(200);
+    assertThat(directory.workers()).isEmpty();
+    assertThat(reason(only.model())).isEqualTo(ErrorCode.NO_WORKER);
+  }
+
+  @Test
+  void nobodyWaitsForAWorkerThatDrains() {
+    Worker only = worker("d", Role.DECODE, 0);
+    directory.report(only, WorkerStatus.newBuilder().setDraining(true).build());
+    pass(601);
+    assertThat(reason(only.model())).isEqualTo(ErrorCode.NO_WORKER);
+  }
+
+  private void pass(int millis) {
+    for (int i = 0; i < millis; i++) {
+      nanos.addAndGet(1_000_000);
+      directory.checkSilence();
+    }
+  }
+
+  private ErrorCode reason(ServedModel model) {
+    Placement placement =
+        placer.place(directory.pools(model), CONTEXT, Set.of(), false, PrefixHints.NONE);
+    return ((Placement.Unplaceable) placement).reason().getCode();
   }
 }
