@@ -40,8 +40,9 @@ struct Staged {
   int32_t ranges;
 };
 
-// Adds D tiles of depth, one after the other, to the sums of R rows and of G groups from `group` of a pair.
-template <int R, int G, int D, bool FAR>
+// Adds D tiles of depth, one after the other, to the sums of R rows and of G groups from `group` of a pair. The weight comes
+// from memory.
+template <int R, int G, int D>
 static inline void add_tiles(const uint16_t* weight, const float* x, int64_t x_stride, int group,
                              float (*sums)[2][LANES]) {
   Lanes even[R][G][D];
@@ -64,9 +65,7 @@ static inline void add_tiles(const uint16_t* weight, const float* x, int64_t x_s
 #pragma GCC unroll 8
       for (int g = 0; g < G; g++) {
         const uint16_t* from = weight + (2 * d + group + g) * TILE + i * PAIR;
-        if (FAR) {
-          __builtin_prefetch(from + AHEAD / 2);
-        }
+        __builtin_prefetch(from + AHEAD / 2);
         load_pairs(from, w[g][0], w[g][1]);
       }
 #pragma GCC unroll 8
@@ -111,10 +110,10 @@ __attribute__((noinline)) static void sum_ranges(const Staged& in, const uint16_
     for (int group = 0; group < 2; group += G) {
       int t = 0;
       for (; t + D <= tiles; t += D) {
-        add_tiles<R, G, D, R == 1>(weight + t * 2 * TILE, x + t * TILE_DEPTH, in.stride, group, sums[range]);
+        add_tiles<R, G, D>(weight + t * 2 * TILE, x + t * TILE_DEPTH, in.stride, group, sums[range]);
       }
       for (; t < tiles; t++) {
-        add_tiles<R, G, 1, R == 1>(weight + t * 2 * TILE, x + t * TILE_DEPTH, in.stride, group, sums[range]);
+        add_tiles<R, G, 1>(weight + t * 2 * TILE, x + t * TILE_DEPTH, in.stride, group, sums[range]);
       }
     }
     weight += static_cast<int64_t>(tiles) * 2 * TILE;
