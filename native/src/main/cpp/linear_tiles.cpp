@@ -11,8 +11,8 @@
 // side by side, which hides the latency of fma.
 //
 // More rows than PAIR_ROWS share each weight's widening: PANEL tiles of a pair are widened once, into the first-level
-// cache, and blocks of PAIR_ROWS rows pass them, up to CHUNK rows, whose sums wait on the stack. Meanwhile the next PANEL
-// tiles are asked for: they come from memory.
+// cache, and blocks of rows, as equal as may be, pass them, up to CHUNK rows, whose sums wait on the stack. Meanwhile what
+// comes after the next panel is asked for, a few lines at each tile.
 //
 // Bytes: the weight once for up to CHUNK rows. Operations: 2 * rows * outputs * inputs. Few rows are bound by memory, many
 // by fma: a tile of 32 x 32 x PAIR_ROWS takes 16 * 4 * PAIR_ROWS of them and 4 * PAIR_ROWS additions.
@@ -164,10 +164,20 @@ static inline void widen_panel(const uint16_t* weight, int tiles, float* panel) 
   }
 }
 
+// What is asked for at each tile while rows pass a panel.
+struct Ahead {
+  const uint16_t* weight;
+  int lines;
+};
+
 // Adds a panel's tiles to the sums of R rows, G groups at a time.
 template <int R, int G>
-static inline void add_panel(const float* panel, int tiles, const float* x, int64_t x_stride, float (*sums)[2][LANES]) {
+static inline void add_panel(const float* panel, int tiles, const float* x, int64_t x_stride, float (*sums)[2][LANES],
+                             Ahead& ahead) {
   for (int t = 0; t < tiles; t++) {
+    for (int line = 0; line < ahead.lines; line++, ahead.weight += PAIR) {
+      __builtin_prefetch(ahead.weight, 0, 2);
+    }
     for (int group = 0; group < 2; group += G) {
       Lanes even[R][G];
       Lanes odd[R][G];
@@ -213,11 +223,11 @@ static inline void add_panel(const float* panel, int tiles, const float* x, int6
 
 template <int R>
 static inline void rest_of_panel(const float* panel, int tiles, const float* x, int64_t x_stride, int n,
-                                 float (*sums)[2][LANES]) {
+                                 float (*sums)[2][LANES], Ahead& ahead) {
   if (n == R) {
-    add_panel<R, PAIR_GROUPS>(panel, tiles, x, x_stride, sums);
+    add_panel<R, PAIR_GROUPS>(panel, tiles, x, x_stride, sums, ahead);
   } else if constexpr (R > 1) {
-    rest_of_panel<R - 1>(panel, tiles, x, x_stride, n, sums);
+    rest_of_panel<R - 1>(panel, tiles, x, x_stride, n, sums, ahead);
   }
 }
 
@@ -227,7 +237,7 @@ __attribute__((noinline)) static void sum_chunk(const Staged& in, const uint16_t
   alignas(64) float panel[PANEL * WIDE];
   const float* x = in.x + row * in.stride;
   const int blocks = (rows + PANEL_ROWS - 1) / PANEL_ROWS;
-  const int lines = (PANEL * 2 * TILE * 2 / 64 + blocks - 1) / blocks;  // asked for by each block
+  const int lines = (2 * TILE / PAIR + blocks - 1) / blocks;  // asked for by each block at each tile
   for (int range = 0; range < in.ranges; range++) {
     for (int r = 0; r < rows; r++) {
       store(sums[range][r][0], zero());
@@ -238,13 +248,11 @@ __attribute__((noinline)) static void sum_chunk(const Staged& in, const uint16_t
       const int n = smaller(PANEL, tiles - t);
       widen_panel(weight, n, panel);
       weight += n * 2 * TILE;
-      const uint16_t* soon = weight;
-      for (int r = 0; r < rows; r += PANEL_ROWS, soon += lines * 32) {
-        for (int line = 0; line < lines; line++) {
-          __builtin_prefetch(soon + line * 32, 0, 2);
-        }
-        rest_of_panel<PANEL_ROWS>(panel, n, x + r * in.stride + t * TILE_DEPTH, in.stride, smaller(PANEL_ROWS, rows - r),
-                                 sums[range] + r);
+      Ahead ahead = {weight + AHEAD / 2, lines};
+      for (int block = 0; block < blocks; block++) {
+        const int r = rows * block / blocks;
+        rest_of_panel<PANEL_ROWS>(panel, n, x + r * in.stride + t * TILE_DEPTH, in.stride, rows * (block + 1) / blocks - r,
+                                 sums[range] + r, ahead);
       }
     }
     x += tiles * TILE_DEPTH;
