@@ -46,11 +46,12 @@ for tier in "${tiers[@]}"; do
     add "$sources/$kernel.cpp" "$objects/${kernel}_$tier.o" "$(tier_flags "$tier")"
   done
 done
-# The matrix units' own kernels, on top of the AVX-512 tier.
+# The matrix units' own kernels, on top of the AVX-512 tier: for the units, and for their emulation.
 if [ "$arch" = x86_64 ]; then
-  add "$sources/attention_amx.cpp" "$objects/attention_amx.o" "$(tier_flags avx512) -mavx512bf16 -mamx-tile -mamx-bf16"
-  add "$sources/linear_amx.cpp" "$objects/linear_amx.o" "$(tier_flags avx512) -mamx-tile -mamx-bf16"
-  add "$sources/linear_quantized_amx.cpp" "$objects/linear_quantized_amx.o" "$(tier_flags avx512) -mamx-tile -mamx-int8"
+  for kernel in attention_amx linear_amx linear_quantized_amx; do
+    add "$sources/$kernel.cpp" "$objects/$kernel.o" "$(tier_flags avx512) -mavx512bf16 -mamx-tile -mamx-bf16 -mamx-int8"
+    add "$sources/$kernel.cpp" "$objects/${kernel}_emulated.o" "$(tier_flags avx512) -mavx512bf16 -DBATON_EMULATED_UNIT"
+  done
   add "$sources/ceilings_amx.cpp" "$objects/ceilings_amx.o" "$(tier_flags avx512) -mamx-tile -mamx-bf16 -mamx-int8"
 fi
 add "$sources/dispatch.cpp" "$objects/dispatch.o"

@@ -21,14 +21,14 @@
 // Bytes: keys and values of the context once per unit. Operations: 4 * W per query and position on the matrix units (16
 // cycles for 16384 of them), one power for each on the vector units, about 12 instructions for 16 of them. One
 // token's queries are bound by memory bandwidth.
-#include <immintrin.h>
 
 #include <type_traits>
 
 #include "attention_tiles.h"
+#include "matrix_unit.h"
 
 namespace baton {
-namespace amx {
+namespace BATON_MATRIX_TIER {
 
 using namespace avx512;
 
@@ -484,5 +484,5 @@ void attention(Share share, float* out, int64_t out_stride, const float* q, int6
   }
 }
 
-}  // namespace amx
+}  // namespace BATON_MATRIX_TIER
 }  // namespace baton

@@ -148,8 +148,12 @@ BATON_EXPORT int32_t baton_tier_runs(int32_t tier) noexcept {
   if (std::strcmp(name, "avx512") == 0) {
     return avx512;
   }
+  const bool pairs = avx512 && __builtin_cpu_supports("avx512bf16");
+  if (std::strcmp(name, "amx_emulated") == 0) {
+    return pairs;
+  }
   if (std::strcmp(name, "amx") == 0) {
-    return avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("amx-tile") &&
+    return pairs && __builtin_cpu_supports("amx-tile") &&
            __builtin_cpu_supports("amx-bf16") && __builtin_cpu_supports("amx-int8") && tiles_permitted();
   }
 #endif

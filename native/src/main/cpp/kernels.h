@@ -90,10 +90,10 @@ struct Share {
   KERNEL(multiply_peak, (int32_t arithmetic, int64_t rounds, void* done))                                              \
   KERNEL(read_memory, (const void* memory, int64_t bytes, int32_t streams, void* done))
 
-// From the slowest to the fastest; the tiers of lanes.h, then all.
+// The tiers of lanes.h, then all, from the slowest to the fastest: the emulated one is never the fastest that runs.
 #if defined(__x86_64__)
 #define BATON_LANES_TIERS(TIER) TIER(scalar) TIER(avx2) TIER(avx512)
-#define BATON_TIERS(TIER) TIER(scalar) TIER(avx2) TIER(avx512) TIER(amx)
+#define BATON_TIERS(TIER) TIER(scalar) TIER(avx2) TIER(amx_emulated) TIER(avx512) TIER(amx)
 #else
 #define BATON_LANES_TIERS(TIER) TIER(scalar)
 #define BATON_TIERS(TIER) TIER(scalar)
@@ -116,22 +116,29 @@ BATON_LANES_TIERS(BATON_DECLARE_TIER)
 #undef BATON_DECLARE_TIER
 
 #if defined(__x86_64__)
-// The matrix units: products and attention are of their own, the others are the AVX-512 tier's.
+// The matrix units, and their emulation for tests (matrix_unit.h): products and attention are of their own, the others are
+// the AVX-512 tier's.
+#define BATON_DECLARE_MATRIX_TIER(tier)                                                                                 \
+  namespace tier {                                                                                                      \
+  using namespace avx512;                                                                                               \
+  void linear_tiles(Share share, const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,          \
+                    const int32_t* borders, int32_t ranges) noexcept;                                                  \
+  void stage_inputs(Share share, uint8_t* staged, const float* x, int64_t x_stride, const float* norm, float epsilon,  \
+                    const int32_t* borders, int32_t ranges, int32_t rows) noexcept;                                    \
+  void linear_int8(Share share, const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,           \
+                   const int32_t* borders, int32_t ranges) noexcept;                                                   \
+  void linear_int4(Share share, const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,           \
+                   const int32_t* borders, int32_t ranges) noexcept;                                                   \
+  void attention(Share share, float* out, int64_t out_stride, const float* q, int64_t q_stride, const uint8_t* layer,  \
+                 int32_t dtype, int32_t block_tokens, int32_t kv_heads, int32_t head_dim, int32_t heads,               \
+                 const int32_t* positions, const int32_t* sequences, const int32_t* tables, int32_t table_stride,      \
+                 int32_t tokens, float scale, int32_t window) noexcept;                                                \
+  }
+BATON_DECLARE_MATRIX_TIER(amx_emulated)
+BATON_DECLARE_MATRIX_TIER(amx)
+#undef BATON_DECLARE_MATRIX_TIER
 namespace amx {
-using namespace avx512;
-void linear_tiles(Share share, const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,
-                  const int32_t* borders, int32_t ranges) noexcept;
-void stage_inputs(Share share, uint8_t* staged, const float* x, int64_t x_stride, const float* norm, float epsilon,
-                  const int32_t* borders, int32_t ranges, int32_t rows) noexcept;
-void linear_int8(Share share, const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,
-                 const int32_t* borders, int32_t ranges) noexcept;
-void linear_int4(Share share, const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,
-                 const int32_t* borders, int32_t ranges) noexcept;
 void multiply_peak(Share share, int32_t arithmetic, int64_t rounds, void* done) noexcept;
-void attention(Share share, float* out, int64_t out_stride, const float* q, int64_t q_stride, const uint8_t* layer,
-               int32_t dtype, int32_t block_tokens, int32_t kv_heads, int32_t head_dim, int32_t heads,
-               const int32_t* positions, const int32_t* sequences, const int32_t* tables, int32_t table_stride,
-               int32_t tokens, float scale, int32_t window) noexcept;
 }  // namespace amx
 #endif
 #undef BATON_DECLARE

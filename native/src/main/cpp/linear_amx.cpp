@@ -19,14 +19,14 @@
 // 2 * rows * outputs * inputs, rows rounded up to 16. Two to about 32 rows are bound by memory, hundreds by the matrix unit
 // (16 cycles a tdpbf16ps) and by what reaches it: a loop of four products takes 64 cycles with operands in registers,
 // about 75 with both sides in the first-level cache, 90 as it is here, 130 with both in the second.
-#include <immintrin.h>
 
+#include "matrix_unit.h"
 #include "norm.h"
 #include "products.h"
 #include "tiles.h"
 
 namespace baton {
-namespace amx {
+namespace BATON_MATRIX_TIER {
 
 using namespace avx512;
 
@@ -465,5 +465,5 @@ void stage_inputs(Share share, uint8_t* staged, const float* x, int64_t x_stride
   }
 }
 
-}  // namespace amx
+}  // namespace BATON_MATRIX_TIER
 }  // namespace baton

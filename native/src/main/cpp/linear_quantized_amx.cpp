@@ -13,13 +13,13 @@
 //
 // Bytes: the weight once per 256 rows; a row tile once, or once per PAIRS * 32 outputs. Operations: 2 * rows * outputs *
 // inputs; 16 cycles for 32,768.
-#include <immintrin.h>
 
 #include "bytes.h"
+#include "matrix_unit.h"
 #include "products.h"
 
 namespace baton {
-namespace amx {
+namespace BATON_MATRIX_TIER {
 
 using namespace avx512;
 
@@ -427,5 +427,5 @@ void linear_int4(Share share, const int64_t* products, int32_t count, const uint
   quantized<true>(products, count, Staged(staged, rows, borders, ranges), share);
 }
 
-}  // namespace amx
+}  // namespace BATON_MATRIX_TIER
 }  // namespace baton
