@@ -25,7 +25,7 @@ final class ImportDesk {
   /**
    * Bytes under way that keep a wire of 80 Gbit/s busy over 200 us. More cost: what is packed,
    * carried, checked and unpacked while it lies in the second-level cache moves three times as fast
-   * as what comes from memory at each of these (docs/benchmarks.md).
+   * as what comes from memory at each of these (docs/measurements.md).
    */
   private static final long WINDOW = 2 << 20;
 
