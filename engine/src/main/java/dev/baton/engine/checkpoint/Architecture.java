@@ -15,26 +15,43 @@ import java.util.stream.Stream;
  */
 public enum Architecture {
   /** Llama 2 and 3.x: grouped-query attention, gated SiLU; biases where its config says so. */
-  LLAMA("LlamaForCausalLM", new Defaults(0, 0, 2048, 1e-6, 1e4), Window.NONE),
+  LLAMA("LlamaForCausalLM", "llama", new Defaults(0, 0, 2048, 1e-6, 1e4), Window.NONE),
   /** Mistral 7B and its kin: Llama with a sliding window, until version 0.2 took it away. */
-  MISTRAL("MistralForCausalLM", new Defaults(8, 0, 131_072, 1e-6, 1e4), Window.EVERY_LAYER),
+  MISTRAL(
+      "MistralForCausalLM", "mistral", new Defaults(8, 0, 131_072, 1e-6, 1e4), Window.EVERY_LAYER),
   /** Qwen 2 and 2.5: biases on query, key and value; a window on the upper layers at most. */
-  QWEN2("Qwen2ForCausalLM", new Defaults(32, 0, 32_768, 1e-6, 1e4), Window.UPPER_LAYERS_IF_USED),
+  QWEN2(
+      "Qwen2ForCausalLM",
+      "qwen2",
+      new Defaults(32, 0, 32_768, 1e-6, 1e4),
+      Window.UPPER_LAYERS_IF_USED),
   /** Qwen 3: a norm over each query and key head; biases in attention where its config says so. */
-  QWEN3("Qwen3ForCausalLM", new Defaults(32, 128, 32_768, 1e-6, 1e4), Window.UPPER_LAYERS_IF_USED),
+  QWEN3(
+      "Qwen3ForCausalLM",
+      "qwen3",
+      new Defaults(32, 128, 32_768, 1e-6, 1e4),
+      Window.UPPER_LAYERS_IF_USED),
   /** Mixtral: Mistral with a mixture of experts in every layer. */
   MIXTRAL(
-      "MixtralForCausalLM", new Defaults(8, 0, 131_072, 1e-5, 1e6), Window.EVERY_LAYER_IF_GIVEN),
+      "MixtralForCausalLM",
+      "mixtral",
+      new Defaults(8, 0, 131_072, 1e-5, 1e6),
+      Window.EVERY_LAYER_IF_GIVEN),
   /** Qwen 3 with a mixture of many small experts in most layers. */
   QWEN3_MOE(
-      "Qwen3MoeForCausalLM", new Defaults(4, 0, 32_768, 1e-6, 1e4), Window.EVERY_LAYER_IF_USED);
+      "Qwen3MoeForCausalLM",
+      "qwen3_moe",
+      new Defaults(4, 0, 32_768, 1e-6, 1e4),
+      Window.EVERY_LAYER_IF_USED);
 
   private final String configName;
+  private final String modelType;
   private final Defaults defaults;
   private final Window window;
 
-  Architecture(String configName, Defaults defaults, Window window) {
+  Architecture(String configName, String modelType, Defaults defaults, Window window) {
     this.configName = configName;
+    this.modelType = modelType;
     this.defaults = defaults;
     this.window = window;
   }
@@ -78,6 +95,11 @@ public enum Architecture {
   /** As in the list {@code architectures} of config.json. */
   public String configName() {
     return configName;
+  }
+
+  /** As in {@code model_type} of config.json, by which transformers finds the family. */
+  String modelType() {
+    return modelType;
   }
 
   /** Finds a family by the name in config.json; BAD_MODEL when there is none. */

@@ -45,10 +45,21 @@ public final class Checkpoint implements TensorSource, AutoCloseable {
     try {
       checkpoint.tensors = CheckpointForms.unify(checkpoint.tensors, config);
       config.architecture().check(config, checkpoint);
+      checkpoint.requireTied(config);
       return checkpoint;
     } catch (RuntimeException | Error e) {
       checkpoint.close();
       throw e;
+    }
+  }
+
+  /** A config that ties two tables which differ is wrong about the model. */
+  private void requireTied(ModelConfig config) {
+    CheckpointTensor head = config.tiedEmbeddings() ? find(TensorNames.LM_HEAD) : null;
+    if (head != null && head.data().mismatch(get(TensorNames.EMBEDDING).data()) >= 0) {
+      throw bad(
+          "%s: %s: differs from %s (expected: the same, or tie_word_embeddings false)"
+              .formatted(directory, TensorNames.LM_HEAD, TensorNames.EMBEDDING));
     }
   }
 

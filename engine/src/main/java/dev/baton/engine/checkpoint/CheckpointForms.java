@@ -13,6 +13,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <ul>
  *   <li>A base model's: no name begins with {@code model.}.
+ *   <li>Of tied weights transformers takes the output layer's for the embedding where that is not
+ *       there.
  *   <li>Transformers 5 may keep the experts of a layer in two tensors, {@code experts.gate_up_proj
  *       [experts, 2 * intermediate, hidden]}, gates first, and {@code experts.down_proj [experts,
  *       hidden, intermediate]}; Mixtral's mixture is then called {@code mlp}.
@@ -39,6 +41,9 @@ final class CheckpointForms {
           boolean inside = bare && !name.equals(TensorNames.LM_HEAD);
           forms.put(tensor.as(inside ? PREFIX + name : name, tensor.shape(), tensor.data()));
         });
+    if (config.tiedEmbeddings()) {
+      forms.tie();
+    }
     if (config.mixture() != null) {
       config.mixture().layers().forEach(layer -> forms.splitExperts(layer, config.mixture()));
     }
@@ -47,6 +52,14 @@ final class CheckpointForms {
 
   private void put(CheckpointTensor tensor) {
     tensors.put(tensor.name(), tensor);
+  }
+
+  private void tie() {
+    CheckpointTensor head = tensors.get(TensorNames.LM_HEAD);
+    if (head != null && !tensors.containsKey(TensorNames.EMBEDDING)) {
+      tensors.remove(head.name());
+      put(head.as(TensorNames.EMBEDDING, head.shape(), head.data()));
+    }
   }
 
   private void splitExperts(int layer, Mixture mixture) {

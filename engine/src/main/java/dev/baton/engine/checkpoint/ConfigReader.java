@@ -91,7 +91,12 @@ public final class ConfigReader {
     if (names.size() != 1) {
       throw json.bad("architectures", "a list of one name");
     }
-    return Architecture.named(json.source(), names.getFirst());
+    Architecture architecture = Architecture.named(json.source(), names.getFirst());
+    // Two names for what to compute: where they differ, one of them is wrong.
+    if (json.has("model_type") && !json.string("model_type").equals(architecture.modelType())) {
+      throw json.bad("model_type", architecture.modelType() + ", of " + architecture.configName());
+    }
+    return architecture;
   }
 
   private static Biases biases(JsonObject json, Architecture architecture) {
@@ -253,9 +258,18 @@ public final class ConfigReader {
     if (Files.isRegularFile(file)) {
       JsonObject generation = JsonObject.read(file);
       if (generation.has("eos_token_id")) {
-        return generation.integers("eos_token_id", 0, vocabulary - 1);
+        return eosTokenIds(generation, vocabulary);
       }
     }
-    return config.integers("eos_token_id", 0, vocabulary - 1);
+    return eosTokenIds(config, vocabulary);
+  }
+
+  /**
+   * Without those that never come; small models often have the ids of the large one's tokenizer.
+   */
+  private static List<Integer> eosTokenIds(JsonObject json, int vocabulary) {
+    return json.integers("eos_token_id", Integer.MIN_VALUE, Integer.MAX_VALUE).stream()
+        .filter(id -> id >= 0 && id < vocabulary)
+        .toList();
   }
 }

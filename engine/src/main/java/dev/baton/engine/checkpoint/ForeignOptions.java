@@ -69,13 +69,18 @@ final class ForeignOptions {
         throw json.bad(quantized, "none: weights in F32, F16 or BF16");
       }
     }
-    if (json.has("rope_parameters")) {
-      JsonObject rope = json.object("rope_parameters");
-      refuseIn(rope);
-      for (String layers : List.of("full_attention", "sliding_attention")) {
-        if (rope.has(layers)) {
-          throw rope.bad(layers, "one rotation for all layers");
-        }
+    for (String name : List.of("rope_parameters", "rope_scaling")) {
+      if (json.has(name)) {
+        refuseInRope(json.object(name));
+      }
+    }
+  }
+
+  private static void refuseInRope(JsonObject rope) {
+    refuseIn(rope);
+    for (String layers : List.of("full_attention", "sliding_attention")) {
+      if (rope.has(layers)) {
+        throw rope.bad(layers, "one rotation for all layers");
       }
     }
   }

@@ -19,10 +19,7 @@ final class RopeReader {
 
   RopeReader(JsonObject json, Architecture architecture) {
     this.json = json;
-    this.rope =
-        json.has("rope_parameters")
-            ? json.object("rope_parameters")
-            : json.has("rope_scaling") ? json.object("rope_scaling") : JsonObject.empty(json);
+    this.rope = rope(json);
     this.theta =
         rope.has("rope_theta")
             ? rope.positive("rope_theta")
@@ -33,6 +30,14 @@ final class RopeReader {
             1,
             ConfigReader.MAX_CONTEXT,
             architecture.defaults().contextLength());
+  }
+
+  /** Where a config has both, transformers goes by the old name. */
+  private static JsonObject rope(JsonObject json) {
+    if (json.has("rope_scaling") && !json.object("rope_scaling").names().isEmpty()) {
+      return json.object("rope_scaling");
+    }
+    return json.has("rope_parameters") ? json.object("rope_parameters") : JsonObject.empty(json);
   }
 
   double theta() {

@@ -149,6 +149,46 @@ class CheckpointTest {
   }
 
   @Test
+  void tiedWeightsMayBeStoredUnderEitherNameOrBoth() throws IOException {
+    TinyModel model = new TinyModel().with("tie_word_embeddings", true);
+    Path head =
+        model
+            .withTensor(TensorNames.EMBEDDING, List.of())
+            .withTensor(TensorNames.LM_HEAD, List.of(40, 32))
+            .write(directory.resolve("head"));
+    ModelConfig config = ConfigReader.read(head);
+    byte[] table;
+    try (Checkpoint checkpoint = Checkpoint.open(head, config)) {
+      table = checkpoint.get(TensorNames.EMBEDDING).data().toArray(ValueLayout.JAVA_BYTE);
+    }
+    Path both = directory.resolve("both");
+    writeTied(both, table, table);
+    Checkpoint.open(both, config).close();
+    byte[] other = table.clone();
+    other[other.length - 1]++;
+    writeTied(both, table, other);
+    assertThatThrownBy(() -> Checkpoint.open(both, config))
+        .isInstanceOf(EngineException.class)
+        .hasMessageContaining("lm_head.weight: differs from model.embed_tokens.weight")
+        .hasMessageContaining("tie_word_embeddings");
+  }
+
+  private static void writeTied(Path to, byte[] embedding, byte[] head) throws IOException {
+    Path plain = new TinyModel().with("tie_word_embeddings", true).write(to);
+    SafetensorsWriter writer = new SafetensorsWriter();
+    try (Checkpoint checkpoint = Checkpoint.open(plain)) {
+      for (String name : checkpoint.names()) {
+        CheckpointTensor tensor = checkpoint.get(name);
+        boolean table = name.equals(TensorNames.EMBEDDING);
+        byte[] bytes = table ? embedding : tensor.data().toArray(ValueLayout.JAVA_BYTE);
+        writer.add(name, tensor.dtype(), tensor.shape(), bytes);
+      }
+    }
+    writer.add(TensorNames.LM_HEAD, DType.FLOAT32, List.of(40, 32), head);
+    writer.write(to.resolve("model.safetensors"));
+  }
+
+  @Test
   void namesOfABaseModelAreThoseOfTheModel() throws IOException {
     Path whole = new TinyModel().write(directory.resolve("whole"));
     Path bare = new TinyModel().write(directory.resolve("bare"));

@@ -198,6 +198,25 @@ class ConfigReaderTest {
   }
 
   @Test
+  void anEndTokenThatTheVocabularyDoesNotHaveEndsNothing() throws IOException {
+    String json = new TinyModel().with("eos_token_id", "[-1, 39, 40, 151645]").json();
+    assertThat(read(json).eosTokenIds()).containsExactly(39);
+  }
+
+  @Test
+  void scalingUnderItsOldNameGoesBeforeTheNewAsInTransformers() throws IOException {
+    TinyModel model =
+        new TinyModel()
+            .with("rope_parameters", "{\"rope_type\": \"default\", \"rope_theta\": 500.0}")
+            .with("rope_scaling", "{\"type\": \"linear\", \"factor\": 2}");
+    assertThat(read(model.json()).ropeScaling()).isEqualTo(new RopeScaling.Linear(2));
+    assertThat(read(model.json()).ropeTheta()).isEqualTo(10000);
+    model.with("rope_scaling", "{}");
+    assertThat(read(model.json()).ropeScaling()).isEqualTo(new RopeScaling.None());
+    assertThat(read(model.json()).ropeTheta()).isEqualTo(500);
+  }
+
+  @Test
   void biasesAreWhereTheFamilyHasThem() throws IOException {
     TinyModel model = new TinyModel();
     assertThat(read(model.json()).biases()).isEqualTo(new Biases(false, false, false));
@@ -279,13 +298,15 @@ class ConfigReaderTest {
         "hidden_act              | \"gelu\"                     | expected: silu",
         "partial_rotary_factor   | 0.5                          | expected: 1",
         "rope_parameters         | {\"partial_rotary_factor\": 0.5} | expected: 1",
+        "rope_scaling            | {\"partial_rotary_factor\": 0.5} | expected: 1",
+        "rope_scaling            | {\"sliding_attention\": {}}   | one rotation for all layers",
         "final_logit_softcapping | 30.0                         | do not have it",
         "residual_multiplier     | 0.22                         | expected: 1",
         "no_rope_layers          | [1]                          | do not have it",
         "quantization_config     | {\"bits\": 4}                | weights in F32",
         "dtype                   | \"float8_e4m3fn\"            | float32, bfloat16, float16",
-        "eos_token_id            | [1, 40]                      | from 0 to 39",
-        "eos_token_id            | \"two\"                      | from 0 to 39",
+        "eos_token_id            | \"two\"                      | a whole number",
+        "model_type              | \"mistral\"                  | expected: llama",
         "tie_word_embeddings     | 1                            | true or false",
         "rope_scaling            | 8                            | an object",
         "rope_scaling            | {\"rope_type\": \"longrope\"} | one of default, linear, dynamic,"
