@@ -26,6 +26,7 @@ tier_flags() {
   case $1 in
     scalar) echo "-DBATON_TIER_SCALAR" ;;
     avx2) echo "-DBATON_TIER_AVX2 -mavx2 -mfma" ;;
+    avx_vnni) echo "-DBATON_TIER_AVX2 -DBATON_TIER_AVX_VNNI -mavx2 -mfma -mavxvnni" ;;
     avx512) echo "-DBATON_TIER_AVX512 -mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512 -Wno-maybe-uninitialized -Wno-uninitialized" ;;
   esac
 }
@@ -46,8 +47,12 @@ for tier in "${tiers[@]}"; do
     add "$sources/$kernel.cpp" "$objects/${kernel}_$tier.o" "$(tier_flags "$tier")"
   done
 done
-# The matrix units' own kernels, on top of the AVX-512 tier: for the units, and for their emulation.
 if [ "$arch" = x86_64 ]; then
+  # AVX-VNNI's own kernels, on top of the AVX2 tier.
+  for kernel in linear_quantized ceilings; do
+    add "$sources/$kernel.cpp" "$objects/${kernel}_avx_vnni.o" "$(tier_flags avx_vnni)"
+  done
+  # The matrix units' own kernels, on top of the AVX-512 tier: for the units, and for their emulation.
   for kernel in attention_amx linear_amx linear_quantized_amx; do
     add "$sources/$kernel.cpp" "$objects/$kernel.o" "$(tier_flags avx512) -mavx512bf16 -mamx-tile -mamx-bf16 -mamx-int8"
     add "$sources/$kernel.cpp" "$objects/${kernel}_emulated.o" "$(tier_flags avx512) -mavx512bf16 -DBATON_EMULATED_UNIT"

@@ -12,6 +12,8 @@
 
 #if defined(BATON_TIER_AVX512)
 #include "bytes_avx512.h"
+#elif defined(BATON_TIER_AVX_VNNI)
+#include "bytes_avx_vnni.h"
 #elif defined(BATON_TIER_AVX2)
 #include "bytes_avx2.h"
 #else

@@ -19,7 +19,11 @@ static constexpr int CHAINS = 24;
 static constexpr int BYTE_CHAINS = 12;  // more than two a cycle for five cycles
 #elif defined(BATON_TIER_AVX2)
 static constexpr int CHAINS = 6;  // of two registers each; 16 there are
+#if defined(BATON_TIER_AVX_VNNI)
+static constexpr int BYTE_CHAINS = 12;
+#else
 static constexpr int BYTE_CHAINS = 6;
+#endif
 #else
 static constexpr int CHAINS = 4;
 #endif
@@ -73,29 +77,40 @@ static int64_t multiply_bytes(int64_t rounds, int64_t* sink) {
   return rounds * TURNS * BYTE_CHAINS * 64 * 2;
 }
 #elif defined(BATON_TIER_AVX2)
-// Exact sums of products of bytes are those of words here, vpmaddwd's, which takes two of them.
+// Where there is no vpdpbusd, exact sums of products of bytes are those of words, vpmaddwd's, which takes two of them.
 static int64_t multiply_bytes(int64_t rounds, int64_t* sink) {
+#if defined(BATON_TIER_AVX_VNNI)
+  constexpr int BYTES = 32;
+  const __m256i weight = _mm256_set1_epi8(3);
+  const __m256i input = _mm256_set1_epi8(-1);
+#else
+  constexpr int BYTES = 16;
   const __m256i weight = _mm256_set1_epi16(3);
   const __m256i input = _mm256_set1_epi16(-1);
+#endif
   __m256i chains[BYTE_CHAINS];
-#pragma GCC unroll 6
+#pragma GCC unroll 12
   for (int i = 0; i < BYTE_CHAINS; i++) {
     chains[i] = _mm256_set1_epi32(i);
   }
   for (int64_t turn = 0; turn < rounds * TURNS; turn++) {
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int i = 0; i < BYTE_CHAINS; i++) {
+#if defined(BATON_TIER_AVX_VNNI)
+      __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(chains[i]) : "x"(weight), "x"(input));
+#else
       __m256i products;
       __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(chains[i]), "=&x"(products) : "x"(weight), "x"(input));
+#endif
     }
   }
   __m256i all_chains = _mm256_setzero_si256();
-#pragma GCC unroll 6
+#pragma GCC unroll 12
   for (int i = 0; i < BYTE_CHAINS; i++) {
     all_chains = _mm256_add_epi32(all_chains, chains[i]);
   }
   *sink = sum(Sums{all_chains, _mm256_setzero_si256()});
-  return rounds * TURNS * BYTE_CHAINS * 16 * 2;
+  return rounds * TURNS * BYTE_CHAINS * BYTES * 2;
 }
 #else
 static int64_t multiply_bytes(int64_t rounds, int64_t* sink) {

@@ -93,7 +93,7 @@ struct Share {
 // The tiers of lanes.h, then all, from the slowest to the fastest: the emulated one is never the fastest that runs.
 #if defined(__x86_64__)
 #define BATON_LANES_TIERS(TIER) TIER(scalar) TIER(avx2) TIER(avx512)
-#define BATON_TIERS(TIER) TIER(scalar) TIER(avx2) TIER(amx_emulated) TIER(avx512) TIER(amx)
+#define BATON_TIERS(TIER) TIER(scalar) TIER(avx2) TIER(avx_vnni) TIER(amx_emulated) TIER(avx512) TIER(amx)
 #else
 #define BATON_LANES_TIERS(TIER) TIER(scalar)
 #define BATON_TIERS(TIER) TIER(scalar)
@@ -116,6 +116,19 @@ BATON_LANES_TIERS(BATON_DECLARE_TIER)
 #undef BATON_DECLARE_TIER
 
 #if defined(__x86_64__)
+// AVX-VNNI: products of bytes are of their own, the others are the AVX2 tier's.
+namespace avx_vnni {
+using namespace avx2;
+void quantize_inputs(Share share, uint8_t* staged, const float* x, int64_t x_stride, const float* norm, float epsilon,
+                     const int32_t* borders, int32_t ranges, int32_t groups, int32_t rows) noexcept;
+void linear_int8(Share share, const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,
+                 const int32_t* borders, int32_t ranges) noexcept;
+void linear_int4(Share share, const int64_t* products, int32_t count, const uint8_t* staged, int32_t rows,
+                 const int32_t* borders, int32_t ranges) noexcept;
+void multiply_peak(Share share, int32_t arithmetic, int64_t rounds, void* done) noexcept;
+void read_memory(Share share, const void* memory, int64_t bytes, int32_t streams, void* done) noexcept;
+}  // namespace avx_vnni
+
 // The matrix units, and their emulation for tests (matrix_unit.h): products and attention are of their own, the others are
 // the AVX-512 tier's.
 #define BATON_DECLARE_MATRIX_TIER(tier)                                                                                 \

@@ -10,12 +10,15 @@
 
 #include "kernels.h"
 
-
 #if defined(BATON_TIER_AVX512)
 #define BATON_TIER avx512
 #include "lanes_avx512.h"
 #elif defined(BATON_TIER_AVX2)
+#if defined(BATON_TIER_AVX_VNNI)
+#define BATON_TIER avx_vnni
+#else
 #define BATON_TIER avx2
+#endif
 #include "lanes_avx2.h"
 #else
 #define BATON_TIER scalar

@@ -34,7 +34,7 @@ class CpuTierTest {
             .orElseThrow();
     String expected = "scalar";
     if (flags.containsAll(List.of("avx2", "fma"))) {
-      expected = "avx2";
+      expected = flags.contains("avx_vnni") ? "avx_vnni" : "avx2";
       if (flags.containsAll(
           List.of("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"))) {
         expected = "avx512";
