@@ -44,20 +44,7 @@ static constexpr int UNIT_WIDTH = 128;
 // How many tiles before their use few rows ask for int8 keys and values: two are as many bytes as one of bfloat16.
 static constexpr int TILES_AHEAD = 2;
 
-// Queries, weights and sums (tiles 0 to 4) have so many rows; a tile takes as long as it has rows.
-struct Config {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-
-  explicit Config(int own_rows) {
-    for (int tile = 0; tile <= 4; tile++) {
-      rows[tile] = static_cast<uint8_t>(own_rows);
-    }
-  }
-};
+static constexpr unsigned QUERY_TILES = 0x1f;  // of queries, weights and sums; the others are of keys and values
 
 struct alignas(64) MatrixWork {
   uint16_t queries[UNIT * UNIT_WIDTH];  // [row tile][W / 32][16 rows][32]
@@ -469,7 +456,7 @@ void attention(Share share, float* out, int64_t out_stride, const float* q, int6
   each_unit(share, step, layout, row_tiles * ROWS, queries, [&](const Query* unit, int n, const Cache& cache) {
     const int own_rows = smaller(n, ROWS);
     if (own_rows != configured) {
-      const Config config(own_rows);
+      const TileConfig config = config_of(QUERY_TILES, own_rows);
       _tile_loadconfig(&config);
       configured = own_rows;
     }

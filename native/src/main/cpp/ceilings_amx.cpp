@@ -1,21 +1,12 @@
 // The peak of the matrix units: two tiles of inputs by two of weights, each loaded once, and four tiles of sums, so that
 // no product waits for the one before it. One tdpbf16ps does 16 x 16 x 32 products, one tdpbssd 16 x 16 x 64.
-#include <immintrin.h>
-
 #include "lanes.h"
+#include "matrix_unit.h"
 
 namespace baton {
 namespace amx {
 
 namespace {
-
-struct Config {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
 
 constexpr int TURNS = 16;  // of four products, within a round
 
@@ -28,7 +19,7 @@ void multiply_peak(Share share, int32_t arithmetic, int64_t rounds, void* done) 
   }
   alignas(64) uint8_t tile[1024];
   __builtin_memset(tile, 1, sizeof(tile));  // 1 as a byte, 2e-38 as bfloat16: neither overflows nor is denormal
-  const Config config;
+  const TileConfig config;
   _tile_loadconfig(&config);
   _tile_zero(0);
   _tile_zero(1);

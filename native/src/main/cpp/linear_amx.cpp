@@ -55,20 +55,7 @@ static constexpr int ROWS_AHEAD = 4;
 static constexpr int FAR_AHEAD = 16 * 1024;
 static constexpr int NEAR_AHEAD = 2 * 1024;
 
-// A tile of inputs or sums takes as long as it has rows, so where there is only one it has no more than there are.
-struct Config {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-
-  explicit Config(int all_rows) {
-    for (int tile = 0; tile < 8; tile++) {
-      rows[tile] = static_cast<uint8_t>(tile == 4 || tile == 5 ? ROWS : smaller(ROWS, all_rows));
-    }
-  }
-};
+static constexpr unsigned ROW_OPERANDS = 0xcf;  // tiles of inputs and of sums; 4 and 5 are the weight's
 
 // The sums of one row tile and one pair of weight tiles.
 struct Block {
@@ -392,7 +379,7 @@ void linear_tiles(Share share, const int64_t* products, int32_t count, const uin
   const Staged in = {staged, borders, ranges, tiles_of(borders, ranges), rows, row_tiles};
   const Product* list = products_of(products);
   const int pairs = pairs_of(list, count);
-  const Config config(rows);
+  const TileConfig config = config_of(ROW_OPERANDS, smaller(ROWS, rows));
   _tile_loadconfig(&config);
   if (row_tiles <= FEW_ROW_TILES) {
     // Pair by pair: the weight is read straight through.

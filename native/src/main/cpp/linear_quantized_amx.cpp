@@ -40,20 +40,7 @@ static constexpr int RING = 4;  // tiles of depth that are widened ahead, where 
 static constexpr int LEAST_ROWS_8 = 3;
 static constexpr int LEAST_ROWS_4 = 5;
 
-// Inputs and sums have as many rows as the inputs have.
-struct ByteConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-
-  explicit ByteConfig(int stride) {
-    for (int tile = 0; tile < 8; tile++) {
-      rows[tile] = tile == 4 || tile == 5 ? 16 : static_cast<uint8_t>(stride);
-    }
-  }
-};
+static constexpr unsigned ROW_OPERANDS = 0xcf;  // tiles of inputs and of sums; 4 and 5 are the weight's
 
 // The sums of one row tile and one pair.
 struct IntBlock {
@@ -367,7 +354,7 @@ template <bool FOUR>
 static void quantized(const int64_t* products, int count, const Staged& x, Share share) {
   const Product* list = products_of(products);
   const int pairs = pairs_of(list, count);
-  const ByteConfig config(x.stride);
+  const TileConfig config = config_of(ROW_OPERANDS, x.stride);
   _tile_loadconfig(&config);
   if (x.row_tiles <= FEW_ROW_TILES) {
     // Pair by pair: the weight is read straight through.

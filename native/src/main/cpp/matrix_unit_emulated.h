@@ -17,18 +17,8 @@ constexpr int TILES = 8;
 constexpr int MOST_ROWS = 16;
 constexpr int MOST_BYTES = 64;
 
-// What ldtilecfg reads.
-struct Configuration {
-  uint8_t palette;  // 1; 0 = no tiles
-  uint8_t start_row;
-  uint8_t reserved[14];
-  uint16_t bytes[16];  // of a row
-  uint8_t rows[16];
-};
-static_assert(sizeof(Configuration) == 64, "as the processor reads it");
-
 struct Unit {
-  Configuration configuration;
+  TileConfig config;
   alignas(64) uint8_t tiles[TILES][MOST_ROWS][MOST_BYTES];
 };
 
@@ -39,10 +29,10 @@ inline thread_local Unit unit;
   std::abort();
 }
 
-static inline void release() { std::memset(&unit, 0, sizeof unit); }
+static inline void release() { std::memset(static_cast<void*>(&unit), 0, sizeof unit); }
 
 static inline void configure(const void* from) {
-  Configuration wanted;
+  TileConfig wanted;
   std::memcpy(&wanted, from, sizeof wanted);
   release();
   if (wanted.palette == 0) {
@@ -62,14 +52,14 @@ static inline void configure(const void* from) {
       fault("ldtilecfg", "a tile is larger than 16 rows of 64 bytes, or there are more than eight");
     }
   }
-  unit.configuration = wanted;
+  unit.config = wanted;
 }
 
-static inline int rows_of(int tile) { return unit.configuration.rows[tile]; }
-static inline int bytes_of(int tile) { return unit.configuration.bytes[tile]; }
+static inline int rows_of(int tile) { return unit.config.rows[tile]; }
+static inline int bytes_of(int tile) { return unit.config.bytes[tile]; }
 
 static inline void require_configured(int tile, const char* instruction) {
-  if (unit.configuration.palette == 0 || rows_of(tile) == 0 || bytes_of(tile) == 0) {
+  if (unit.config.palette == 0 || rows_of(tile) == 0 || bytes_of(tile) == 0) {
     fault(instruction, "the tile is not configured");
   }
 }
