@@ -81,6 +81,11 @@ final class Arithmetic {
   }
 
   private static @Nullable Object repeat(Object value, BigInteger times) {
+    if (value instanceof Value.Tuple tuple) {
+      return repeat(tuple.items(), times) instanceof List<?> all
+          ? new Value.Tuple(Values.items(all))
+          : null;
+    }
     if (!(value instanceof String) && !(value instanceof List<?>)) {
       return null;
     }

@@ -196,6 +196,9 @@ sealed interface Expression {
       if (callee instanceof Value.Function callable) {
         return callable;
       }
+      if (callee instanceof Value.Loop loop && loop.again != null) {
+        return loop.again;
+      }
       throw new TemplateException("'" + Values.type(callee) + "' cannot be called");
     }
   }

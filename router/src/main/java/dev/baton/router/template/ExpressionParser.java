@@ -197,7 +197,7 @@ final class ExpressionParser {
       case "in", "is", "if", "else", "and", "or", "not" ->
           throw new TemplateException(
               "unexpected " + token.describe() + " (expected: an expression)", token.line());
-      case "varargs", "kwargs", "self", "super" ->
+      case "self", "super" ->
           throw new TemplateException("unsupported variable '" + token.text() + "'", token.line());
       default -> {
         namesRead.add(token.text());

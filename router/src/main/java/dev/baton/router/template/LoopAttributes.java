@@ -23,9 +23,8 @@ final class LoopAttributes {
       case "first" -> index == 0;
       case "last" -> index == size - 1;
       case "length" -> number(size);
-      // Counts recursive calls of the loop, of which there are none.
-      case "depth" -> number(1);
-      case "depth0" -> number(0);
+      case "depth" -> number(loop.depth);
+      case "depth0" -> number(loop.depth - 1);
       case "previtem" -> index > 0 ? loop.items.get(index - 1) : null;
       case "nextitem" -> index < size - 1 ? loop.items.get(index + 1) : null;
       case "cycle" -> (Value.Function) (run, arguments) -> cycle(loop, arguments);

@@ -36,7 +36,8 @@ final class Parser {
     for (ExpressionParser.NamedCall call : expressions.calls) {
       if (!Globals.ALL.containsKey(call.name())
           && !namesSet.contains(call.name())
-          && !call.name().equals(Macro.CALLER)) {
+          && !call.name().equals(Macro.CALLER)
+          && !call.name().equals(Statement.For.LOOP)) {
         throw new TemplateException("unknown function '" + call.name() + "'", call.line());
       }
     }
@@ -88,6 +89,7 @@ final class Parser {
       case "macro" -> macro(line);
       case "call" -> call(line);
       case "filter" -> filter(line);
+      case "with" -> with(line);
       case "generation" -> {
         blockEnd();
         List<Statement> body = body(Set.of("endgeneration"));
@@ -145,9 +147,7 @@ final class Parser {
     tokens.expectName("in");
     Expression iterable = expressions.tuple(false);
     Expression condition = tokens.skipName("if") ? expressions.expression() : null;
-    if (tokens.isName("recursive")) {
-      throw new TemplateException("unsupported: recursive loop", line);
-    }
+    boolean recursive = tokens.skipName("recursive");
     blockEnd();
     loops++;
     List<Statement> body = body(Set.of("else", "endfor"));
@@ -159,7 +159,7 @@ final class Parser {
       tag();
     }
     blockEnd();
-    return new Statement.For(target, iterable, condition, body, otherwise, line);
+    return new Statement.For(target, iterable, condition, body, otherwise, recursive, line);
   }
 
   /** One or more names with commas between them, in parentheses or not. */
@@ -221,6 +221,22 @@ final class Parser {
     return captured(null, expressions.filters(first), "endfilter", line);
   }
 
+  private Statement with(int line) {
+    List<Statement.Assign> assignments = new ArrayList<>();
+    while (tokens.current().kind() != Token.Kind.BLOCK_END) {
+      if (!assignments.isEmpty()) {
+        tokens.expectOperator(",");
+      }
+      Target target = new Target.Name(newName());
+      tokens.expectOperator("=");
+      assignments.add(new Statement.Assign(target, expressions.expression(), line));
+    }
+    blockEnd();
+    List<Statement> body = body(Set.of("endwith"));
+    end();
+    return new Statement.With(assignments, body, line);
+  }
+
   private Statement captured(@Nullable Target target, Expression filtered, String end, int line) {
     blockEnd();
     // A jump out of a captured block would lose its text.
@@ -262,10 +278,10 @@ final class Parser {
     loops = 0;
     List<Statement> body = body(Set.of(end));
     loops = outerLoops;
-    boolean usesCaller = expressions.namesRead.contains(Macro.CALLER);
+    Set<String> reads = Set.copyOf(expressions.namesRead);
     expressions.namesRead = outerNames;
     end();
-    return new Macro(name, parameters, body, usesCaller);
+    return new Macro(name, parameters, body, reads);
   }
 
   private Statement call(int line) {

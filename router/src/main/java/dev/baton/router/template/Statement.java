@@ -99,15 +99,38 @@ sealed interface Statement {
       @Nullable Expression condition,
       List<Statement> body,
       List<Statement> otherwise,
+      boolean recursive,
       int line)
       implements Statement {
+
+    /** What the body calls its loop. */
+    static final String LOOP = "loop";
+
     @Override
     public Flow run(Run run, Scope scope) {
-      Value.Loop loop = new Value.Loop(chosen(run, scope));
+      return walk(run, scope, iterable.value(run, scope), 1);
+    }
+
+    /** The loop's call of itself with other items, whose text is the call's value. */
+    private Value.Function again(Scope scope, int depth) {
+      return (run, arguments) -> {
+        Object items = Arguments.required(LOOP, "iterable", arguments.bind(LOOP, "iterable")[0]);
+        run.enterCall();
+        try {
+          return run.capture(() -> walk(run, scope, items, depth));
+        } finally {
+          run.leaveCall();
+        }
+      };
+    }
+
+    private Flow walk(Run run, Scope scope, Object items, int depth) {
+      Value.Function again = recursive ? again(scope, depth + 1) : null;
+      Value.Loop loop = new Value.Loop(chosen(run, scope, items), depth, again);
       for (loop.index = 0; loop.index < loop.items.size(); loop.index++) {
         run.iterate();
         Scope inner = new Scope(scope);
-        inner.set("loop", loop);
+        inner.set(LOOP, loop);
         target.assign(inner, loop.items.get(loop.index));
         if (runAll(body, run, inner) == Flow.BREAK) {
           break;
@@ -119,8 +142,8 @@ sealed interface Statement {
       return Flow.ON;
     }
 
-    private List<Object> chosen(Run run, Scope scope) {
-      List<Object> items = Values.items(iterable.value(run, scope));
+    private List<Object> chosen(Run run, Scope scope, Object all) {
+      List<Object> items = Values.items(all);
       if (condition == null) {
         return items;
       }
@@ -162,6 +185,18 @@ sealed interface Statement {
       named.put(Macro.CALLER, body.in(scope));
       run.write(Printing.str(function.call(run, new Arguments(given.positional(), named))));
       return Flow.ON;
+    }
+  }
+
+  /** Variables for a part of the template; their values see none of them. */
+  record With(List<Assign> assignments, List<Statement> body, int line) implements Statement {
+    @Override
+    public Flow run(Run run, Scope scope) {
+      Scope inner = new Scope(scope);
+      for (Assign assignment : assignments) {
+        assignment.target().assign(inner, assignment.expression().value(run, scope));
+      }
+      return runAll(body, run, inner);
     }
   }
 

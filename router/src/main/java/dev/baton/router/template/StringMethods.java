@@ -28,12 +28,20 @@ final class StringMethods {
     METHODS.put("removesuffix", StringMethods::removeSuffix);
     METHODS.put("split", StringMethods::split);
     METHODS.put("rsplit", StringMethods::rsplit);
-    METHODS.put("splitlines", (text, arguments) -> lines(plain("splitlines", text, arguments)));
+    METHODS.put("splitlines", StringMethods::splitLines);
+    METHODS.put("partition", (text, arguments) -> StringShapes.partition(text, arguments, false));
+    METHODS.put("rpartition", (text, arguments) -> StringShapes.partition(text, arguments, true));
+    METHODS.put("ljust", (text, arguments) -> StringShapes.padded("ljust", text, arguments));
+    METHODS.put("rjust", (text, arguments) -> StringShapes.padded("rjust", text, arguments));
+    METHODS.put("center", (text, arguments) -> StringShapes.padded("center", text, arguments));
+    METHODS.put("zfill", StringShapes::zeroFilled);
+    METHODS.put("format", BraceFormat::format);
     METHODS.put("join", StringMethods::join);
     METHODS.put("replace", StringMethods::replace);
     METHODS.put("find", (text, arguments) -> find("find", text, arguments));
     METHODS.put("rfind", (text, arguments) -> find("rfind", text, arguments));
     METHODS.put("index", (text, arguments) -> find("index", text, arguments));
+    METHODS.put("rindex", (text, arguments) -> find("rindex", text, arguments));
     METHODS.put("count", (text, arguments) -> find("count", text, arguments));
     METHODS.put(
         "upper", (text, arguments) -> plain("upper", text, arguments).toUpperCase(Locale.ROOT));
@@ -43,6 +51,9 @@ final class StringMethods {
     METHODS.put(
         "capitalize", (text, arguments) -> capitalize(plain("capitalize", text, arguments)));
     METHODS.put("isdigit", (text, arguments) -> all(text, arguments, Character::isDigit));
+    METHODS.put("isdecimal", (text, arguments) -> all(text, arguments, Character::isDigit));
+    METHODS.put("isnumeric", (text, arguments) -> all(text, arguments, StringMethods::isNumber));
+    METHODS.put("isascii", (text, arguments) -> isAscii(plain("isascii", text, arguments)));
     METHODS.put("isalpha", (text, arguments) -> all(text, arguments, Character::isLetter));
     METHODS.put("isalnum", (text, arguments) -> all(text, arguments, Character::isLetterOrDigit));
     METHODS.put("isspace", (text, arguments) -> all(text, arguments, Text::isSpace));
@@ -97,11 +108,16 @@ final class StringMethods {
   }
 
   private static Object matches(String name, String text, Arguments arguments) {
-    Object wanted = Arguments.required(name, "prefix", arguments.bind(name, "prefix")[0]);
+    @Nullable Object[] bound = arguments.bind(name, "prefix", "start", "end");
+    Object wanted = Arguments.required(name, "prefix", bound[0]);
+    Part within = Part.of(name, text, bound[1], bound[2]);
     List<Object> options = wanted instanceof Value.Tuple tuple ? tuple.items() : List.of(wanted);
     for (Object option : options) {
       String part = Arguments.text(name, "prefix", option);
-      if (name.equals("startswith") ? text.startsWith(part) : text.endsWith(part)) {
+      if (within != null
+          && (name.equals("startswith")
+              ? within.text().startsWith(part)
+              : within.text().endsWith(part))) {
         return true;
       }
     }
@@ -177,8 +193,16 @@ final class StringMethods {
     return parts;
   }
 
+  private static Object splitLines(String text, Arguments arguments) {
+    return lines(text, Arguments.flag(arguments.bind("splitlines", "keepends")[0]));
+  }
+
   /** Lines without their ends, as str.splitlines() sees them. */
   static List<Object> lines(String text) {
+    return lines(text, false);
+  }
+
+  private static List<Object> lines(String text, boolean withEnds) {
     List<Object> lines = new ArrayList<>();
     int start = 0;
     for (int i = 0; i < text.length(); i++) {
@@ -190,10 +214,11 @@ final class StringMethods {
               || c == 0x2028
               || c == 0x2029;
       if (ends) {
-        lines.add(text.substring(start, i));
+        int end = i;
         if (c == '\r' && i + 1 < text.length() && text.charAt(i + 1) == '\n') {
           i++;
         }
+        lines.add(text.substring(start, withEnds ? i + 1 : end));
         start = i + 1;
       }
     }
@@ -253,22 +278,53 @@ final class StringMethods {
   }
 
   private static Object find(String name, String text, Arguments arguments) {
-    String part = Arguments.text(name, "sub", arguments.bind(name, "sub")[0]);
+    @Nullable Object[] bound = arguments.bind(name, "sub", "start", "end");
+    String part = Arguments.text(name, "sub", bound[0]);
+    Part within = Part.of(name, text, bound[1], bound[2]);
     if (name.equals("count")) {
-      int count = 0;
-      if (part.isEmpty()) {
-        return BigInteger.valueOf(Text.length(text) + 1);
-      }
-      for (int at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + part.length())) {
-        count++;
-      }
-      return BigInteger.valueOf(count);
+      return BigInteger.valueOf(within == null ? 0 : count(within.text(), part));
     }
-    int at = name.equals("rfind") ? text.lastIndexOf(part) : text.indexOf(part);
-    if (at < 0 && name.equals("index")) {
-      throw new TemplateException("index: substring not found");
+    int at = -1;
+    if (within != null) {
+      at = name.startsWith("r") ? within.text().lastIndexOf(part) : within.text().indexOf(part);
     }
-    return BigInteger.valueOf(at < 0 ? -1 : text.codePointCount(0, at));
+    if (at < 0 && name.endsWith("index")) {
+      throw new TemplateException(name + ": substring not found");
+    }
+    return BigInteger.valueOf(
+        within == null || at < 0 ? -1 : within.start() + within.text().codePointCount(0, at));
+  }
+
+  private static int count(String text, String part) {
+    if (part.isEmpty()) {
+      return Text.length(text) + 1;
+    }
+    int count = 0;
+    for (int at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + part.length())) {
+      count++;
+    }
+    return count;
+  }
+
+  /** What Python's optional start and end leave of a text; start in code points. */
+  private record Part(String text, int start) {
+
+    /** Null where there is nothing, not even an empty text. */
+    static @Nullable Part of(
+        String method, String text, @Nullable Object start, @Nullable Object end) {
+      int length = Text.length(text);
+      int from = place(Arguments.integer(method, "start", start, 0), length);
+      int to = Math.min(length, place(Arguments.integer(method, "end", end, length), length));
+      if (from > to) {
+        return null;
+      }
+      int offset = text.offsetByCodePoints(0, from);
+      return new Part(text.substring(offset, text.offsetByCodePoints(offset, to - from)), from);
+    }
+
+    private static int place(int index, int length) {
+      return index < 0 ? Math.max(0, index + length) : index;
+    }
   }
 
   static String capitalize(String text) {
@@ -297,6 +353,17 @@ final class StringMethods {
 
   private static boolean isCased(int c) {
     return Character.isUpperCase(c) || Character.isLowerCase(c) || Character.isTitleCase(c);
+  }
+
+  private static boolean isNumber(int c) {
+    int type = Character.getType(c);
+    return type == Character.DECIMAL_DIGIT_NUMBER
+        || type == Character.LETTER_NUMBER
+        || type == Character.OTHER_NUMBER;
+  }
+
+  private static boolean isAscii(String text) {
+    return text.chars().allMatch(c -> c < 128);
   }
 
   private static Object all(String text, Arguments arguments, java.util.function.IntPredicate is) {

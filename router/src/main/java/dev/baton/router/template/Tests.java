@@ -29,6 +29,7 @@ final class Tests {
           "in",
           "sameas",
           "divisibleby");
+  private static final Set<String> OF_NAMES = Set.of("filter", "test");
   private static final Set<String> PLAIN =
       Set.of(
           "defined",
@@ -53,7 +54,7 @@ final class Tests {
   private Tests() {}
 
   static boolean isKnown(String name) {
-    return WITH_ARGUMENT.contains(name) || PLAIN.contains(name);
+    return WITH_ARGUMENT.contains(name) || PLAIN.contains(name) || OF_NAMES.contains(name);
   }
 
   static boolean test(String name, Object value, Arguments arguments) {
@@ -80,7 +81,12 @@ final class Tests {
               && !(value instanceof Value.View)
               && !(value instanceof Value.Generator)
               && !(value instanceof Value.Loop);
-      case "callable" -> value instanceof Value.Function || value instanceof Value.Undefined;
+      case "callable" ->
+          value instanceof Value.Function
+              || value instanceof Value.Loop
+              || value instanceof Value.Undefined;
+      case "filter" -> Values.string(value) instanceof String text && Filters.isKnown(text);
+      case "test" -> Values.string(value) instanceof String text && isKnown(text);
       case "odd" -> rest(name, value, BigInteger.TWO).equals(BigInteger.ONE);
       case "even" -> rest(name, value, BigInteger.TWO).signum() == 0;
       case "lower" -> StringMethods.cased(Printing.str(value), false);

@@ -58,11 +58,20 @@ sealed interface Value {
   /** The variable {@code loop} in the body of a for. */
   final class Loop implements Value {
     final List<Object> items;
+
+    /** From 1; more in a recursive loop's call of itself. */
+    final int depth;
+
+    /** Walks other items with the same body; null when the loop is not recursive. */
+    final @Nullable Function again;
+
     int index;
     @Nullable Object lastChanged;
 
-    Loop(List<Object> items) {
+    Loop(List<Object> items, int depth, @Nullable Function again) {
       this.items = items;
+      this.depth = depth;
+      this.again = again;
     }
   }
 

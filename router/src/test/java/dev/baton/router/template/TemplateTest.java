@@ -25,7 +25,6 @@ final class TemplateTest {
         "{{ foo(1) }} # unknown function 'foo'",
         "{% foo %} # unknown statement 'foo'",
         "{% include 'x' %} # unknown statement 'include'",
-        "{% for x in y recursive %}{% endfor %} # recursive",
         "{{ f(*x) }} # unpacked arguments",
         "{% break %} # outside of a loop",
         "{% if x %} # expected: elif or else or endif",
