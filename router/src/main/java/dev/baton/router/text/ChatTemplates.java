@@ -114,7 +114,7 @@ final class ChatTemplates {
     if (!DEVELOPER.equals(message.get("role"))) {
       return message;
     }
-    Map<String, @Nullable Object> system = new HashMap<>(message);
+    Map<String, @Nullable Object> system = new LinkedHashMap<>(message);
     system.put("role", "system");
     return system;
   }

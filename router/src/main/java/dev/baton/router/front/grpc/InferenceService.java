@@ -22,8 +22,8 @@ import dev.baton.router.text.TextModel;
 import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.HexFormat;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ThreadLocalRandom;
@@ -151,7 +151,7 @@ public final class InferenceService extends InferenceGrpc.InferenceImplBase {
                 + message.getRole()
                 + "\" (expected: system, developer, user, assistant or tool)");
       }
-      Map<String, @Nullable Object> map = new HashMap<>();
+      Map<String, @Nullable Object> map = new LinkedHashMap<>();
       map.put("role", message.getRole());
       map.put("content", message.getContent());
       maps.add(map);

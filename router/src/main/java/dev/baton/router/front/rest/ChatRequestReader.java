@@ -5,6 +5,7 @@ import dev.baton.router.generation.Prompt;
 import dev.baton.router.text.TextModel;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -121,7 +122,7 @@ final class ChatRequestReader {
             message.name(field), "not done by this server (expected: absent)");
       }
     }
-    Map<String, @Nullable Object> map = new HashMap<>();
+    Map<String, @Nullable Object> map = new LinkedHashMap<>();
     map.put("role", role);
     List<JsonFields> calls = message.objects("tool_calls");
     boolean called = false;
@@ -137,7 +138,7 @@ final class ChatRequestReader {
     for (String field : List.of("name", "tool_call_id", "reasoning_content")) {
       message.string(field).ifPresent(value -> map.put(field, value));
     }
-    return map;
+    return asGiven(message, map);
   }
 
   /**
@@ -147,18 +148,40 @@ final class ChatRequestReader {
     JsonFields function =
         call.object("function")
             .orElseThrow(() -> JsonFields.invalid(call.name("function"), "absent", "an object"));
-    Map<String, @Nullable Object> called = new HashMap<>();
+    Map<String, @Nullable Object> called = new LinkedHashMap<>();
     called.put(
         "name",
         function
             .string("name")
             .orElseThrow(() -> JsonFields.invalid(function.name("name"), "absent", "a string")));
     called.put("arguments", plain(function.jsonObject("arguments")));
-    Map<String, @Nullable Object> map = new HashMap<>();
+    Map<String, @Nullable Object> map = new LinkedHashMap<>();
     call.string("id").ifPresent(id -> map.put("id", id));
     map.put("type", call.string("type").orElse("function"));
-    map.put("function", called);
-    return map;
+    map.put("function", asGiven(function, called));
+    return asGiven(call, map);
+  }
+
+  /**
+   * An object for templates: the fields in the request's order, for some templates write whole
+   * objects; those that were read as they were read, and those that only a template may know.
+   */
+  private static Map<String, @Nullable Object> asGiven(
+      JsonFields object, Map<String, @Nullable Object> read) {
+    Map<String, @Nullable Object> all = new LinkedHashMap<>();
+    object
+        .properties()
+        .forEach(
+            field -> {
+              String name = field.getKey();
+              if (read.containsKey(name)) {
+                all.put(name, read.get(name));
+              } else if (object.has(name)) {
+                all.put(name, plain(field.getValue()));
+              }
+            });
+    read.forEach(all::putIfAbsent);
+    return all;
   }
 
   /** A string, or text parts, which are joined by line feeds. */
@@ -195,7 +218,7 @@ final class ChatRequestReader {
       return list;
     }
     if (node.isObject()) {
-      Map<String, @Nullable Object> map = new HashMap<>();
+      Map<String, @Nullable Object> map = new LinkedHashMap<>();
       node.properties().forEach(entry -> map.put(entry.getKey(), plain(entry.getValue())));
       return map;
     }
