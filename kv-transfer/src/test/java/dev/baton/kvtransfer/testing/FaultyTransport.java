@@ -2,15 +2,11 @@ package dev.baton.kvtransfer.testing;
 
 import dev.baton.kvtransfer.transport.Completion;
 import dev.baton.kvtransfer.transport.Connection;
-import dev.baton.kvtransfer.transport.IncomingPayload;
 import dev.baton.kvtransfer.transport.Transport;
-import dev.baton.kvtransfer.transport.TransportListener;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.ref.Reference;
-import java.util.IdentityHashMap;
-import java.util.Map;
 import java.util.Random;
 import org.jspecify.annotations.Nullable;
 
@@ -18,7 +14,7 @@ import org.jspecify.annotations.Nullable;
  * A transport whose sends suffer: each may be dropped, sent twice, held back (and so overtaken),
  * have a bit of its payload or header flipped, or end the connection. Wraps any other transport.
  */
-public final class FaultyTransport implements Transport {
+public final class FaultyTransport extends WrappingTransport {
 
   /** Probabilities, per message sent. */
   public record Faults(
@@ -40,14 +36,12 @@ public final class FaultyTransport implements Transport {
 
   private static final int MAX_DELAY_TASKS = 30;
 
-  private final Transport inner;
   private final Faults faults;
   private final Random random;
-  private final Map<Connection, Connection> wrappers = new IdentityHashMap<>();
   private volatile int corrupted;
 
   public FaultyTransport(Transport inner, Faults faults, Random random) {
-    this.inner = inner;
+    super(inner);
     this.faults = faults;
     this.random = random;
   }
@@ -57,115 +51,51 @@ public final class FaultyTransport implements Transport {
     return corrupted;
   }
 
-  @Override
-  public void start(TransportListener listener) {
-    inner.start(
-        new TransportListener() {
-          @Override
-          public void onAccepted(Connection connection) {
-            listener.onAccepted(wrapper(connection));
-          }
-
-          @Override
-          public void onMessage(Connection from, byte[] header, @Nullable IncomingPayload payload) {
-            listener.onMessage(wrapper(from), header, payload);
-          }
-
-          @Override
-          public void onLost(Connection connection, String cause) {
-            listener.onLost(wrapper(connection), cause);
-            wrappers.remove(connection);
-          }
-        });
-  }
-
-  @Override
-  public String host() {
-    return inner.host();
-  }
-
-  @Override
-  public int port() {
-    return inner.port();
-  }
-
-  @Override
-  public void execute(Runnable task) {
-    inner.execute(task);
-  }
-
-  @Override
-  public Connection connect(String host, int port) {
-    return wrapper(inner.connect(host, port));
-  }
-
-  @Override
-  public void close() {
-    inner.close();
-  }
-
-  private Connection wrapper(Connection connection) {
-    return wrappers.computeIfAbsent(connection, FaultyConnection::new);
-  }
-
   private boolean happens(double probability) {
     return random.nextDouble() < probability;
   }
 
-  private final class FaultyConnection implements Connection {
-    private final Connection to;
-
-    FaultyConnection(Connection to) {
-      this.to = to;
+  @Override
+  protected void send(
+      Connection to, byte[] header, @Nullable MemorySegment payload, Completion completion) {
+    byte[] sent = header.clone();
+    if (happens(faults.corruptHeader)) {
+      sent[random.nextInt(sent.length)] ^= (byte) (1 << random.nextInt(8));
     }
-
-    @Override
-    public String peer() {
-      return to.peer();
-    }
-
-    @Override
-    public void send(byte[] header, @Nullable MemorySegment payload, Completion completion) {
-      byte[] sent = header.clone();
-      if (happens(faults.corruptHeader)) {
-        sent[random.nextInt(sent.length)] ^= (byte) (1 << random.nextInt(8));
-      }
-      MemorySegment content =
-          payload != null && happens(faults.corruptPayload) ? flipped(payload) : payload;
-      if (happens(faults.loss)) {
-        to.close();
-      }
-      if (happens(faults.drop)) {
-        inner.execute(() -> completion.done(null));
-        return;
-      }
-      int copies = happens(faults.duplicate) ? 2 : 1;
-      int[] left = {copies};
-      Completion each =
-          failure -> {
-            Reference.reachabilityFence(content); // the network has only its address
-            if (--left[0] == 0) {
-              completion.done(failure);
-            }
-          };
-      for (int i = 0; i < copies; i++) {
-        int delay = happens(faults.delay) ? 1 + random.nextInt(MAX_DELAY_TASKS) : 0;
-        sendAfter(delay, sent, content, each);
-      }
-    }
-
-    private void sendAfter(
-        int tasks, byte[] header, @Nullable MemorySegment payload, Completion completion) {
-      if (tasks == 0) {
-        to.send(header, payload, completion);
-      } else {
-        inner.execute(() -> sendAfter(tasks - 1, header, payload, completion));
-      }
-    }
-
-    @Override
-    public void close() {
+    MemorySegment content =
+        payload != null && happens(faults.corruptPayload) ? flipped(payload) : payload;
+    if (happens(faults.loss)) {
       to.close();
+    }
+    if (happens(faults.drop)) {
+      inner.execute(() -> completion.done(null));
+      return;
+    }
+    int copies = happens(faults.duplicate) ? 2 : 1;
+    int[] left = {copies};
+    Completion each =
+        failure -> {
+          Reference.reachabilityFence(content); // the network has only its address
+          if (--left[0] == 0) {
+            completion.done(failure);
+          }
+        };
+    for (int i = 0; i < copies; i++) {
+      int delay = happens(faults.delay) ? 1 + random.nextInt(MAX_DELAY_TASKS) : 0;
+      sendAfter(delay, to, sent, content, each);
+    }
+  }
+
+  private void sendAfter(
+      int tasks,
+      Connection to,
+      byte[] header,
+      @Nullable MemorySegment payload,
+      Completion completion) {
+    if (tasks == 0) {
+      to.send(header, payload, completion);
+    } else {
+      inner.execute(() -> sendAfter(tasks - 1, to, header, payload, completion));
     }
   }
 
