@@ -132,6 +132,16 @@ final class GrpcPlatformTest {
   }
 
   @Test
+  void timeoutBeyondAMonthIsRefused() {
+    Iterator<GenerateResponse> responses =
+        InferenceGrpc.newBlockingStub(router.channel())
+            .generate(GenerateRequest.newBuilder().setText("x").setTimeoutMillis(1L << 62).build());
+    assertThatThrownBy(responses::hasNext)
+        .isInstanceOf(StatusRuntimeException.class)
+        .hasMessageContaining("timeout_millis: 4611686018427387904 (expected: 0 to 2678400000)");
+  }
+
+  @Test
   void cancelledCallFreesTheSession() throws Exception {
     router.worker.pace.drainPermits();
     router.worker.pace.release(2);

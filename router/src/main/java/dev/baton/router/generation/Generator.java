@@ -12,12 +12,16 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
 
 /**
  * Runs requests of both fronts. {@link #prepare} and {@link #tokenize} compute and may wait for a
  * processor: call them on a virtual thread. Thread-safe.
  */
 public final class Generator {
+
+  /** A month: workers count nanoseconds. */
+  private static final long MAX_TIMEOUT_MILLIS = TimeUnit.DAYS.toMillis(31);
 
   /** No vocabulary packs more characters into a token on average: a cheap bound before the work. */
   private static final int CHARS_PER_TOKEN = 256;
@@ -66,9 +70,11 @@ public final class Generator {
    */
   public PreparedRequest prepare(GenerationRequest request) {
     ServedModel model = directory.model(request.model());
-    if (request.timeoutMillis() < 0) {
+    if (request.timeoutMillis() < 0 || request.timeoutMillis() > MAX_TIMEOUT_MILLIS) {
       throw FailureException.invalid(
-          "timeout_millis", "timeout_millis: " + request.timeoutMillis() + " (expected: >= 0)");
+          "timeout_millis",
+          "timeout_millis: %d (expected: 0 to %d)"
+              .formatted(request.timeoutMillis(), MAX_TIMEOUT_MILLIS));
     }
     int[] prompt =
         switch (request.prompt()) {
