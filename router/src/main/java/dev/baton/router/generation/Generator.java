@@ -5,7 +5,6 @@ import dev.baton.router.registry.ServedModel;
 import dev.baton.router.registry.WorkerDirectory;
 import dev.baton.router.session.SessionOrder;
 import dev.baton.router.session.Sessions;
-import dev.baton.router.text.TextModel;
 import dev.baton.router.text.TextModelException;
 import dev.baton.router.text.TextStream;
 import java.util.HexFormat;
@@ -164,31 +163,16 @@ public final class Generator {
     checkLength(model, chars);
     String rendered;
     try {
-      rendered = model.text().renderChat(chat.input());
+      rendered =
+          chat.continueFinal()
+              ? ContinuedChat.render(chat.input(), model.text()::renderChat)
+              : model.text().renderChat(chat.input());
     } catch (TextModelException e) {
       throw FailureException.invalid(
           "messages", "messages: refused by the chat template: " + e.getMessage());
     }
     SamplingRules.checkText("messages", rendered);
-    return encode(
-        model, chat.continueFinal() ? withoutEnd(rendered, chat.input()) : rendered, false);
-  }
-
-  /** The rendered chat up to the end of the last message's content, as transformers cuts it. */
-  private static String withoutEnd(String rendered, TextModel.ChatInput input) {
-    String content = String.valueOf(input.messages().getLast().get("content"));
-    int start = rendered.lastIndexOf(content.strip());
-    if (start < 0) {
-      throw FailureException.invalid(
-          "continue_final_message",
-          "continue_final_message: the chat template changes the last message's content"
-              + " (expected: a template that keeps it)");
-    }
-    String kept = content.stripLeading();
-    // Most templates trim a message; one that does not keeps the blanks at its end.
-    return rendered.startsWith(kept, start)
-        ? rendered.substring(0, start + kept.length())
-        : rendered.substring(0, start + content.strip().length());
+    return encode(model, rendered, false);
   }
 
   /**
