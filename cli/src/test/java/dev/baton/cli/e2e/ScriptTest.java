@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
@@ -70,10 +71,32 @@ class ScriptTest {
     Files.copy(Repository.root().resolve("baton"), root.resolve("baton"));
     program("copy/scripts/find-jdk", "exit 1");
 
-    Output output = run(root.resolve("baton"), "version");
+    Output output = run(root.resolve("baton"), Map.of(), "version");
 
     assertThat(output.code()).isEqualTo(1);
     assertThat(output.text()).startsWith("baton: missing: a JDK 25").contains("BATON_JAVA_HOME");
+  }
+
+  @Test
+  void setsForAWorkerWhatOfUcxIsLeftOpen() throws Exception {
+    program("ldconfig", "echo libucp.so.0");
+    Path jdk = programs.resolve("jdk");
+    Files.createDirectories(jdk.resolve("bin"));
+    Files.writeString(jdk.resolve("release"), "JAVA_VERSION=\"25\"\n");
+    program("jdk/bin/javac", "exit 0");
+    program(
+        "jdk/bin/java",
+        "case \"$*\" in *--print-environment*) printf 'UCX_TLS=cma,tcp\\n"
+            + "UCX_TCP_TX_SEG_SIZE=64k\\n"
+            + "' ;; *) env | grep ^UCX_ | sort ;; esac");
+
+    Output output =
+        run(
+            Repository.root().resolve("baton"),
+            Map.of("BATON_JAVA_HOME", jdk.toString(), "UCX_TLS", "tcp"),
+            "decode");
+
+    assertThat(output.text()).isEqualTo("UCX_TCP_TX_SEG_SIZE=64k\nUCX_TLS=tcp\n");
   }
 
   private void withoutUcx() throws IOException {
@@ -89,10 +112,11 @@ class ScriptTest {
   private record Output(int code, String text) {}
 
   private Output baton(String... arguments) throws IOException, InterruptedException {
-    return run(Repository.root().resolve("baton"), arguments);
+    return run(Repository.root().resolve("baton"), Map.of(), arguments);
   }
 
-  private Output run(Path script, String... arguments) throws IOException, InterruptedException {
+  private Output run(Path script, Map<String, String> environment, String... arguments)
+      throws IOException, InterruptedException {
     List<String> command = new ArrayList<>(List.of(script.toString()));
     command.addAll(List.of(arguments));
     ProcessBuilder builder = new ProcessBuilder(command);
@@ -100,6 +124,8 @@ class ScriptTest {
     // Nothing is built or started: the runtime directory has no java.args.
     builder.environment().put("BATON_RUNTIME", programs.toString());
     builder.environment().remove("LD_LIBRARY_PATH");
+    builder.environment().keySet().removeIf(name -> name.startsWith("UCX_"));
+    builder.environment().putAll(environment);
     Path file = programs.resolve("output");
     builder.redirectErrorStream(true).redirectOutput(file.toFile());
     Process process = builder.start();
