@@ -3,8 +3,8 @@ package dev.baton.kvtransfer;
 import java.lang.foreign.MemorySegment;
 
 /**
- * Where an export's KV comes from. Called on the transfer's packing thread, only for tokens said to
- * be computed.
+ * Where an export's KV comes from. Called on one thread of the transfer, where its factory says,
+ * only for tokens said to be computed.
  */
 public interface KvSource {
 

@@ -30,8 +30,8 @@ public final class KvTransferFactory {
 
   /**
    * Over the transport given, which the result owns and closes; it may wrap another, to inject
-   * faults. Slabs lie in host memory, and sinks are called on the transport's thread: they copy
-   * memory and wait for nothing.
+   * faults. Slabs lie in host memory, and sources and sinks are called on the transport's thread:
+   * they copy memory and wait for nothing.
    */
   public static KvTransfer open(TransferOptions options, Transport transport) {
     return onHost(options, transport, SlabMemory::host);
@@ -49,8 +49,8 @@ public final class KvTransferFactory {
   }
 
   /**
-   * As above, with slabs anywhere, for sinks that wait for a device: they have a thread of their
-   * own.
+   * As above, with slabs anywhere, for sources and sinks that wait for a device: they have a thread
+   * each.
    */
   public static KvTransfer open(
       TransferOptions options, Transport transport, Supplier<SlabMemory> memory) {

@@ -107,6 +107,7 @@ public final class HandoffPeer {
         KvTransfer transfer = transfer(options(plan))) {
       MemorySegment region = arena.allocate(plan.bytes(), 4096).fill((byte) 1);
       HandoffPeer peer = new HandoffPeer(plan, transfer, kv, region, answers);
+      peer.parts(false); // pages that nobody has written would all be one page of zeros
       if (exporter) {
         peer.exporter();
       } else {

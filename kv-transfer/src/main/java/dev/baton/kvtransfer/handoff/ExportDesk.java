@@ -36,7 +36,7 @@ final class ExportDesk {
   private @Nullable Runnable whenNoneIsOpen;
 
   /**
-   * @param packer one thread, in order
+   * @param packer one thread, in order; may be the transport's
    * @param loop the transport's thread, in order
    */
   ExportDesk(

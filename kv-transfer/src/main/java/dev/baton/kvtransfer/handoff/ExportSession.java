@@ -18,8 +18,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * One open export: does what its {@link ExportMachine} says with slabs, connection, source and
  * listener. Transport thread only, but for packing and the listener, which are on the packing
- * thread in the order of their submission; that order is why nothing is packed after the listener's
- * last call.
+ * thread (the transport's, where sources only copy memory) in the order of their submission; that
+ * order is why nothing is packed after the listener's last call.
  */
 final class ExportSession implements SlabQueue.User {
   private final ExportMachine machine;

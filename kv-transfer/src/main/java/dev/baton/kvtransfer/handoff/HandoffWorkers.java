@@ -7,7 +7,7 @@ import java.util.concurrent.Executor;
 /** Where a {@link HandoffService} does what its transport's thread is not kept with. */
 public interface HandoffWorkers {
 
-  /** Runs packing and the exports' listeners, one after another, in order. */
+  /** Runs packing and the exports' listeners, one after another, in order; may be the transport. */
   Executor packer();
 
   /**

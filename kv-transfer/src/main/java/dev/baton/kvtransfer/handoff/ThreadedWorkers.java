@@ -1,6 +1,7 @@
 package dev.baton.kvtransfer.handoff;
 
 import java.time.Duration;
+import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
@@ -12,34 +13,42 @@ import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The threads of a running worker process: {@code baton-kv-pack}, {@code baton-kv-timer} and, where
- * unpacking waits for a device, {@code baton-kv-unpack}. Their queues are as long as the slab pools
- * allow.
+ * The threads of a running worker process: {@code baton-kv-timer} and, where packing and unpacking
+ * wait for a device, {@code baton-kv-pack} and {@code baton-kv-unpack}. Their queues are as long as
+ * the slab pools allow.
  */
 public final class ThreadedWorkers implements HandoffWorkers {
   private static final long TICK_MILLIS = 100;
 
-  private final ExecutorService packer = single("baton-kv-pack");
-  private final @Nullable ExecutorService ownUnpacker;
+  /** Packing and unpacking threads, where there are any. */
+  private final List<ExecutorService> own;
+
+  private final Executor packer;
   private final Executor unpacker;
   private final ScheduledExecutorService timer =
       Executors.newSingleThreadScheduledExecutor(thread("baton-kv-timer"));
   private @Nullable ScheduledFuture<?> ticks;
 
-  /** With a thread of its own for unpacking. */
+  /** With threads of their own for packing and unpacking. */
   public ThreadedWorkers() {
-    ownUnpacker = single("baton-kv-unpack");
-    unpacker = ownUnpacker;
+    ExecutorService packing = single("baton-kv-pack");
+    ExecutorService unpacking = single("baton-kv-unpack");
+    packer = packing;
+    unpacker = unpacking;
+    own = List.of(packing, unpacking);
   }
 
   /**
-   * Without: a slab that has just landed is in the caches of the processor that fetched it.
+   * Without: a slab that has just landed is in the caches of the processor that fetched it, and one
+   * that has been packed goes out without waking another thread. On a machine with few processors
+   * the packing thread and the transport's would wait for each other, and for the peer.
    *
-   * @param unpacker the transport's thread; runs what it was given before it ends
+   * @param transport its thread; runs what it was given before it ends
    */
-  public ThreadedWorkers(Executor unpacker) {
-    ownUnpacker = null;
-    this.unpacker = unpacker;
+  public ThreadedWorkers(Executor transport) {
+    packer = transport;
+    unpacker = transport;
+    own = List.of();
   }
 
   @Override
@@ -74,15 +83,12 @@ public final class ThreadedWorkers implements HandoffWorkers {
     }
     timer.shutdownNow();
     try {
-      boolean quiet = submitted.await(seconds, TimeUnit.SECONDS);
-      packer.shutdown();
-      if (ownUnpacker != null) {
-        ownUnpacker.shutdown();
+      boolean ended = submitted.await(seconds, TimeUnit.SECONDS);
+      own.forEach(ExecutorService::shutdown);
+      for (ExecutorService thread : own) {
+        ended = ended && thread.awaitTermination(seconds, TimeUnit.SECONDS);
       }
-      return quiet
-          && packer.awaitTermination(seconds, TimeUnit.SECONDS)
-          && (ownUnpacker == null || ownUnpacker.awaitTermination(seconds, TimeUnit.SECONDS))
-          && timer.awaitTermination(seconds, TimeUnit.SECONDS);
+      return ended && timer.awaitTermination(seconds, TimeUnit.SECONDS);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       return false;

@@ -39,8 +39,8 @@ import org.slf4j.LoggerFactory;
 /**
  * The thread that owns everything of UCX: context, worker, listener and endpoints are made, used
  * and closed on it, and nowhere else. {@code receive, run, settle, rest}: it progresses UCX until
- * nothing more happens, runs what others have queued, yields a little, then sleeps until UCX or
- * {@link #execute} wakes it.
+ * nothing more happens, runs what others have queued, looks on for a little ({@link Patience}),
+ * then sleeps until UCX or {@link #execute} wakes it.
  *
  * <p>UCX's callbacks run inside progress or inside a post. They only queue; what they queued runs
  * after, outside of UCX, so that closing an endpoint or posting again is always allowed. No
@@ -58,11 +58,11 @@ final class UcxLoop implements Runnable {
   /** Progress calls in a row before queued work gets its turn. */
   private static final int PROGRESS_BURST = 64;
 
-  /**
-   * Yields before sleeping. A sleep costs about 10 us to wake from, but looking for work is a call
-   * of the kernel too, and takes its time from the threads that pack or compute.
-   */
-  private static final int IDLE_YIELDS = 10;
+  /** Tasks in a row before UCX gets its turn; to pack a slab, or to unpack one, is a task. */
+  private static final int TASK_BURST = 16;
+
+  /** What two slabs take, and the way there and back between two processes. */
+  private static final long MOST_SPIN_NANOS = TimeUnit.MICROSECONDS.toNanos(100);
 
   private static final long FIRST_REGISTRATION_BYTES = 64 << 10;
 
@@ -93,6 +93,7 @@ final class UcxLoop implements Runnable {
 
   // The progress thread's own from here on.
   private final Deque<Runnable> later = new ArrayDeque<>();
+  private final Patience patience = new Patience(MOST_SPIN_NANOS);
   private final Map<Long, UcxConnection> byEndpoint = new HashMap<>();
   private final Map<InetSocketAddress, UcxConnection> byAddress = new HashMap<>();
   private final List<UcpRequest> closing = new ArrayList<>();
@@ -155,15 +156,9 @@ final class UcxLoop implements Runnable {
   public void run() {
     try {
       bound.complete(open());
-      int idle = 0;
       while (!stopping) {
-        if (turn() > 0) {
-          idle = 0;
-        } else if (++idle < IDLE_YIELDS) {
-          Thread.yield();
-        } else {
-          sleep();
-          idle = 0;
+        if (turn() == 0) {
+          rest();
         }
       }
     } catch (Exception | LinkageError e) {
@@ -173,6 +168,19 @@ final class UcxLoop implements Runnable {
     } finally {
       close();
     }
+  }
+
+  /** Looks for work for as long as it is likely to come soon, then sleeps until there is some. */
+  private void rest() throws Exception {
+    long begun = System.nanoTime();
+    while (patience.lasts(System.nanoTime() - begun)) {
+      if (worker().progress() != 0 || !tasks.isEmpty() || stopping) {
+        return;
+      }
+      Thread.onSpinWait();
+    }
+    sleep();
+    patience.waited(System.nanoTime() - begun);
   }
 
   /**
@@ -246,7 +254,8 @@ final class UcxLoop implements Runnable {
 
   private int runTasks() {
     int count = 0;
-    for (Runnable task = tasks.poll(); task != null; task = tasks.poll()) {
+    Runnable task;
+    while (count < TASK_BURST && (task = tasks.poll()) != null) {
       guarded(task);
       count++;
     }
