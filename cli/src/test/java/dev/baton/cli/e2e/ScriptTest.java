@@ -80,10 +80,7 @@ class ScriptTest {
   @Test
   void setsForAWorkerWhatOfUcxIsLeftOpen() throws Exception {
     program("ldconfig", "echo libucp.so.0");
-    Path jdk = programs.resolve("jdk");
-    Files.createDirectories(jdk.resolve("bin"));
-    Files.writeString(jdk.resolve("release"), "JAVA_VERSION=\"25\"\n");
-    program("jdk/bin/javac", "exit 0");
+    Path jdk = jdkWithoutJava();
     program(
         "jdk/bin/java",
         "case \"$*\" in *--print-environment*) printf 'UCX_TLS=cma,tcp\\n"
@@ -97,6 +94,35 @@ class ScriptTest {
             "decode");
 
     assertThat(output.text()).isEqualTo("UCX_TCP_TX_SEG_SIZE=64k\nUCX_TLS=tcp\n");
+  }
+
+  @Test
+  void lowersADrainThatMayTakeItsTimeAndNoOther() throws Exception {
+    Path jdk = jdkWithoutJava();
+    program("jdk/bin/java", "nice");
+
+    String own = niceness(jdk, "version");
+
+    assertThat(niceness(jdk, "drain", "decode-1")).isNotEqualTo(own);
+    assertThat(niceness(jdk, "drain", "decode-1", "--within", "30s")).isEqualTo(own);
+    assertThat(niceness(jdk, "drain", "--within=30s", "decode-1")).isEqualTo(own);
+  }
+
+  private String niceness(Path jdk, String... arguments) throws Exception {
+    return run(
+            Repository.root().resolve("baton"),
+            Map.of("BATON_JAVA_HOME", jdk.toString()),
+            arguments)
+        .text();
+  }
+
+  /** What the script takes for a JDK; its {@code java} is each test's own. */
+  private Path jdkWithoutJava() throws IOException {
+    Path jdk = programs.resolve("jdk");
+    Files.createDirectories(jdk.resolve("bin"));
+    Files.writeString(jdk.resolve("release"), "JAVA_VERSION=\"25\"\n");
+    program("jdk/bin/javac", "exit 0");
+    return jdk;
   }
 
   private void withoutUcx() throws IOException {
