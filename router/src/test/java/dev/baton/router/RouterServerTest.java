@@ -351,6 +351,23 @@ final class RouterServerTest {
   }
 
   @Test
+  void requestAfterTheLastDecodeWorkersDeathWaitsForItsSuccessor() throws Exception {
+    worker("b1", Role.BOTH).die();
+    awaitTrue(() -> get("/health/ready").statusCode() == 503);
+    CompletableFuture<JsonNode> reply =
+        CompletableFuture.supplyAsync(
+            () -> ok("/v1/completions", "{'prompt':'x','max_tokens':3,'seed':0}"));
+    awaitTrue(
+        () ->
+            get("/metrics")
+                .body()
+                .lines()
+                .anyMatch(line -> line.matches("baton_sessions_active(\\{.*})? 1\\.0")));
+    worker("b2", Role.BOTH);
+    assertThat(reply.get(5, TimeUnit.SECONDS).at("/choices/0/text").stringValue()).isEqualTo("abc");
+  }
+
+  @Test
   void streamForWhichNobodyIsLeftEndsInAnErrorEventAndNoDone() throws Exception {
     FakeWorker decode = worker("b", Role.BOTH);
     paced(decode, 1);

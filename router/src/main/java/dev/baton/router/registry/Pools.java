@@ -8,8 +8,8 @@ import java.util.List;
  * @param model what they serve
  * @param prefill workers of the role prefill alone
  * @param decode workers whose role includes decode
- * @param expectsDecode a decode worker is silent that may be heard again any moment: a busy machine
- *     holds reports back, too
+ * @param expectsDecode a decode worker is silent, or was lost a few seconds ago, that may be heard
+ *     again any moment: a busy machine holds reports back, too, and a dead worker is started again
  */
 public record Pools(
     ServedModel model, List<Worker> prefill, List<Worker> decode, boolean expectsDecode) {

@@ -65,6 +65,12 @@ public final class WorkerDirectory implements AutoCloseable {
   static final int SUSPECT_INTERVALS = 3;
   static final int LOST_INTERVALS = 4;
 
+  /**
+   * So long a model whose last decode worker went without having drained is served all the same: it
+   * may only have been held up by a busy machine, and one that died is started again.
+   */
+  static final Duration RETURN_TIME = Duration.ofSeconds(5);
+
   private static final Logger LOG = LoggerFactory.getLogger(WorkerDirectory.class);
 
   /** What the directory takes from the world outside. */
@@ -90,6 +96,10 @@ public final class WorkerDirectory implements AutoCloseable {
   // Guarded by this.
   private final Map<String, Worker> workers = new TreeMap<>();
   private final Map<String, ServedModel> models = new HashMap<>();
+
+  /** When a model's decode worker was lost last, by the model's name; for RETURN_TIME. */
+  private final Map<String, Long> lostNanos = new HashMap<>();
+
   private long checkedNanos;
 
   /**
@@ -265,6 +275,14 @@ public final class WorkerDirectory implements AutoCloseable {
         capacityChanged();
       }
     }
+    if (forgetLost(now)) {
+      // Who has waited for them is told that there are none.
+      capacityChanged();
+    }
+  }
+
+  private synchronized boolean forgetLost(long now) {
+    return lostNanos.values().removeIf(lost -> now - lost > RETURN_TIME.toNanos());
   }
 
   /**
@@ -318,7 +336,7 @@ public final class WorkerDirectory implements AutoCloseable {
   /**
    * The model of a name; an empty name means the only one.
    *
-   * @throws FailureException MODEL_NOT_FOUND, or NO_WORKER when nothing is served at all
+   * @throws FailureException MODEL_NOT_FOUND, or NO_WORKER when no worker serves it, nor has lately
    */
   public ServedModel model(String name) {
     List<ServedModel> served = models();
@@ -335,6 +353,9 @@ public final class WorkerDirectory implements AutoCloseable {
           name.isEmpty() && models.size() == 1
               ? models.values().iterator().next()
               : models.get(name);
+      if (known != null && lostNanos.containsKey(known.name())) {
+        return known;
+      }
     }
     if (known != null || served.isEmpty()) {
       throw new FailureException(
@@ -357,7 +378,7 @@ public final class WorkerDirectory implements AutoCloseable {
   public synchronized Pools pools(ServedModel model) {
     List<Worker> prefill = new ArrayList<>();
     List<Worker> decode = new ArrayList<>();
-    boolean expectsDecode = false;
+    boolean expectsDecode = lostNanos.containsKey(model.name());
     for (Worker worker : workers.values()) {
       if (!worker.model().identity().equals(model.identity())) {
         continue;
@@ -382,7 +403,13 @@ public final class WorkerDirectory implements AutoCloseable {
   }
 
   private synchronized boolean remove(Worker worker) {
-    return workers.remove(worker.id(), worker);
+    if (!workers.remove(worker.id(), worker)) {
+      return false;
+    }
+    if (worker.decodes() && !worker.draining()) {
+      lostNanos.put(worker.model().name(), nanoTime.getAsLong());
+    }
+    return true;
   }
 
   private void capacityChanged() {

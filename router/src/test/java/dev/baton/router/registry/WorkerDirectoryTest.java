@@ -14,6 +14,7 @@ import dev.baton.router.text.TextModelException;
 import io.grpc.ManagedChannel;
 import java.nio.file.Path;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.AfterEach;
@@ -72,9 +73,38 @@ final class WorkerDirectoryTest {
     assertThat(directory.pools(worker.model()).decode()).containsExactly(worker);
     pass(801);
     assertThat(directory.workers()).isEmpty();
-    assertThat(directory.pools(worker.model()).expectsDecode()).isFalse();
     assertThat(worker.channel().isShutdown()).isTrue();
     assertThat(directory.report(worker, WorkerStatus.getDefaultInstance())).isFalse();
+  }
+
+  @Test
+  void aModelIsServedForSomeSecondsAfterItsLastDecodeWorkerWasLost() {
+    Worker silent = directory.register(registration("d", Role.DECODE).build());
+    List<Long> news = new ArrayList<>();
+    directory.onCapacity(() -> news.add(nanos.get()));
+    pass(801);
+    assertThat(directory.workers()).isEmpty();
+    assertThat(directory.model(silent.model().name())).isEqualTo(silent.model());
+    assertThat(directory.model("")).isEqualTo(silent.model());
+    assertThat(directory.pools(silent.model()).expectsDecode()).isTrue();
+    assertThat(directory.pools(silent.model()).ready()).isFalse();
+    pass(5000);
+    assertThat(directory.pools(silent.model()).expectsDecode()).isTrue();
+    news.clear();
+    pass(1);
+    assertThat(directory.pools(silent.model()).expectsDecode()).isFalse();
+    assertThat(news).hasSize(1);
+    assertThatThrownBy(() -> directory.model(silent.model().name()))
+        .hasMessageContaining("no decode worker serves it now");
+  }
+
+  @Test
+  void aDecodeWorkerThatHasDrainedIsNotWaitedFor() {
+    Worker worker = directory.register(registration("d", Role.DECODE).build());
+    directory.report(worker, WorkerStatus.newBuilder().setDraining(true).build());
+    directory.leave(worker);
+    assertThat(directory.pools(worker.model()).expectsDecode()).isFalse();
+    assertThatThrownBy(() -> directory.model("")).hasMessageContaining("no decode worker");
   }
 
   @Test

@@ -156,12 +156,14 @@ class PlacerTest {
   }
 
   @Test
-  void aSessionWaitsForASilentWorkerThatIsNotLost() {
+  void aSessionWaitsForASilentWorkerAndAWhileForOneThatIsLost() {
     Worker only = worker("d", Role.DECODE, 0);
     pass(601);
     assertThat(reason(only.model())).isEqualTo(ErrorCode.OVERLOADED);
     pass(200);
     assertThat(directory.workers()).isEmpty();
+    assertThat(reason(only.model())).isEqualTo(ErrorCode.OVERLOADED);
+    pass(5001);
     assertThat(reason(only.model())).isEqualTo(ErrorCode.NO_WORKER);
   }
 
