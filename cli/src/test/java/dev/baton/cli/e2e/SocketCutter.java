@@ -8,11 +8,12 @@ import java.net.Socket;
 import java.net.SocketTimeoutException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
-import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 
 /**
  * Cuts the TCP connections of a process, those of its calls and those on which KV travels, as a
@@ -21,8 +22,14 @@ import java.util.regex.Pattern;
  */
 final class SocketCutter {
 
-  private static final Pattern LOCAL_PORT =
-      Pattern.compile("^\\S+\\s+\\d+\\s+\\d+\\s+\\S+:(\\d+)\\s");
+  private static final Pattern PORTS =
+      Pattern.compile("^\\S+\\s+\\d+\\s+\\d+\\s+\\S+:(\\d+)\\s+\\S+:(\\d+)\\s");
+
+  /**
+   * One end of a connection. Its own port alone would not do: a client's connection to another port
+   * may have the same one.
+   */
+  private record End(int local, int peer) {}
 
   private SocketCutter() {}
 
@@ -32,7 +39,7 @@ final class SocketCutter {
         Socket client = new Socket(InetAddress.getLoopbackAddress(), server.getLocalPort());
         Socket accepted = server.accept()) {
       accepted.setSoTimeout(1000);
-      kill(Set.of(client.getLocalPort()));
+      kill(Set.of(new End(client.getLocalPort(), server.getLocalPort())));
       try {
         return accepted.getInputStream().read() < 0;
       } catch (SocketTimeoutException e) {
@@ -50,29 +57,27 @@ final class SocketCutter {
   /** Cuts every connection that the process has now. */
   static void cut(ProcessHandle process) {
     try {
-      Set<Integer> ports = new TreeSet<>();
+      Set<End> ends = new LinkedHashSet<>();
       for (String line : run(List.of("ss", "-tnpH", "state", "connected")).lines().toList()) {
-        Matcher local = LOCAL_PORT.matcher(line);
-        if (line.contains("pid=" + process.pid() + ",") && local.find()) {
-          ports.add(Integer.valueOf(local.group(1)));
+        Matcher ports = PORTS.matcher(line);
+        if (line.contains("pid=" + process.pid() + ",") && ports.find()) {
+          ends.add(new End(Integer.parseInt(ports.group(1)), Integer.parseInt(ports.group(2))));
         }
       }
-      if (!ports.isEmpty()) {
-        kill(ports);
+      if (!ends.isEmpty()) {
+        kill(ends);
       }
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
   }
 
-  private static void kill(Set<Integer> localPorts) throws IOException {
+  private static void kill(Set<End> ends) throws IOException {
     List<String> command = new ArrayList<>(List.of("ss", "-K", "-tnH"));
-    for (int port : localPorts) {
-      if (command.size() > 3) {
-        command.add("or");
-      }
-      command.addAll(List.of("sport", "=", ":" + port));
-    }
+    command.add(
+        ends.stream()
+            .map(end -> "( sport = :%d and dport = :%d )".formatted(end.local, end.peer))
+            .collect(Collectors.joining(" or ")));
     run(command);
   }
 
