@@ -3,8 +3,8 @@ package dev.baton.engine;
 /**
  * The account of all blocks at one instant; the five states add up to the capacity, always.
  *
- * @param swapped blocks of KV in host memory, outside the capacity: those of preempted sessions,
- *     and copies ahead of a preemption
+ * @param swapped blocks of KV in host memory, outside the capacity: those of preempted sessions
+ *     until they are back, and copies ahead of a preemption
  */
 public record LedgerSnapshot(
     int owned, int reserved, int cached, int quarantined, int free, int capacity, int swapped) {

@@ -19,7 +19,9 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>A long context takes as long to copy as some steps. So the blocks of the session that is next
  * to be preempted can be copied some at a time while it goes on ({@link #copyAhead}): a full block
- * whose tokens are computed never changes. {@link #keep} then copies what is left.
+ * whose tokens are computed never changes. {@link #keep} then copies what is left. On the way back
+ * {@link #bring} does some at a time, too; the pages stay until all of them are in blocks, so that
+ * a session which loses its blocks before that has lost nothing.
  *
  * <p>Owns the memory; takes it page by page when it is first needed, up to its bound. Step thread
  * only.
@@ -46,6 +48,9 @@ public final class SwapSpace implements AutoCloseable {
     int tokens;
 
     int[] pages = new int[0];
+
+    /** Blocks before this place are back in the session's table; 0 = none has been brought. */
+    int brought;
 
     Copy(SessionId session, int firstBlock, long sinceNanos) {
       this.session = session;
@@ -217,18 +222,58 @@ public final class SwapSpace implements AutoCloseable {
     }
   }
 
-  /** The session's KV goes back into its table's blocks, except the shared ones, which have it. */
-  public void bring(BlockTable table) {
+  /** Blocks that {@link #bring} has still to copy into the table of a kept session. */
+  public int leftToBring(BlockTable table) {
+    Copy copy = copies.get(table.session());
+    return copy == null
+        ? 0
+        : Math.max(
+            0, Math.ceilDiv(copy.tokens, blockTokens) - Math.max(copy.brought, table.shared()));
+  }
+
+  /**
+   * Copies at most {@code most} blocks of the session's KV back into its table, in order; not the
+   * shared ones, which have it. When all is there the session is no longer kept: its pages are
+   * free.
+   *
+   * @return blocks copied
+   */
+  public int bring(BlockTable table, int most) {
     Copy copy = copies.get(table.session());
     if (copy == null || copy.tokens == 0 || table.shared() < copy.firstBlock) {
       throw new IllegalStateException(
           "bring: session %s, kept %s, shared %d blocks (expected: kept, and all that is needed)"
               .formatted(table.session(), copy, table.shared()));
     }
-    for (int block = table.shared(); from(block) < copy.tokens; block++) {
+    int left = leftToBring(table);
+    int count = Math.min(left, most);
+    int from = Math.max(copy.brought, table.shared());
+    for (int block = from; block < from + count; block++) {
       copier.copyIn(table.blocks(), from(block), to(block, copy), page(block, copy));
+      copy.brought = block + 1;
     }
-    forget(table.session());
+    if (count == left) {
+      forget(copy.session);
+    }
+    return count;
+  }
+
+  /**
+   * A kept session has lost its blocks again: all of its KV is to be brought into the next ones.
+   */
+  public void bringAnew(SessionId session) {
+    Copy copy = copies.get(session);
+    if (copy == null || copy.tokens == 0) {
+      throw new IllegalStateException(
+          "bringAnew: session %s, %s (expected: kept)".formatted(session, copy));
+    }
+    copy.brought = 0;
+  }
+
+  /** Whether some of the session's KV has been brought back, but not all. */
+  public boolean isPartlyBack(SessionId session) {
+    Copy copy = copies.get(session);
+    return copy != null && copy.brought > 0;
   }
 
   /** Frees what the session has here, if anything. */
@@ -269,6 +314,11 @@ public final class SwapSpace implements AutoCloseable {
     int sessions = 0;
     for (Copy copy : copies.values()) {
       sessions += copy.tokens > 0 ? 1 : 0;
+      if (copy.brought > 0 && from(copy.brought) >= copy.tokens) {
+        throw new IllegalStateException(
+            "swap: %s, %d blocks back (expected: fewer, or no pages)"
+                .formatted(copy, copy.brought));
+      }
       for (int page : copy.pages) {
         Copy other = owners[page];
         if (other != null) {

@@ -26,8 +26,11 @@ public final class Pace {
 
   private static final double FOLLOW = 0.25;
 
-  /** What copies ahead of a preemption may add to a step. */
+  /** What copies to and from the swap space may add to a step, however short it is. */
   private static final double COPY_NANOS = 2e6;
+
+  /** What copies from the swap space may add to a longer step: such a part of its time. */
+  private static final double COPY_PART = 1.0 / 8;
 
   /** Steps of fewer prefill tokens say little about a token's time. */
   private static final int TELLING_TOKENS = 16;
@@ -83,7 +86,22 @@ public final class Pace {
 
   /** How many pieces of so many bytes to copy between two steps, which wait for it. */
   int copiesBetweenSteps(long bytes) {
-    return (int) Math.max(1, COPY_NANOS * copyRate / bytes);
+    return copies(COPY_NANOS, bytes);
+  }
+
+  /**
+   * The same before a step of so many decodes and prefill tokens. A session waits for these copies,
+   * and while it does, nobody else can use its blocks: beside long steps they are not to take for
+   * ever.
+   */
+  int copiesBefore(int decodes, int prefillTokens, long bytes) {
+    double each = decodes > 0 && besideNanos > 0 ? besideNanos : tokenNanos;
+    double nanos = (decodes > 0 ? decodeNanos : 0) + prefillTokens * each;
+    return copies(Math.max(COPY_NANOS, COPY_PART * nanos), bytes);
+  }
+
+  private int copies(double nanos, long bytes) {
+    return (int) Math.max(1, nanos * copyRate / bytes);
   }
 
   /** Prefill tokens that a step may take beside others that decode. */

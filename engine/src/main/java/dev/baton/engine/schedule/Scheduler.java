@@ -47,11 +47,8 @@ public final class Scheduler {
    * the last first, if together they make room. Prefill-only sessions are not preempted: their
    * blocks are being read by a hand-off, and they do not grow. What a preempted session has computed
    * is copied to the swap space when that costs less than to compute it again (Pace) and pages are
-   * left; else it is computed again, as far as it is no longer in the prefix cache. A long context
-   * takes as long to copy as some steps, and all would wait. So when blocks are about to run out,
-   * the full blocks of the last session in order are copied ahead, some between any two steps, while
-   * it goes on; then only the rest is left to copy. A preemption for a larger priority comes without
-   * such notice.
+   * left; else it is computed again, as far as it is no longer in the prefix cache. Long contexts
+   * are copied in pieces, away and back (Swapping).
    *
    * Why nothing starves. The order is total and fixed. The first session in it is never preempted by
    * another; it runs as soon as what does not come back by itself (blocks held after a prefill, or
@@ -63,7 +60,8 @@ public final class Scheduler {
    * Why sessions do not preempt each other in turns. A session is only ever preempted for one before
    * it in order, so no two do it to each other. And one that was preempted is back only when all that
    * it needs is available and one block more for each that grows: at least so many blocks must be
-   * filled, of blockTokens tokens each, before a shortage can hit it again.
+   * filled, of blockTokens tokens each, before a shortage can hit it again. If its KV takes longer
+   * to come back than others to fill a block, it is as many blocks more.
    *
    * There are never more running sessions than tokens in a step, so every decoding session runs in
    * every step, and a prefilling one finds at least one token left.
@@ -79,13 +77,8 @@ public final class Scheduler {
    */
   static final int AGING_STEPS = 1024;
 
-  /**
-   * A copy ahead begins so many times earlier than it must if blocks go as they are expected to.
-   */
-  private static final int AHEAD = 2;
-
   private final BlockPool pool;
-  private final SwapSpace swap;
+  private final Swapping swapping;
   private final Pace pace;
   private final int stepTokens;
   private final int prefillChunk;
@@ -100,11 +93,7 @@ public final class Scheduler {
   private int growing;
   private long waitingTokens;
   private long preemptions;
-  private long swaps;
   private long cachedTokens;
-
-  /** Whose blocks are being copied ahead of its preemption; it is running. */
-  private @Nullable Session ahead;
 
   /**
    * @param swap of the same sessions; the caller's
@@ -125,7 +114,7 @@ public final class Scheduler {
       int logitRows,
       Consumer<Session> onPreempt) {
     this.pool = pool;
-    this.swap = swap;
+    this.swapping = new Swapping(pool, swap, pace);
     this.pace = pace;
     this.stepTokens = stepTokens;
     this.prefillChunk = prefillChunk;
@@ -161,8 +150,7 @@ public final class Scheduler {
     place(session);
     // What the queue's head is waiting for is not to be had past it.
     int slotsOwed = waiting.isEmpty() ? 0 : 1;
-    int blocksOwed = waiting.isEmpty() ? 0 : pool.blocksFor(waiting.first().positionsToAdmit());
-    int spare = reservedSessions + blocksOwed;
+    int spare = reservedSessions + blocksOwed();
     if (!reserve(session, slotsOwed, spare)
         && !(makeRoom(session, slotsOwed, spare) && reserve(session, slotsOwed, spare))) {
       return false;
@@ -170,6 +158,15 @@ public final class Scheduler {
     session.setState(State.RESERVED);
     reservedSessions++;
     return true;
+  }
+
+  /** Blocks that the queue's head waits for, beside one for each session that grows. */
+  private int blocksOwed() {
+    if (waiting.isEmpty()) {
+      return 0;
+    }
+    Session head = waiting.first();
+    return pool.blocksFor(head.positionsToAdmit()) + growing * swapping.growthWhileReturning(head);
   }
 
   private boolean reserve(Session session, int slotsOwed, int spare) {
@@ -184,13 +181,12 @@ public final class Scheduler {
    */
   public int pin(Session session) {
     require(session, State.NEW);
-    int blocksOwed = waiting.isEmpty() ? 0 : pool.blocksFor(waiting.first().positionsToAdmit());
     int pinned =
         pool.pin(
             session.table(),
             session.tokens(),
             session.length(),
-            growing + reservedSessions + blocksOwed);
+            growing + reservedSessions + blocksOwed());
     if (pinned > 0) {
       session.restart(pinned, pinned);
       session.setState(State.HELD);
@@ -218,14 +214,14 @@ public final class Scheduler {
     session.advance(session.length() - session.computed());
     pool.publish(session.table(), session.tokens(), session.computed());
     reservedSessions--;
-    addRunning(session);
+    addRunning(session, State.RUNNING);
   }
 
   /** A prefill is done; the session keeps its blocks and takes part in no more steps. */
   public void hold(Session session) {
     require(session, State.RUNNING);
     removeRunning(session);
-    forgetAhead(session);
+    swapping.forgetAhead(session);
     session.setState(State.HELD);
   }
 
@@ -252,6 +248,8 @@ public final class Scheduler {
     }
     int cap = prefillChunk > 0 ? prefillChunk : several() ? Math.ceilDiv(budget, 2) : budget;
     planPrefills(budget, cap);
+    swapping.begin(plan.decodes(), plan.prefillTokens());
+    bringBack(budget, cap);
     // After a preemption the queue's head would take the very blocks that were short.
     if (!preempted || plan.size() == 0) {
       admit(budget, cap);
@@ -260,7 +258,7 @@ public final class Scheduler {
       shareRest(budget);
     }
     step += plan.size() == 0 ? 0 : 1;
-    copyAhead();
+    swapping.copyAhead(lastGrowing(), growing);
     return plan;
   }
 
@@ -276,9 +274,9 @@ public final class Scheduler {
     return preemptions;
   }
 
-  /** Preemptions whose KV was copied to the swap space. */
+  /** Preemptions whose KV was copied to the swap space, or had not come back from there yet. */
   public long swaps() {
-    return swaps;
+    return swapping.swaps();
   }
 
   /** Tokens that sessions found in the prefix cache when they were first given blocks. */
@@ -306,35 +304,21 @@ public final class Scheduler {
       require(session, State.WAITING);
       tokens += session.length() - session.computed();
       kept += session.computed() > 0 ? 1 : 0;
-      if (swap.tokens(session.id()) != session.computed()) {
-        throw new IllegalStateException(
-            "scheduler: %s has %d tokens in swap space (expected: those computed)"
-                .formatted(session, swap.tokens(session.id())));
-      }
+      swapping.check(session);
       if (session.table().count() != 0) {
         throw new IllegalStateException(
             "scheduler: %s holds blocks (expected: none)".formatted(session));
       }
     }
-    swap.checkIntegrity();
-    if (ahead != null) {
-      require(ahead, State.RUNNING);
-    }
-    if (swap.sessionsAhead() > (ahead == null ? 0 : 1)) {
-      throw new IllegalStateException(
-          "scheduler: %d sessions copied ahead (expected: at most %s)"
-              .formatted(swap.sessionsAhead(), ahead));
-    }
-    if (swap.sessions() != kept) {
-      throw new IllegalStateException(
-          "scheduler: %d sessions in swap space (expected: the %d that wait for their KV)"
-              .formatted(swap.sessions(), kept));
-    }
     int grow = 0;
     for (Session session : running) {
-      require(session, State.RUNNING);
+      boolean returning = session.state() == State.RETURNING;
+      require(session, returning ? State.RETURNING : State.RUNNING);
+      swapping.check(session);
+      kept += returning ? 1 : 0;
       grow += session.grows() ? 1 : 0;
     }
+    swapping.checkIntegrity(kept);
     if (tokens != waitingTokens || grow != growing) {
       throw new IllegalStateException(
           "scheduler: %d waiting tokens, %d growing (expected: %d, %d, recounted)"
@@ -347,7 +331,7 @@ public final class Scheduler {
     int next = 0;
     while (next < running.size()) {
       Session session = running.get(next);
-      if (session.isPrefilling()) {
+      if (session.state() == State.RETURNING || session.isPrefilling()) {
         next++;
         continue;
       }
@@ -367,9 +351,31 @@ public final class Scheduler {
 
   private void planPrefills(int budget, int cap) {
     for (int i = 0; i < running.size() && plan.prefillTokens() < budget; i++) {
-      if (running.get(i).isPrefilling()) {
-        planChunk(running.get(i), budget, cap);
+      Session session = running.get(i);
+      if (session.state() == State.RUNNING && session.isPrefilling()) {
+        planChunk(session, budget, cap);
       }
+    }
+  }
+
+  private void bringBack(int budget, int cap) {
+    for (int i = 0; i < running.size(); i++) {
+      if (running.get(i).state() == State.RETURNING) {
+        bringBack(running.get(i), budget, cap);
+      }
+    }
+  }
+
+  /** Brings what may be brought before this step; who is whole takes part in it. */
+  private void bringBack(Session session, int budget, int cap) {
+    if (!swapping.bring(session, plan.size() == 0)) {
+      return;
+    }
+    session.setState(State.RUNNING);
+    if (session.isPrefilling()) {
+      planChunk(session, budget, cap);
+    } else if (plan.totalTokens() < stepTokens) {
+      plan.add(session, 1);
     }
   }
 
@@ -388,10 +394,14 @@ public final class Scheduler {
         && hasSlot(0)
         && !waiting.isEmpty()) {
       Session head = waiting.first();
-      if (!admit(head)) {
+      if (!admit(head, growing * (1 + swapping.growthWhileReturning(head)))) {
         return;
       }
-      planChunk(head, budget, cap);
+      if (head.state() == State.RETURNING) {
+        bringBack(head, budget, cap);
+      } else {
+        planChunk(head, budget, cap);
+      }
     }
   }
 
@@ -399,8 +409,8 @@ public final class Scheduler {
   private void admitUrgent() {
     while (!waiting.isEmpty() && outranksSome(waiting.first())) {
       Session head = waiting.first();
-      boolean admitted = hasSlot(0) && admit(head);
-      if (!admitted && !(makeRoom(head, 0, 0) && admit(head))) {
+      boolean admitted = hasSlot(0) && admit(head, growing);
+      if (!admitted && !(makeRoom(head, 0, 0) && admit(head, growing))) {
         return;
       }
     }
@@ -418,11 +428,12 @@ public final class Scheduler {
     return false;
   }
 
-  private boolean admit(Session session) {
-    if (!fill(session, growing, BlockLedger.State.OWNED)) {
+  private boolean admit(Session session, int spare) {
+    boolean away = session.computed() > 0;
+    if (!fill(session, spare, BlockLedger.State.OWNED)) {
       return false;
     }
-    addRunning(session);
+    addRunning(session, away && !swapping.isBack(session) ? State.RETURNING : State.RUNNING);
     return true;
   }
 
@@ -470,7 +481,7 @@ public final class Scheduler {
     return running.size() + reservedSessions + owed < slots;
   }
 
-  /** Gives a session blocks, and into them what the prefix cache and the swap space have. */
+  /** Gives a session blocks: those of the prefix cache, and others for the rest. */
   private boolean fill(Session session, int spare, BlockLedger.State as) {
     boolean reserved = as == BlockLedger.State.RESERVED;
     int swapped = session.computed();
@@ -488,9 +499,6 @@ public final class Scheduler {
     }
     if (session.state() == State.WAITING) {
       removeWaiting(session);
-    }
-    if (swapped > 0) {
-      swap.bring(session.table());
     }
     int unread = reserved ? session.table().first() : 0;
     int cached = (session.table().shared() - unread) * pool.blockTokens();
@@ -559,57 +567,13 @@ public final class Scheduler {
     return null;
   }
 
-  /** Copies some blocks of the session that is next to be preempted, if that is near. */
-  private void copyAhead() {
-    Session next = swap.capacity() == 0 || pool.window().size() > 0 ? null : lastGrowing();
-    if (next == null) {
-      return;
-    }
-    int computed = next.computed();
-    int left = swap.leftToCopy(next.table(), computed);
-    int atOnce = pace.copiesBetweenSteps(swap.pageBytes());
-    // What can be copied at once is, when its session is preempted.
-    if (left <= 0 || (next != ahead && left <= atOnce)) {
-      return;
-    }
-    long stepsToCopy = Math.ceilDiv(left, atOnce);
-    long stepsLeft = (long) pool.available() * pool.blockTokens() / growing;
-    if (stepsLeft > AHEAD * stepsToCopy
-        || !pace.copyIsCheaper(swap.bytesFor(next.table(), computed), computed)) {
-      return;
-    }
-    if (ahead != null && ahead != next) {
-      forgetAhead(ahead);
-    }
-    ahead = next;
-    swap.copyAhead(next.table(), computed, atOnce);
-  }
-
-  private void forgetAhead(Session session) {
-    if (ahead == session) {
-      swap.forget(session.id());
-      ahead = null;
-    }
-  }
-
   private void preempt(Session session) {
     removeRunning(session);
     onPreempt.accept(session);
-    if (ahead != null && ahead != session) {
-      forgetAhead(ahead);
-    }
-    int computed = session.computed();
-    boolean kept =
-        pace.copyIsCheaper(swap.bytesFor(session.table(), computed), computed)
-            && swap.keep(session.table(), computed);
-    pool.release(session.table());
-    if (kept) {
-      swaps++;
-      ahead = null;
-    } else {
-      forgetAhead(session);
+    if (!swapping.keep(session)) {
       session.reset();
     }
+    pool.release(session.table());
     addWaiting(session);
     preemptions++;
   }
@@ -624,11 +588,15 @@ public final class Scheduler {
     switch (session.state()) {
       case WAITING -> {
         removeWaiting(session);
-        swap.forget(session.id());
+        swapping.forget(session);
       }
       case RUNNING -> {
         removeRunning(session);
-        forgetAhead(session);
+        swapping.forgetAhead(session);
+      }
+      case RETURNING -> {
+        removeRunning(session);
+        swapping.forget(session);
       }
       case RESERVED -> reservedSessions--;
       case HELD, NEW -> {}
@@ -638,10 +606,10 @@ public final class Scheduler {
     session.setState(State.ENDED);
   }
 
-  private void addRunning(Session session) {
+  private void addRunning(Session session, State state) {
     int place = Collections.binarySearch(running, session, Session::compare);
     running.add(-place - 1, session);
-    session.setState(State.RUNNING);
+    session.setState(state);
     growing += session.grows() ? 1 : 0;
   }
 

@@ -30,6 +30,8 @@ public final class Session {
     WAITING,
     /** Holds blocks and takes part in steps. */
     RUNNING,
+    /** Holds blocks, into which its KV comes back from the swap space; takes part in no steps. */
+    RETURNING,
     /** Holds blocks for KV that has not arrived. */
     RESERVED,
     /** Prefill is done; its blocks are kept for their reader. */
@@ -133,7 +135,7 @@ public final class Session {
     return tokenLimit;
   }
 
-  /** Leading tokens whose KV is in blocks. */
+  /** Leading tokens whose KV is in blocks, or in the swap space while it is away. */
   public int computed() {
     return computed;
   }

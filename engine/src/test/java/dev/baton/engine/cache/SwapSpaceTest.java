@@ -16,6 +16,7 @@ class SwapSpaceTest {
 
   private static final int BLOCK = 4;
   private static final int BLOCKS = 16;
+  private static final int ALL = Integer.MAX_VALUE;
   private static final long PAGE = BLOCK * (long) Integer.BYTES;
 
   /** One number for each position of the pool. */
@@ -44,7 +45,7 @@ class SwapSpaceTest {
     Arrays.fill(kv, -1);
 
     fill(table, 11, 10);
-    swap.bring(table);
+    swap.bring(table, ALL);
 
     assertThat(read(table, 10)).containsExactly(IntStream.range(100, 110).toArray());
     assertThat(kv[table.blocks()[2] * BLOCK + 2]).as("beyond what was kept").isEqualTo(-1);
@@ -63,7 +64,7 @@ class SwapSpaceTest {
     }
 
     fill(table, 11, 10);
-    swap.bring(table);
+    swap.bring(table, ALL);
 
     assertThat(table.shared()).isEqualTo(2);
     assertThat(read(table, 10)).startsWith(500, 501).endsWith(108, 109);
@@ -90,9 +91,68 @@ class SwapSpaceTest {
     Arrays.fill(kv, -1);
 
     fill(table, 14, 13);
-    swap.bring(table);
+    swap.bring(table, ALL);
 
     assertThat(read(table, 13)).containsExactly(IntStream.range(100, 113).toArray());
+    assertThat(swap.used()).isZero();
+  }
+
+  @Test
+  void comesBackInPiecesAndKeepsItsPagesUntilTheLast() {
+    BlockTable table = filled("a", 14);
+    write(table, 14);
+    swap.keep(table, 13);
+    pool.release(table);
+    Arrays.fill(kv, -1);
+
+    fill(table, 14, 13);
+    assertThat(swap.leftToBring(table)).isEqualTo(4);
+    assertThat(swap.bring(table, 0)).isZero();
+    assertThat(swap.isPartlyBack(table.session())).isFalse();
+    assertThat(swap.bring(table, 3)).isEqualTo(3);
+    assertThat(swap.isPartlyBack(table.session())).isTrue();
+    assertThat(swap.leftToBring(table)).isEqualTo(1);
+    assertThat(swap.tokens(table.session())).isEqualTo(13);
+    assertThat(swap.used()).isEqualTo(4);
+    swap.checkIntegrity();
+    assertThat(read(table, 13)).endsWith(-1).startsWith(100, 101);
+    assertThat(swap.bring(table, 3)).isEqualTo(1);
+
+    assertThat(read(table, 13)).containsExactly(IntStream.range(100, 113).toArray());
+    assertThat(swap.used()).isZero();
+    assertThat(swap.sessions()).isZero();
+  }
+
+  @Test
+  void whoLosesItsBlocksOnTheWayBackGetsAllOfItsKvLater() {
+    BlockTable table = filled("a", 14);
+    write(table, 14);
+    swap.keep(table, 13);
+    pool.release(table);
+    fill(table, 14, 13);
+    swap.bring(table, 2);
+    swap.bringAnew(table.session());
+    pool.release(table);
+    filled("other", 7);
+    Arrays.fill(kv, -1);
+
+    fill(table, 14, 13);
+    assertThat(swap.bring(table, ALL)).isEqualTo(4);
+    assertThat(read(table, 13)).containsExactly(IntStream.range(100, 113).toArray());
+    assertThatThrownBy(() -> swap.bringAnew(table.session()))
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessageContaining("a");
+  }
+
+  @Test
+  void whatThePrefixCacheHasAllOfNeedsNoCopy() {
+    BlockTable table = filled("a", 11);
+    pool.publish(table, tokens(), 8);
+    swap.keep(table, 8);
+    pool.release(table);
+    fill(table, 11, 8);
+    assertThat(swap.leftToBring(table)).isZero();
+    assertThat(swap.bring(table, 0)).isZero();
     assertThat(swap.used()).isZero();
   }
 
@@ -107,7 +167,7 @@ class SwapSpaceTest {
     assertThat(swap.used()).isEqualTo(2);
     swap.forget(table.session());
     assertThat(swap.used()).isZero();
-    assertThatThrownBy(() -> swap.bring(table)).isInstanceOf(IllegalStateException.class);
+    assertThatThrownBy(() -> swap.bring(table, ALL)).isInstanceOf(IllegalStateException.class);
   }
 
   @Test
@@ -133,7 +193,7 @@ class SwapSpaceTest {
     assertThatThrownBy(() -> swap.keep(table, 4))
         .isInstanceOf(IllegalStateException.class)
         .hasMessageContaining("a");
-    assertThatThrownBy(() -> swap.bring(filled("b", 4)))
+    assertThatThrownBy(() -> swap.bring(filled("b", 4), ALL))
         .isInstanceOf(IllegalStateException.class)
         .hasMessageContaining("b");
   }

@@ -58,6 +58,9 @@ public final class FakeModelRunner implements ModelRunner {
   /** Called when a step begins. */
   public Runnable beforeRun = () -> {};
 
+  /** Called when KV is copied between blocks and host memory. */
+  public Runnable beforeCopy = () -> {};
+
   /** Tokens per sequence of one step. */
   public record StepSummary(List<Integer> tokens) {
     public int total() {
@@ -227,6 +230,7 @@ public final class FakeModelRunner implements ModelRunner {
 
   @Override
   public void packKv(int[] blockTable, SlabRegion region, MemorySegment slab) {
+    beforeCopy.run();
     int count = region.tokenTo() - region.tokenFrom();
     for (int i = 0; i < count; i++) {
       int slot = slot(blockTable, region.tokenFrom() + i);
@@ -237,6 +241,7 @@ public final class FakeModelRunner implements ModelRunner {
 
   @Override
   public void unpackKv(int[] blockTable, SlabRegion region, MemorySegment slab) {
+    beforeCopy.run();
     int count = region.tokenTo() - region.tokenFrom();
     for (int i = 0; i < count; i++) {
       int slot = slot(blockTable, region.tokenFrom() + i);

@@ -59,6 +59,21 @@ class PaceTest {
     assertThat(pace.copyIsCheaper(1_000_000, 1)).isFalse();
   }
 
+  @Test
+  void copiesBackTakeSomeTimeOfAStepHoweverLongItIs() {
+    for (int i = 0; i < 50; i++) {
+      pace.copied(1_000_000, MILLI);
+    }
+    assertThat(pace.copiesBefore(1, 0, 1_000_000)).as("nothing known of steps").isEqualTo(2);
+    pace.ran(1, 0, 4 * MILLI);
+    assertThat(pace.copiesBefore(1, 0, 1_000_000)).isEqualTo(2);
+    settle(80, 1);
+    assertThat(pace.copiesBefore(1, 0, 1_000_000)).isEqualTo(10);
+    assertThat(pace.copiesBefore(1, 160, 1_000_000)).isEqualTo(30);
+    assertThat(pace.copiesBefore(0, 0, 1_000_000)).isEqualTo(2);
+    assertThat(pace.copiesBefore(1, 0, 1_000_000_000)).as("one at least").isEqualTo(1);
+  }
+
   /** Many steps of one decode of so many milliseconds, and chunks at so many a token. */
   private void settle(long decodeMillis, long tokenMillis) {
     for (int i = 0; i < 100; i++) {

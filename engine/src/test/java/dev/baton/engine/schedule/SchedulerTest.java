@@ -3,45 +3,13 @@ package dev.baton.engine.schedule;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import dev.baton.engine.EngineException;
-import dev.baton.engine.Generation;
-import dev.baton.engine.SampledToken;
-import dev.baton.engine.Sampling;
-import dev.baton.engine.SessionId;
-import dev.baton.engine.SessionListener;
-import dev.baton.engine.cache.BlockPool;
-import dev.baton.engine.cache.SwapSpace;
-import dev.baton.engine.cache.Window;
 import dev.baton.engine.schedule.Session.Kind;
 import dev.baton.engine.schedule.Session.State;
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
-class SchedulerTest {
-
-  private static final int BLOCK = 16;
-
-  private final List<Session> sessions = new ArrayList<>();
-  private BlockPool pool = new BlockPool(64, "model", Window.none(BLOCK), System::nanoTime);
-  private final Pace pace = new Pace(0);
-  private int stepTokens = 32;
-  private SwapSpace swap = new SwapSpace(0, 1, BLOCK, new NoCopies(), System::nanoTime);
-  private Scheduler scheduler = new Scheduler(pool, swap, pace, 32, 20, 8, 32, _ -> {});
-
-  @AfterEach
-  void recount() {
-    checkIntegrity();
-    for (Session session : sessions) {
-      if (session.state() != State.ENDED) {
-        scheduler.end(session);
-      }
-    }
-    checkIntegrity();
-    assertThat(pool.snapshot().closed()).isTrue();
-  }
+class SchedulerTest extends SchedulerFixture {
 
   @Test
   void decodingSessionsGetTheirTokenFirstAndPrefillsShareTheRest() {
@@ -261,80 +229,6 @@ class SchedulerTest {
   }
 
   @Test
-  void whatWasCopiedAwayGoesOnWhereItWas() {
-    poolOf(5);
-    swap = new SwapSpace(100, 1, BLOCK, new NoCopies(), System::nanoTime);
-    scheduler = new Scheduler(pool, swap, pace, 32, 20, 8, 32, _ -> {});
-    Session first = enqueue("first", 15);
-    Session second = enqueue("second", 15);
-    Session third = enqueue("third", 1);
-    runUntilPreempted();
-    assertThat(third.state()).isEqualTo(State.WAITING);
-    assertThat(third.computed()).isEqualTo(third.length() - 1);
-    assertThat(swap.used()).isEqualTo(Math.ceilDiv(third.computed(), BLOCK));
-    assertThat(scheduler.swaps()).isEqualTo(1);
-
-    scheduler.end(first);
-    assertThat(step()).containsExactly("second 1", "third 1");
-    assertThat(swap.used()).isZero();
-    assertThat(second.state()).isEqualTo(State.RUNNING);
-  }
-
-  @Test
-  void whoIsNextToBePreemptedIsCopiedAheadWhileItGoesOn() {
-    Session last = twoOfWhichTheLastIsCopiedAhead();
-    assertThat(last.state()).isEqualTo(State.RUNNING);
-    int before = swap.used();
-    runUntilPreempted();
-    assertThat(last.state()).isEqualTo(State.WAITING);
-    assertThat(swap.tokens(last.id())).isEqualTo(last.computed());
-    assertThat(swap.used()).isEqualTo(Math.ceilDiv(last.computed(), BLOCK));
-    assertThat(before).as("full blocks, copied before").isEqualTo(last.computed() / BLOCK);
-  }
-
-  @Test
-  void whoLeavesWhileItIsCopiedAheadLeavesNothingBehind() {
-    Session last = twoOfWhichTheLastIsCopiedAhead();
-    scheduler.end(last);
-    assertThat(swap.used()).isZero();
-    checkIntegrity();
-  }
-
-  /** Copies are so slow that a step has time for one block. */
-  private Session twoOfWhichTheLastIsCopiedAhead() {
-    poolOf(9);
-    swap = new SwapSpace(100, 1, BLOCK, new NoCopies(), System::nanoTime);
-    Pace slow = new Pace(0);
-    for (int i = 0; i < 100; i++) {
-      slow.copied(1, 1_000_000_000);
-    }
-    scheduler = new Scheduler(pool, swap, slow, 256, 0, 8, 256, _ -> {});
-    stepTokens = 256;
-    enqueue("first", 3 * BLOCK);
-    Session last = enqueue("last", 4 * BLOCK - 4);
-    for (int steps = 0; steps < 12; steps++) {
-      step();
-    }
-    assertThat(scheduler.preemptions()).isZero();
-    assertThat(swap.used()).isEqualTo(4);
-    return last;
-  }
-
-  @Test
-  void whoLeavesWhileItsKvIsAwayLeavesNothingBehind() {
-    poolOf(5);
-    swap = new SwapSpace(100, 1, BLOCK, new NoCopies(), System::nanoTime);
-    scheduler = new Scheduler(pool, swap, pace, 32, 20, 8, 32, _ -> {});
-    enqueue("first", 15);
-    enqueue("second", 15);
-    Session third = enqueue("third", 1);
-    runUntilPreempted();
-    scheduler.end(third);
-    assertThat(swap.used()).isZero();
-    assertThat(scheduler.queuedTokens()).isZero();
-  }
-
-  @Test
   void everybodyComesToTheEndInAPoolThatHoldsHardlyMoreThanOne() {
     poolOf(5);
     List<Session> all = new ArrayList<>();
@@ -417,84 +311,5 @@ class SchedulerTest {
     step();
     step();
     assertThat(scheduler.queuedTokens()).isZero();
-  }
-
-  private void poolOf(int blocks) {
-    pool = new BlockPool(blocks, "model", Window.none(BLOCK), System::nanoTime);
-    scheduler = new Scheduler(pool, swap, pace, 32, 20, 8, 32, _ -> {});
-  }
-
-  private Session enqueue(String name, int context) {
-    return enqueue(name, context, 0, Kind.GENERATE, 60);
-  }
-
-  private Session enqueue(String name, int context, int priority, Kind kind, int maxTokens) {
-    Session session = session(name, context, priority, kind, maxTokens);
-    scheduler.enqueue(session);
-    return session;
-  }
-
-  private Session session(String name, int context, int priority, Kind kind, int maxTokens) {
-    int[] prompt = new int[context];
-    // A token of its own at the front, so that no prefix is shared.
-    prompt[0] = sessions.size() + 1;
-    SessionId id = new SessionId(name, 1);
-    Generation generation =
-        new Generation(id, prompt, new int[0], Sampling.greedy(maxTokens), "", priority);
-    Session session =
-        new Session(
-            generation, new Deaf(), kind, context + maxTokens, pool.open(id, ""), sessions.size());
-    sessions.add(session);
-    return session;
-  }
-
-  /** Runs a step as the engine does; the plan as "name tokens". */
-  private List<String> step() {
-    StepPlan plan = scheduler.schedule();
-    assertThat(plan.totalTokens()).isLessThanOrEqualTo(stepTokens);
-    List<String> ran = new ArrayList<>();
-    for (int i = 0; i < plan.size(); i++) {
-      Session session = plan.session(i);
-      ran.add(session.id().id() + " " + plan.tokens(i));
-      session.advance(plan.tokens(i));
-      pool.publish(session.table(), session.tokens(), session.computed());
-      if (session.computed() == session.length() && session.kind() != Kind.PREFILL) {
-        session.append(1);
-        if (session.length() == session.tokenLimit()) {
-          scheduler.end(session);
-        }
-      }
-    }
-    checkIntegrity();
-    return ran;
-  }
-
-  private void runUntilPreempted() {
-    for (int steps = 0; steps < 100 && scheduler.preemptions() == 0; steps++) {
-      step();
-    }
-    assertThat(scheduler.preemptions()).isEqualTo(1);
-  }
-
-  private void checkIntegrity() {
-    scheduler.checkIntegrity();
-    pool.checkIntegrity(sessions.stream().map(Session::table).toList());
-  }
-
-  /** For tests that look at who runs, not at KV. */
-  private static final class NoCopies implements SwapSpace.Copier {
-    @Override
-    public void copyOut(int[] blocks, int from, int to, MemorySegment page) {}
-
-    @Override
-    public void copyIn(int[] blocks, int from, int to, MemorySegment page) {}
-  }
-
-  private static final class Deaf implements SessionListener {
-    @Override
-    public void onToken(SampledToken token) {}
-
-    @Override
-    public void onFailed(EngineException cause) {}
   }
 }
