@@ -129,11 +129,17 @@ record MemoryPlan(
                   tokens(room, blockBytes, options)));
     }
     int fits = tokens(kv, blockBytes, options);
-    if (kv < oneSession && (asked || fits == 0)) {
+    if (fits == 0) {
+      throw new EngineException(
+          EngineException.Kind.INVALID,
+          "kvCacheBytes: %d (expected: >= %d, one block of %d tokens; one session of %d needs %d)"
+              .formatted(kv, blockBytes, options.blockTokens(), contextLength, oneSession));
+    }
+    if (kv < oneSession && asked) {
       throw new EngineException(
           EngineException.Kind.INVALID,
           "kvCacheBytes: %d (expected: >= %d, one session of %d tokens; or a contextLength of at most %d)"
-              .formatted(kv, fits == 0 ? blockBytes : oneSession, contextLength, fits));
+              .formatted(kv, oneSession, contextLength, fits));
     }
     int context = kv < oneSession ? Math.min(contextLength, fits) : contextLength;
     int blocks = (int) Math.min(Integer.MAX_VALUE, kv / blockBytes);

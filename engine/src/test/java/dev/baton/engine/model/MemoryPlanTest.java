@@ -145,6 +145,15 @@ class MemoryPlanTest {
   }
 
   @Test
+  void aCacheOfLessThanABlockIsRefusedWithTheSizeOfABlockAndOfASession() {
+    assertThatThrownBy(() -> plan(options.withKvCacheBytes(1024), 100 * GIB))
+        .isInstanceOf(EngineException.class)
+        .hasMessage(
+            "kvCacheBytes: 1024 (expected: >= %d, one block of 32 tokens; one session of 8192 needs %d)"
+                .formatted(32 * TOKEN, 8192 * TOKEN));
+  }
+
+  @Test
   void swapSpaceIsAShareOfTheRestAndNoLargerThanTheCache() {
     assertThat(plan(options, 100 * GIB).swap()).isEqualTo(plan(options, 100 * GIB).kv());
     assertThat(plan(options, 5 * GIB).swap()).isBetween(1L, GIB / 2);
