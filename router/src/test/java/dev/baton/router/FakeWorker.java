@@ -9,6 +9,8 @@ import dev.baton.proto.worker.v1.BlockLedger;
 import dev.baton.proto.worker.v1.DecodeEvent;
 import dev.baton.proto.worker.v1.DecodeRequest;
 import dev.baton.proto.worker.v1.DecodeWorkerGrpc;
+import dev.baton.proto.worker.v1.DrainProgress;
+import dev.baton.proto.worker.v1.DrainRequest;
 import dev.baton.proto.worker.v1.ExportPrefixEvent;
 import dev.baton.proto.worker.v1.ExportPrefixRequest;
 import dev.baton.proto.worker.v1.FetchPrefixEvent;
@@ -27,6 +29,7 @@ import dev.baton.proto.worker.v1.Role;
 import dev.baton.proto.worker.v1.SampledToken;
 import dev.baton.proto.worker.v1.SessionFinished;
 import dev.baton.proto.worker.v1.SessionSpec;
+import dev.baton.proto.worker.v1.WorkerControlGrpc;
 import dev.baton.proto.worker.v1.WorkerRegistryGrpc;
 import dev.baton.proto.worker.v1.WorkerReport;
 import dev.baton.proto.worker.v1.WorkerStatus;
@@ -75,6 +78,9 @@ public final class FakeWorker implements AutoCloseable {
 
   final LinkedBlockingQueue<SessionSpec> exports = new LinkedBlockingQueue<>();
 
+  /** Orders to drain, which come to no end. */
+  final LinkedBlockingQueue<DrainRequest> drains = new LinkedBlockingQueue<>();
+
   /** Prefill calls are taken and never answered. */
   volatile boolean hangs;
 
@@ -119,6 +125,7 @@ public final class FakeWorker implements AutoCloseable {
             .addService(new Decoder())
             .addService(new Prefiller())
             .addService(new Prefixer())
+            .addService(new Controller())
             .build()
             .start();
     router = NettyChannelBuilder.forAddress("127.0.0.1", registryPort).usePlaintext().build();
@@ -303,6 +310,14 @@ public final class FakeWorker implements AutoCloseable {
             PrefillEvent.newBuilder().setHandedOff(HandedOff.newBuilder().setSlabs(1)).build());
       }
       events.onCompleted();
+    }
+  }
+
+  private final class Controller extends WorkerControlGrpc.WorkerControlImplBase {
+
+    @Override
+    public void drain(DrainRequest request, StreamObserver<DrainProgress> observer) {
+      drains.add(request);
     }
   }
 

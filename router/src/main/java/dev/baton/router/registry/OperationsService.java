@@ -34,7 +34,7 @@ public final class OperationsService extends RouterControlGrpc.RouterControlImpl
                       DrainRequest.newBuilder()
                           .setDeadlineMillis(request.getDeadlineMillis())
                           .build(),
-                      new Relay<>(observer));
+                      new Relay<>(worker.id(), observer));
             });
   }
 
@@ -59,7 +59,7 @@ public final class OperationsService extends RouterControlGrpc.RouterControlImpl
                 WorkerControlGrpc.newStub(worker.channel())
                     .setRole(
                         SetRoleRequest.newBuilder().setRole(request.getRole()).build(),
-                        new Relay<>(observer)));
+                        new Relay<>(worker.id(), observer)));
   }
 
   private Optional<Worker> worker(String id, StreamObserver<?> observer) {
@@ -82,7 +82,7 @@ public final class OperationsService extends RouterControlGrpc.RouterControlImpl
   }
 
   /** Passes a worker's answers on. */
-  private record Relay<E>(StreamObserver<E> observer) implements StreamObserver<E> {
+  private record Relay<E>(String worker, StreamObserver<E> observer) implements StreamObserver<E> {
 
     @Override
     public void onNext(E answer) {
@@ -92,9 +92,18 @@ public final class OperationsService extends RouterControlGrpc.RouterControlImpl
     @Override
     public void onError(Throwable cause) {
       Status status = Status.fromThrowable(cause);
+      // A worker that goes cancels its calls, or its connection breaks. The router's own
+      // UNAVAILABLE
+      // would say that the router is not to be reached.
+      boolean lost =
+          status.getCode() == Status.Code.UNAVAILABLE || status.getCode() == Status.Code.CANCELLED;
       observer.onError(
-          Status.fromCode(status.getCode())
-              .withDescription(status.getDescription())
+          Status.fromCode(lost ? Status.Code.ABORTED : status.getCode())
+              .withDescription(
+                  lost
+                      ? "worker: %s was lost while it carried this out: %s"
+                          .formatted(worker, status.getDescription())
+                      : status.getDescription())
               .asRuntimeException());
     }
 
