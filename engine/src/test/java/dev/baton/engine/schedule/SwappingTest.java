@@ -217,7 +217,7 @@ class SwappingTest extends SchedulerFixture {
 
   @Test
   void ofThoseThatReturnTheFirstInOrderIsServedFirst() {
-    List<Session> away = awayAndThereIsRoom(2);
+    List<Session> away = awayAndThereIsRoom(2, 7);
     Session first = away.get(0);
     Session second = away.get(1);
     step();
@@ -232,12 +232,19 @@ class SwappingTest extends SchedulerFixture {
   }
 
   @Test
-  void oneWhoseCopyTakesLongWaitsForMoreRoom() {
-    poolOf(100);
-    Session longer = session("longer", 50 * BLOCK, 0, Kind.GENERATE, 5);
-    longer.restart(0, 50 * BLOCK);
-    // 50 steps for 50 blocks: others fill three blocks of 16 tokens each meanwhile.
-    assertThat(new Swapping(pool, swap, slow).growthWhileReturning(longer)).isEqualTo(3);
+  void oneWhoseCopyTakesLongWaitsForMoreRoomAndNobodyTakesIt() {
+    // Forty steps for forty blocks: the other one fills two more blocks of 16 tokens meanwhile.
+    Session last = awayAndThereIsRoom(1, 40).getFirst();
+    Session held = enqueue("held", 2 * BLOCK, 5, Kind.PREFILL, 1);
+    step();
+    scheduler.hold(held);
+    assertThat(step()).containsExactly("talks 1");
+    assertThat(pool.available()).isEqualTo(42);
+    assertThat(last.state()).isEqualTo(State.WAITING);
+    assertThat(scheduler.reserve(session("importer", 10, 0, Kind.HANDOFF, 2))).isFalse();
+    scheduler.end(held);
+    step();
+    assertThat(last.state()).isEqualTo(State.RETURNING);
   }
 
   /** A copy of a block takes a second. */
@@ -254,15 +261,15 @@ class SwappingTest extends SchedulerFixture {
   }
 
   private Session lastIsAwayAndThereIsRoom() {
-    return awayAndThereIsRoom(1).getFirst();
+    return awayAndThereIsRoom(1, 7).getFirst();
   }
 
   /**
    * Sessions whose KV is in the swap space, nearly nothing of it in the prefix cache, and room for
    * all of them, beside one that decodes. A step has time to copy one block.
    */
-  private List<Session> awayAndThereIsRoom(int count) {
-    int blocks = 7 * count + 2;
+  private List<Session> awayAndThereIsRoom(int count, int blocksEach) {
+    int blocks = blocksEach * count + 2;
     poolOf(blocks + 4);
     swap = new SwapSpace(100, 1, BLOCK, new Counting(), System::nanoTime);
     stepTokens = 400;
@@ -270,9 +277,13 @@ class SwappingTest extends SchedulerFixture {
     enqueue("talks", BLOCK + 4);
     List<Session> away = new ArrayList<>();
     for (int i = 0; i < count; i++) {
-      away.add(enqueue(i == count - 1 ? "last" : "last but " + (count - 1 - i), 7 * BLOCK - 12));
+      away.add(
+          enqueue(
+              i == count - 1 ? "last" : "last but " + (count - 1 - i), blocksEach * BLOCK - 12));
     }
-    step();
+    do {
+      step();
+    } while (away.getLast().isPrefilling());
     Session urgent = enqueue("urgent at first", blocks * BLOCK, 5, Kind.PREFILL, 1);
     step();
     assertThat(away).allMatch(session -> session.state() == State.WAITING);
