@@ -70,6 +70,7 @@ final class Arrival {
               here,
               generation.contextTokens(),
               room,
+              blocks.window(),
               contextHash::with);
       Ticket issued = transfer.expect(spec, kv, listener);
       ticket = issued;

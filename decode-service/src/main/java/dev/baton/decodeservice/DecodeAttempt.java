@@ -138,7 +138,7 @@ final class DecodeAttempt implements Attempt {
                     new RefusedException(
                         Failures.invalid(
                             "", "hand over: asked (expected: of a worker with hand-off)")));
-    departure = new Departure(worker, transfer, session, request, new Exported(), answer);
+    departure = Departure.open(worker, transfer, session, request, new Exported(), answer);
     reply = ABORTED;
     machine.copying();
     decoded();
@@ -183,7 +183,7 @@ final class DecodeAttempt implements Attempt {
       }
       case REPLY -> {
         if (departure != null) {
-          departure.reply(reply);
+          departure.end(reply);
           departure = null;
         }
       }

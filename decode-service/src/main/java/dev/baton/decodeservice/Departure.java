@@ -55,7 +55,22 @@ final class Departure {
    *
    * @param reply hears once how it went; the attempt's to call
    */
-  Departure(
+  static Departure open(
+      WorkerContext worker,
+      KvTransfer transfer,
+      Session<?> session,
+      HandOverRequest request,
+      ExportListener listener,
+      Consumer<HandOverReply> reply) {
+    try {
+      return new Departure(worker, transfer, session, request, listener, reply);
+    } catch (RuntimeException e) {
+      worker.engine().closeKv(session.id());
+      throw e;
+    }
+  }
+
+  private Departure(
       WorkerContext worker,
       KvTransfer transfer,
       Session<?> session,
@@ -85,7 +100,7 @@ final class Departure {
                   .formatted(importerTokens, mostTokens - importerTokens, computed)));
     }
     Ticket ticket = Tickets.read(request.getTicket(), importerTokens);
-    this.firstToken = ticket.firstToken();
+    this.firstToken = Math.max(ticket.firstToken(), kv.firstToken());
     this.reply = reply;
     this.export =
         transfer.export(
@@ -149,7 +164,9 @@ final class Departure {
     export.abort(reason);
   }
 
-  void reply(HandOverReply answer) {
+  /** The export has had its last word: a session that goes on here keeps nothing for it. */
+  void end(HandOverReply answer) {
+    engine.closeKv(id);
     reply.accept(answer);
   }
 }

@@ -108,11 +108,19 @@ public interface Engine extends AutoCloseable {
   /**
    * Blocks of a running prefill-only or reserved session, or of one that decodes; valid for a
    * prefill session from its first onComputed on. Of a session that decodes the view ends when it
-   * is preempted: every use of it throws then, also one that was under way. Models whose layers all
-   * look back over a window only show no decoding session, for what is behind is given up as it
-   * goes on. Throws INVALID.
+   * is preempted: every use of it throws then, also one that was under way. Where all layers look
+   * back over a window, what comes to be behind it stays while the view is open; the view ends,
+   * too, when those blocks are needed. Throws INVALID.
    */
   KvView kv(SessionId session);
+
+  /**
+   * Ends the view of a session that decodes, if there is one; uses that are under way throw. Of
+   * other sessions, or unknown: no effect.
+   */
+  default void closeKv(SessionId session) {
+    // An engine that keeps nothing for a view has nothing to give up.
+  }
 
   /**
    * Reserves blocks for the whole context of a session whose KV comes by hand-off. Throws with
@@ -132,6 +140,14 @@ public interface Engine extends AutoCloseable {
    *     view's {@link KvView#tokens} tells what there is
    */
   default int reserve(Generation generation, int room, SessionListener listener) {
+    return reserve(generation, listener);
+  }
+
+  /**
+   * As {@link #reserve(Generation, SessionListener)}, of a context whose whole blocks are wanted
+   * for the prefix cache: {@link #publish} ends it, not start.
+   */
+  default int reservePrefix(Generation generation, SessionListener listener) {
     return reserve(generation, listener);
   }
 

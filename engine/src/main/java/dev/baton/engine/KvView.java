@@ -19,9 +19,21 @@ public interface KvView {
   int computed();
 
   /**
-   * Copies computed KV of all ranks into a slab of {@code region.bytes()} bytes. Of a model whose
-   * layers all have a window, only the window of the context's end can be asked for. Of a reserved
-   * session it is what was unpacked there, or worthless.
+   * The first token that can be packed: where the window begins of the context's end, or of what is
+   * computed when the view is opened, if that is later; 0 of a model without a window.
+   */
+  default int firstToken() {
+    return 0;
+  }
+
+  /** Positions that a token sees back, its own counted, in every layer; 0 = all, in one of them. */
+  default int window() {
+    return 0;
+  }
+
+  /**
+   * Copies computed KV of all ranks, from {@link #firstToken} on, into a slab of {@code
+   * region.bytes()} bytes. Of a reserved session it is what was unpacked there, or worthless.
    */
   void pack(SlabRegion region, MemorySegment slab);
 

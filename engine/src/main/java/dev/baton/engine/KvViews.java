@@ -37,6 +37,12 @@ final class KvViews {
     }
   }
 
+  /** The first token that a hand-off has brought into a reserved session. */
+  int arrivedFrom(Session session) {
+    SessionKv view = open.get(session.id());
+    return view == null ? session.computed() : view.arrivedFrom(session.computed());
+  }
+
   void close(SessionId session) {
     SessionKv view = open.remove(session);
     if (view != null) {
@@ -52,10 +58,18 @@ final class KvViews {
         id,
         runner,
         blocks(session),
-        // What a later token looks back at, of the context or of all that is computed since.
-        window.start(Math.max(session.generation().contextTokens(), session.computed())),
+        window.size(),
+        firstToken(session),
         session.computed(),
         writableTo);
+  }
+
+  /** Where that begins which a later token sees of the context, or of all computed since. */
+  private int firstToken(Session session) {
+    int start = window.start(Math.max(session.generation().contextTokens(), session.computed()));
+    int block = start / window.blockTokens();
+    // A block of the prefix cache is whole.
+    return block < session.table().shared() ? block * window.blockTokens() : start;
   }
 
   private static int[] blocks(Session session) {

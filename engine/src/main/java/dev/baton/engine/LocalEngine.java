@@ -126,7 +126,7 @@ final class LocalEngine implements Engine {
             options.prefillChunk(),
             maxSessions,
             runner.logitRows(),
-            preempted -> views.close(preempted.id()));
+            losing -> views.close(losing.id()));
     this.aheadBlocks =
         (int)
             Math.min(
@@ -207,13 +207,25 @@ final class LocalEngine implements Engine {
     Session session = require(id);
     boolean reserved = session.state() == State.RESERVED;
     boolean prefill = session.kind() == Session.Kind.PREFILL && session.state() != State.WAITING;
-    if (!reserved && !prefill && !(decodes(session) && runner.window() == 0)) {
+    if (!reserved && !prefill && !decodes(session)) {
       throw new EngineException(
           Kind.INVALID,
-          "kv: %s (expected: a running prefill, or reserved, or decoding without a window)"
-              .formatted(session));
+          "kv: %s (expected: a running prefill, or reserved, or decoding)".formatted(session));
+    }
+    if (decodes(session)) {
+      pool.keep(session.table(), session.computed());
     }
     return views.of(session);
+  }
+
+  @Override
+  public void closeKv(SessionId id) {
+    Session session = sessions.get(id);
+    if (session != null && decodes(session)) {
+      views.close(id);
+      pool.letGo(session.table(), session.computed());
+      publishStatus();
+    }
   }
 
   private static boolean decodes(Session session) {
@@ -231,11 +243,15 @@ final class LocalEngine implements Engine {
   public int reserve(Generation generation, int room, SessionListener listener) {
     Session session = admissible(generation, listener, Session.Kind.HANDOFF);
     session.setRoom(room);
+    return reserve(session);
+  }
+
+  private int reserve(Session session) {
     if (!scheduler.reserve(session)) {
       throw new EngineException(
           Kind.NO_CAPACITY,
           "reserve: %d context tokens of session %s (expected: at most what is free; now %s)"
-              .formatted(generation.contextTokens(), session.id(), pool.snapshot()));
+              .formatted(session.length(), session.id(), pool.snapshot()));
     }
     sessions.put(session.id(), session);
     publishStatus();
@@ -264,14 +280,29 @@ final class LocalEngine implements Engine {
     for (int token : added) {
       rules.checkToken("added", token);
     }
+    int from = views.arrivedFrom(session);
+    int needed = Math.max(session.computed(), pool.window().start(session.length() + added.length));
+    if (from > needed) {
+      throw new EngineException(
+          Kind.INVALID,
+          "start: KV from token %d on for %s (expected: from %d on)"
+              .formatted(from, session, needed));
+    }
     views.close(id);
     session.extend(added);
-    scheduler.start(session);
+    scheduler.start(session, from);
     session.append(firstToken);
     if (rules.finish(session) != null) {
       end(session);
     }
     publishStatus();
+  }
+
+  @Override
+  public int reservePrefix(Generation generation, SessionListener listener) {
+    Session session = admissible(generation, listener, Session.Kind.HANDOFF);
+    session.table().wantWholeBlocks();
+    return reserve(session);
   }
 
   @Override
@@ -293,8 +324,9 @@ final class LocalEngine implements Engine {
       throw new EngineException(
           Kind.INVALID, "publish: %s (expected: reserved)".formatted(session));
     }
+    int from = views.arrivedFrom(session);
     views.close(id);
-    scheduler.publish(session);
+    scheduler.publish(session, from);
     end(session);
     publishStatus();
   }

@@ -4,6 +4,7 @@ import dev.baton.device.SlabRegion;
 import dev.baton.engine.model.ModelRunner;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.VarHandle;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * The {@link KvView} of one session: a copy of its block table, and what may be read and written of
@@ -18,6 +19,8 @@ final class SessionKv implements KvView {
   private final int readableFrom;
   private final int writableFrom;
   private final int writableTo;
+  private final int window;
+  private final AtomicInteger arrivedFrom = new AtomicInteger(Integer.MAX_VALUE);
   private volatile int[] blocks;
   private volatile int computed;
   private volatile boolean writable;
@@ -25,6 +28,7 @@ final class SessionKv implements KvView {
 
   /**
    * @param blocks of the session; this view's own from now on
+   * @param window positions that a token sees back; 0 = all
    * @param readableFrom where the window begins that is needed of the whole context
    * @param computed leading tokens whose KV is there
    * @param writableTo tokens that a hand-off may bring; 0 when none does
@@ -33,12 +37,14 @@ final class SessionKv implements KvView {
       SessionId session,
       ModelRunner runner,
       int[] blocks,
+      int window,
       int readableFrom,
       int computed,
       int writableTo) {
     this.session = session;
     this.runner = runner;
     this.blocks = blocks;
+    this.window = window;
     this.readableFrom = readableFrom;
     this.computed = computed;
     this.writableFrom = computed;
@@ -54,6 +60,22 @@ final class SessionKv implements KvView {
   @Override
   public int computed() {
     return computed;
+  }
+
+  @Override
+  public int firstToken() {
+    return readableFrom;
+  }
+
+  @Override
+  public int window() {
+    return window;
+  }
+
+  /** The first token that a hand-off has brought, or {@code none} if it has brought nothing. */
+  int arrivedFrom(int none) {
+    int from = arrivedFrom.get();
+    return from == Integer.MAX_VALUE ? none : from;
   }
 
   @Override
@@ -86,6 +108,7 @@ final class SessionKv implements KvView {
               .formatted(region.tokenFrom(), region.tokenTo(), session, writableFrom, writableTo));
     }
     runner.unpackKv(blocks, region, slab);
+    arrivedFrom.accumulateAndGet(region.tokenFrom(), Math::min);
   }
 
   /** Blocks before these stay as they are as long as they are in the window of the context. */

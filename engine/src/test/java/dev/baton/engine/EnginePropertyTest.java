@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Random;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 
 /**
@@ -22,6 +23,8 @@ class EnginePropertyTest {
   private static final int RUNS = 80;
   private static final int CALLS = 400;
   private static final int CONTEXT = 160;
+
+  private static long views;
 
   @Test
   void everySessionGetsThePlainRunsTokensAndEveryBlockComesBack() {
@@ -48,6 +51,7 @@ class EnginePropertyTest {
       assertThat(preemptions).isGreaterThan(swaps);
       assertThat(swaps).isPositive();
       assertThat(cached).isPositive();
+      assertThat(views).isPositive();
     }
   }
 
@@ -62,6 +66,7 @@ class EnginePropertyTest {
     private final long speed;
     private long nanos;
     private int names;
+    private int watched;
 
     Life(long seed) {
       random = new Random(seed);
@@ -88,13 +93,15 @@ class EnginePropertyTest {
 
     EngineStatus live() {
       for (int i = 0; i < CALLS; i++) {
-        switch (random.nextInt(10)) {
+        switch (random.nextInt(12)) {
           case 0, 1 -> submit(Shape.GENERATE);
           case 2 -> submit(Shape.PREFILL);
           case 3 -> submit(Shape.RESERVE);
           case 4 ->
               visitors.stream().filter(Visitor::waitsForHandoff).findAny().ifPresent(this::handOff);
           case 5 -> pick().ifPresent(this::leave);
+          case 6 -> decoding().ifPresent(Visitor::watch);
+          case 7 -> decoding().ifPresent(Visitor::lookAgain);
           default -> engine.step();
         }
         engine.checkIntegrity();
@@ -109,6 +116,7 @@ class EnginePropertyTest {
       assertThat(status.queuedPromptTokens()).isZero();
       engine.close();
       assertThat(runner.closed).isTrue();
+      views += watched;
       return status;
     }
 
@@ -193,6 +201,11 @@ class EnginePropertyTest {
       engine.release(visitor.generation.session());
     }
 
+    private Optional<Visitor> decoding() {
+      List<Visitor> all = visitors.stream().filter(v -> !v.gone && !v.tokens.isEmpty()).toList();
+      return all.isEmpty() ? Optional.empty() : Optional.of(all.get(random.nextInt(all.size())));
+    }
+
     private Optional<Visitor> pick() {
       return visitors.isEmpty() || random.nextInt(3) > 0
           ? Optional.empty()
@@ -218,6 +231,7 @@ class EnginePropertyTest {
       int present;
       boolean started;
       boolean gone;
+      @Nullable KvView view;
 
       Visitor(Shape shape, Generation generation, List<Integer> plain) {
         this.shape = shape;
@@ -274,6 +288,56 @@ class EnginePropertyTest {
         }
         for (int i = 0; i < tokens.size(); i++) {
           assertThat(tokens.get(i).index()).isEqualTo(from + i);
+        }
+      }
+
+      /** Opens the KV, if it decodes now, and looks at what there is. */
+      void watch() {
+        if (shape == Shape.PREFILL || finished()) {
+          return;
+        }
+        try {
+          view = engine.kv(generation.session());
+        } catch (EngineException e) {
+          assertThat(e.kind()).isEqualTo(EngineException.Kind.INVALID);
+          return;
+        }
+        checkView(view);
+        watched++;
+      }
+
+      /** What was there when it was opened still is, unless the engine has ended the view. */
+      void lookAgain() {
+        KvView open = view;
+        if (open == null || finished()) {
+          return;
+        }
+        try {
+          checkView(open);
+          watched++;
+        } catch (IllegalStateException e) {
+          view = null;
+        }
+        if (random.nextInt(3) == 0) {
+          engine.closeKv(generation.session());
+          view = null;
+        }
+      }
+
+      private void checkView(KvView open) {
+        int from = open.firstToken();
+        int count = open.computed();
+        if (window > 0) {
+          assertThat(from).isLessThanOrEqualTo(Math.max(0, count - Math.max(1, window - 1)));
+        }
+        SlabRegion region = FakeModelRunner.region(from, count);
+        float[] slab = new float[(int) (region.bytes() / Float.BYTES)];
+        open.pack(region, MemorySegment.ofArray(slab));
+        for (int position = from; position < count; position++) {
+          int index = position - generation.prompt().length;
+          int token = index < 0 ? generation.prompt()[position] : plain.get(index);
+          assertThat(slab[2 * (position - from)]).isEqualTo(token);
+          assertThat(slab[2 * (position - from) + 1]).isEqualTo(position);
         }
       }
 

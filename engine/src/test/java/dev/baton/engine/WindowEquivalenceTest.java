@@ -1,6 +1,7 @@
 package dev.baton.engine;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.baton.device.SlabRegion;
 import dev.baton.device.StepBatch;
@@ -13,11 +14,13 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -117,6 +120,113 @@ class WindowEquivalenceTest {
     }
   }
 
+  /** The importer knows fewer tokens than the exporter has, and more come while the KV moves. */
+  @Test
+  void aSessionThatDecodesMovesWithItsWindow() {
+    try (Engine exporter = load(12);
+        Engine importer = load(40);
+        Arena arena = Arena.ofConfined()) {
+      Map<String, List<Integer>> tokens = new TreeMap<>();
+      for (Map.Entry<String, Generation> each : requests.entrySet()) {
+        RecordingListener before = new RecordingListener();
+        RecordingListener after = new RecordingListener();
+        exporter.generate(each.getValue(), before);
+        Move move = new Move(exporter, importer, arena, each.getValue(), before, after);
+        while (exporter.step()) {
+          exporter.checkIntegrity();
+          move.goOn();
+        }
+        while (importer.step()) {
+          importer.checkIntegrity();
+        }
+        List<Integer> all = new ArrayList<>(before.ids());
+        all.addAll(after.ids());
+        tokens.put(each.getKey(), all);
+      }
+      assertThat(tokens).as("seed %d", SEED).isEqualTo(plain);
+      assertThat(exporter.status().ledger().closed()).isTrue();
+      assertThat(importer.status().ledger().closed()).isTrue();
+    }
+  }
+
+  @Test
+  void aReaderMustDoWithoutWhatIsBehindTheWindowWhenItIsNeeded() {
+    Generation request =
+        requests.values().stream()
+            .filter(each -> each.sampling().maxTokens() > 1)
+            .findFirst()
+            .orElseThrow();
+    Sampling longer = new Sampling(120, 0f, 0, 1f, 0, -1, true, List.of());
+    Generation first = Generation.of(new SessionId("first", 1), request.prompt(), longer);
+    // A window and a chunk, and not a block more.
+    try (Engine engine = load(4);
+        Arena arena = Arena.ofConfined()) {
+      RecordingListener listener = new RecordingListener();
+      engine.generate(first, listener);
+      while (listener.ids().size() < 2) {
+        engine.step();
+      }
+      KvView view = engine.kv(first.session());
+      while (engine.step()) {
+        engine.checkIntegrity();
+      }
+      assertThat(listener.ids()).hasSize(120);
+      assertThat(engine.status().preemptions()).isZero();
+      SlabRegion region = region(engine, view.firstToken(), view.firstToken() + 1);
+      assertThatThrownBy(() -> view.pack(region, arena.allocate(region.bytes())))
+          .isInstanceOf(IllegalStateException.class);
+    }
+  }
+
+  @Test
+  void aPrefixMovesAsTheWindowOfItsEnd() {
+    try (Engine exporter = load(200);
+        Engine importer = load(200);
+        Arena arena = Arena.ofConfined()) {
+      int[] prompt = new Random(SEED).ints(250, 3, 40).toArray();
+      Sampling sampling = new Sampling(20, 0f, 0, 1f, 0, -1, true, List.of());
+      Generation request = Generation.of(new SessionId("s", 1), prompt, sampling);
+      List<Integer> computed = generate(exporter, request);
+      Generation prefix =
+          Generation.of(new SessionId("prefix", 1), Arrays.copyOf(prompt, 224), sampling);
+
+      int here = importer.reservePrefix(prefix, new RecordingListener());
+      assertThat(here).isEqualTo(160);
+      assertThat(exporter.pin(prefix, new RecordingListener())).isEqualTo(224);
+      KvView source = exporter.kv(prefix.session());
+      assertThat(source.firstToken()).isEqualTo(here);
+      carry(source, importer.kv(prefix.session()), region(exporter, here, 224), arena);
+      importer.publish(prefix.session());
+      exporter.release(prefix.session());
+      importer.checkIntegrity();
+      exporter.checkIntegrity();
+
+      assertThat(generate(importer, request)).isEqualTo(computed);
+      assertThat(importer.status().cachedTokens()).isEqualTo(224);
+    }
+  }
+
+  private static List<Integer> generate(Engine engine, Generation request) {
+    RecordingListener listener = new RecordingListener();
+    engine.generate(request, listener);
+    while (engine.step()) {
+      engine.checkIntegrity();
+    }
+    return listener.ids();
+  }
+
+  private static SlabRegion region(Engine engine, int from, int to) {
+    ModelInfo model = engine.model();
+    return new SlabRegion(
+        0, model.layers(), 0, model.kvHeads(), from, to, model.headDim(), model.kvDtype());
+  }
+
+  private static void carry(KvView from, KvView to, SlabRegion region, Arena arena) {
+    MemorySegment slab = arena.allocate(region.bytes());
+    from.pack(region, slab);
+    to.unpack(region, slab);
+  }
+
   private Engine load(int blocks) {
     return Engine.load(
         options.withKvCacheBytes((long) blocks * BLOCK_BYTES).withSwapBytes(1 << 20), line -> {});
@@ -172,20 +282,11 @@ class WindowEquivalenceTest {
 
     @Override
     public void onToken(SampledToken token) {
-      ModelInfo model = exporter.model();
-      SlabRegion region =
-          new SlabRegion(
-              0,
-              model.layers(),
-              0,
-              model.kvHeads(),
-              present,
-              request.contextTokens(),
-              model.headDim(),
-              model.kvDtype());
-      MemorySegment slab = arena.allocate(region.bytes());
-      exporter.kv(request.session()).pack(region, slab);
-      importer.kv(request.session()).unpack(region, slab);
+      carry(
+          exporter.kv(request.session()),
+          importer.kv(request.session()),
+          region(exporter, present, request.contextTokens()),
+          arena);
       exporter.release(request.session());
       tokens.add(token.id());
       importer.start(request.session(), token.id());
@@ -194,6 +295,91 @@ class WindowEquivalenceTest {
     @Override
     public void onFailed(EngineException cause) {
       throw cause;
+    }
+  }
+
+  /**
+   * Carries a session over while it goes on: reserves for what it has at its fourth token, opens
+   * the exporter's view some tokens later, copies what there is with every further token, and stops
+   * the session after some of them, sooner if the importer has no more room. A session that ends
+   * before stays.
+   */
+  private static final class Move {
+    private static final int ASKED = 4;
+    private static final int ROOM = 24;
+
+    private final Engine exporter;
+    private final Engine importer;
+    private final Arena arena;
+    private final Generation request;
+    private final RecordingListener before;
+    private final RecordingListener after;
+    private final int opensAt;
+    private final int stopsAt;
+    private @Nullable Generation known;
+    private int firstToken;
+    private int carried;
+    private boolean gone;
+
+    Move(
+        Engine exporter,
+        Engine importer,
+        Arena arena,
+        Generation request,
+        RecordingListener before,
+        RecordingListener after) {
+      this.exporter = exporter;
+      this.importer = importer;
+      this.arena = arena;
+      this.request = request;
+      this.before = before;
+      this.after = after;
+      Random random = new Random(SEED + request.prompt().length);
+      this.opensAt = ASKED + random.nextInt(10);
+      this.stopsAt = opensAt + random.nextInt(40);
+    }
+
+    void goOn() {
+      int count = before.ids().size();
+      if (gone || count >= request.sampling().maxTokens()) {
+        if (!gone && known != null) {
+          importer.release(request.session());
+        }
+        gone = true;
+        return;
+      }
+      if (count == ASKED) {
+        int[] generated = before.ids().stream().mapToInt(Integer::intValue).toArray();
+        known =
+            new Generation(
+                request.session(), request.prompt(), generated, request.sampling(), "", 0);
+        firstToken = importer.reserve(known, ROOM, after);
+      }
+      if (count >= opensAt && known != null) {
+        copy(known, count);
+      }
+    }
+
+    private void copy(Generation known, int count) {
+      KvView from = exporter.kv(request.session());
+      KvView to = importer.kv(request.session());
+      int room = Math.min(to.tokens(), known.contextTokens() + ROOM);
+      if (carried == 0) {
+        firstToken = Math.max(firstToken, from.firstToken());
+        carried = firstToken;
+      }
+      int there = Math.min(from.computed(), room);
+      if (there > carried) {
+        carry(from, to, region(exporter, carried, there), arena);
+        carried = there;
+      }
+      if (count == stopsAt || from.computed() == room) {
+        int[] tokens = exporter.suspend(request.session()).tokens();
+        exporter.release(request.session());
+        int[] added = Arrays.copyOfRange(tokens, known.contextTokens(), tokens.length - 1);
+        importer.start(request.session(), added, tokens[tokens.length - 1]);
+        gone = true;
+      }
     }
   }
 }

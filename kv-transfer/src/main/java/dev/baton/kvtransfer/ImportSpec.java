@@ -11,6 +11,8 @@ import java.util.List;
  * @param tokens of the context, as far as it is known
  * @param room tokens that may be added to it before the hand-off ends: the sink has a place for
  *     them
+ * @param window positions that a token of the model sees back, its own counted; 0 = all. The
+ *     exporter may leave out what is behind the window of the context's end
  */
 public record ImportSpec(
     String session,
@@ -19,6 +21,7 @@ public record ImportSpec(
     int firstToken,
     int tokens,
     int room,
+    int window,
     ContextHasher hasher) {
 
   /** Knows the context as far as the importer does. */
@@ -38,9 +41,12 @@ public record ImportSpec(
       throw new IllegalArgumentException(
           "room: %d (expected: 0 to %d)".formatted(room, Manifest.MOST_ADDED));
     }
+    if (window < 0) {
+      throw new IllegalArgumentException("window: %d (expected: >= 0)".formatted(window));
+    }
   }
 
-  /** Of a context that is known to its end. */
+  /** Of a context that is known to its end, and all of it wanted. */
   public ImportSpec(
       String session,
       int epoch,
@@ -48,11 +54,20 @@ public record ImportSpec(
       int firstToken,
       int tokens,
       long contextHash) {
-    this(session, epoch, geometry, firstToken, tokens, 0, _ -> contextHash);
+    this(session, epoch, geometry, firstToken, tokens, 0, 0, _ -> contextHash);
   }
 
   /** Tokens that the context has at most when the hand-off ends. */
   public int mostTokens() {
     return tokens + room;
+  }
+
+  /**
+   * Whether a hand-off from this token on brings all that a context of so many tokens lacks here:
+   * the next token looks back at its window, and at no less than the token before it.
+   */
+  public boolean sufficesFrom(int token, int contextTokens) {
+    int seen = window == 0 ? contextTokens : Math.max(1, window - 1);
+    return token <= Math.max(firstToken, contextTokens - seen);
   }
 }

@@ -8,6 +8,14 @@ import java.lang.foreign.MemorySegment;
  */
 public interface KvSource {
 
+  /**
+   * The first token that there is: what is before it the importer can do without. Asked once, when
+   * the export is opened, by its opener.
+   */
+  default int firstToken() {
+    return 0;
+  }
+
   /** Fills a slab of exactly the range's bytes. */
   void pack(SlabRange range, MemorySegment slab);
 }

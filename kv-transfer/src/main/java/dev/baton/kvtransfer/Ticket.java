@@ -7,7 +7,7 @@ package dev.baton.kvtransfer;
  * @param secret presented by the exporter on the data connection; not in {@link #toString}
  * @param host of the importer's listener
  * @param firstToken context tokens whose KV the importer has already; the exporter sends from here
- *     on
+ *     on, or from later on, where what is left out is behind the window of the model
  * @param leaseMillis within which the exporter must come, or the importer gives up; from then on
  *     both keep the hand-off alive by heartbeats
  */

@@ -67,16 +67,16 @@ final class PrefixExport implements Attempt {
     int tokens = prefix.contextTokens();
     int pinned = engine.pin(prefix, new Failing());
     if (pinned < tokens) {
-      engine.release(session.id());
-      session.end(
-          ExportPrefixEvent.newBuilder()
-              .setShortOf(PrefixShort.newBuilder().setTokens(pinned))
-              .build());
-      session.leave();
+      shortOf(pinned);
       return;
     }
     try {
       kv.open(engine.kv(session.id()));
+      if (kv.firstToken() > ticket.firstToken()) {
+        // Of a window the importer, whose blocks are others, wants more than there is.
+        shortOf(0);
+        return;
+      }
       Export opened =
           transfer.export(
               ticket,
@@ -94,6 +94,15 @@ final class PrefixExport implements Attempt {
       engine.release(session.id());
       throw e;
     }
+  }
+
+  private void shortOf(int tokens) {
+    engine.release(session.id());
+    session.end(
+        ExportPrefixEvent.newBuilder()
+            .setShortOf(PrefixShort.newBuilder().setTokens(tokens))
+            .build());
+    session.leave();
   }
 
   @Override

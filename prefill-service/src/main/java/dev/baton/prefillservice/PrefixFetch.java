@@ -58,7 +58,7 @@ final class PrefixFetch implements Attempt {
 
   @Override
   public void begin() {
-    int here = engine.reserve(prefix, new Failing());
+    int here = engine.reservePrefix(prefix, new Failing());
     try {
       kv.open(engine.kv(session.id()));
       Ticket issued =

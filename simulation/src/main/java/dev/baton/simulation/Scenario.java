@@ -59,6 +59,21 @@ public record Scenario(
           stopAfter);
     }
 
+    /** The same with as many tokens as there may be. */
+    Request lasting() {
+      return new Request(
+          id,
+          at,
+          prompt,
+          sampling.toBuilder().setMaxTokens(MOST_TOKENS).setIgnoreEos(true).build(),
+          deadlineMillis,
+          cacheSalt,
+          priority,
+          cancelAfter,
+          pauseAfter,
+          0);
+    }
+
     Request stoppedAfter(int tokens) {
       return new Request(
           id,
@@ -83,6 +98,8 @@ public record Scenario(
 
   /** Tokens that cost more to compute than to fetch, in some clusters. */
   private static final int LONG_PREFIX = 160;
+
+  private static final int MOST_TOKENS = 200;
 
   private static final long GENEROUS_DEADLINE_MILLIS = 120_000;
 
@@ -117,7 +134,8 @@ public record Scenario(
                 : new Sessions.Bounds(64, 32, 4 * GENEROUS_DEADLINE_MILLIS),
             random.nextInt(3) * 0.02,
             calm || random.nextBoolean() ? TransportFaults.NONE : faults(random),
-            1 + (random.nextDouble() - 0.5) / 50);
+            1 + (random.nextDouble() - 0.5) / 50,
+            0);
     List<Fault> faults = new ArrayList<>();
     if (!calm) {
       int count = random.nextInt(5);
@@ -143,6 +161,19 @@ public record Scenario(
     if (!calm && more.nextInt(12) == 0) {
       faults.add(deafToWorkers(more, workers.size()));
     }
+    boolean left = decodes > 1 && more.nextInt(4) == 0;
+    if (left) {
+      Request one = requests.get(more.nextInt(requests.size()));
+      faults.add(leftByItsSessions(more, one.at, prefills + more.nextInt(decodes)));
+    }
+    // What befalls sessions in the middle finds more of them there.
+    boolean killed = faults.stream().anyMatch(fault -> fault.kind() == Fault.Kind.KILL_ROUTER);
+    if (left || killed) {
+      requests.replaceAll(request -> more.nextInt(3) > 0 ? request.lasting() : request);
+    }
+    if (more.nextInt(5) == 0) {
+      cluster = cluster.withWindow(2 + more.nextInt(100));
+    }
     return new Scenario(cluster, requests, faults, tightQueue);
   }
 
@@ -154,6 +185,16 @@ public record Scenario(
         SECOND / 10 + random.nextLong(2 * SECOND),
         0,
         0);
+  }
+
+  /** Other decode workers take the sessions over, in the middle of them. */
+  private static Fault leftByItsSessions(SplittableRandom random, long arrival, int worker) {
+    return new Fault(
+        random.nextBoolean() ? Fault.Kind.CHANGE_ROLE : Fault.Kind.TERMINATE,
+        arrival + random.nextLong(SECOND / 2),
+        SECOND + random.nextLong(3 * SECOND),
+        worker,
+        worker);
   }
 
   /** Longer than peers go on trying: what gave up on it must not leave it waiting. */
@@ -198,7 +239,7 @@ public record Scenario(
       int common = random.nextInt(length + 1);
       System.arraycopy(shared, 0, prompt, 0, common);
     }
-    int most = random.nextInt(3) == 0 ? 200 : 40;
+    int most = random.nextInt(3) == 0 ? MOST_TOKENS : 40;
     SamplingParameters.Builder sampling =
         SamplingParameters.newBuilder()
             .setMaxTokens(1 + random.nextInt(most))

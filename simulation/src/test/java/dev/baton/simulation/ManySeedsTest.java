@@ -55,6 +55,7 @@ class ManySeedsTest {
     assertThat(reached.swaps()).as("swaps").isPositive();
     assertThat(reached.cachedTokens()).as("cached tokens").isGreaterThan(COUNT);
     assertThat(reached.laterAttempts()).as("later attempts").isGreaterThan(COUNT / 100);
+    assertThat(reached.moves()).as("sessions moved").isGreaterThan(COUNT / 50);
     assertThat(reached.prefixes()).as("prefixes fetched").isGreaterThan(COUNT / 500);
     assertThat(reached.resumed()).as("resumed sessions").isGreaterThan(COUNT / 100);
   }

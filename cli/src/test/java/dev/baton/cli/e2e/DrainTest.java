@@ -64,18 +64,29 @@ class DrainTest {
    */
   @Test
   void handsItsRunningSessionsToAnother() throws Exception {
+    handsOver();
+  }
+
+  /** What is behind the window is given up while a session goes on, and while it moves. */
+  @Test
+  void handsThemOverWithTheirWindowOfAModelThatHasOne() throws Exception {
+    handsOver("--model", SmallModel.in(directory).window(40).toString());
+  }
+
+  private void handsOver(String... options) throws Exception {
     double moved = 0;
     for (int i = 0; i < TRIES && moved == 0; i++) {
-      moved = drainUnderLoad();
+      moved = drainUnderLoad(options);
     }
     assertThat(moved).as("sessions that went with their KV").isPositive();
   }
 
-  private double drainUnderLoad() throws Exception {
+  private double drainUnderLoad(String... options) throws Exception {
+    List<String> all = new ArrayList<>(List.of(options));
     Path secret = directory.resolve("secret");
     Files.writeString(secret, "the secret of the test's cluster\n");
-    try (BatonSystem system =
-            BatonSystem.brief("--decode", "2", "--cluster-secret-file", secret.toString());
+    all.addAll(List.of("--decode", "2", "--cluster-secret-file", secret.toString()));
+    try (BatonSystem system = BatonSystem.brief(all.toArray(String[]::new));
         ExecutorService readers = Executors.newFixedThreadPool(STREAMS)) {
       Read undisturbed = read(system);
       List<String> workers = decodeWorkers(system);

@@ -2,9 +2,6 @@ package dev.baton.cli.e2e;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.baton.cli.Repository;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -19,7 +16,6 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -46,23 +42,6 @@ class PrefixTest {
   private final Random random = new Random(Long.getLong("seed", 7));
 
   /** The small model, told that it may be asked about long prompts. */
-  private Path longModel() throws IOException {
-    Path model = Files.createDirectory(models.resolve(Expected.MODEL));
-    Path small = Repository.root().resolve("models").resolve(Expected.MODEL);
-    try (Stream<Path> files = Files.list(small)) {
-      for (Path file : files.toList()) {
-        Files.copy(file, model.resolve(file.getFileName()));
-      }
-    }
-    Path config = model.resolve("config.json");
-    String said = Files.readString(config);
-    String now =
-        said.replace("\"max_position_embeddings\": 512", "\"max_position_embeddings\": " + CONTEXT);
-    assertThat(now).isNotEqualTo(said);
-    Files.writeString(config, now);
-    return model;
-  }
-
   private List<Integer> prompt() {
     List<Integer> prompt = new ArrayList<>();
     while (prompt.size() < PROMPT) {
@@ -152,10 +131,19 @@ class PrefixTest {
 
   @Test
   void comesToTheOneThatNeedsItOrIsComputedWhenItsHolderDies() throws Exception {
+    comesOrIsComputed(SmallModel.in(models).contextLength(CONTEXT));
+  }
+
+  @Test
+  void comesAsItsLastWindowOfAModelThatHasOne() throws Exception {
+    comesOrIsComputed(SmallModel.in(models).contextLength(CONTEXT).window(512));
+  }
+
+  private void comesOrIsComputed(SmallModel model) throws Exception {
     try (BatonSystem system =
             BatonSystem.brief(
                 "--model",
-                longModel().toString(),
+                model.toString(),
                 "--prefill",
                 "2",
                 "--step-tokens",

@@ -26,6 +26,9 @@ public final class BlockPool {
    * and claims as many ahead. A dropped block stays cached when its prefix is published. A cached
    * prefix is of use when its last window is there; what is before may be gone.
    *
+   * While somebody reads a session's KV as it goes on, blocks that come to be behind the window are
+   * kept for that reader, until he has done or they are needed: keep and letGo.
+   *
    * A session that drops a block which another one shares gets none for it. So that it can go on all
    * the same, the pool counts holds there, not blocks: a shared block is paid for by each holder.
    * Then dropping one hold always pays for claiming one block. Sharing saves computing, not room.
@@ -118,14 +121,16 @@ public final class BlockPool {
               .formatted(table.session(), table.held()));
     }
     int hits = cachedBlocks(table, tokens, length);
-    int start = Math.max(hits * blockTokens, resume);
+    boolean whole = table.wantsWholeBlocks();
+    int start = Math.max(hits * blockTokens, whole ? resume / blockTokens * blockTokens : resume);
     int first = window.firstBlock(start);
     int shared = Math.max(first, hits);
     int wanted = placesUpTo(first, positions);
     if (available() - taken(table, tokens, first, shared, wanted) < spare) {
       return NO_ROOM;
     }
-    int present = Math.max(hits * blockTokens, window.start(start));
+    int needed = whole ? window.startOfBlock(start) : window.start(start);
+    int present = Math.max(hits * blockTokens, needed);
     if (resume == 0 || as == State.RESERVED) {
       table.setCompleteFrom(Math.ceilDiv(present, blockTokens));
     }
@@ -150,21 +155,21 @@ public final class BlockPool {
   }
 
   /**
-   * Fills an empty table with the longest cached prefix of the tokens, whole, and nothing else. Of
-   * a model that looks back over a window nothing is pinned, for its prefixes are not whole.
+   * Fills an empty table with the longest cached prefix of the tokens, or the window of its end,
+   * and nothing else.
    *
    * @param spare blocks that must still be available afterwards
-   * @return tokens pinned; 0 when there are none, or too few blocks would be left
+   * @return tokens pinned, those behind the window included; 0 when there are none, or too few
+   *     blocks would be left
    */
   public int pin(BlockTable table, int[] tokens, int length, int spare) {
-    if (window.size() > 0) {
-      return 0;
-    }
     int hits = cachedBlocks(table, tokens, length + 1);
-    if (available() - taken(table, tokens, 0, hits, hits) < spare) {
+    int first = window.firstBlock(hits * blockTokens);
+    if (available() - taken(table, tokens, first, hits, hits) < spare) {
       return 0;
     }
-    share(table, tokens, 0, hits);
+    table.skip(first);
+    share(table, tokens, first, hits);
     return hits * blockTokens;
   }
 
@@ -212,7 +217,7 @@ public final class BlockPool {
    */
   public boolean extend(BlockTable table, int computed, int positions) {
     dropBehind(table, computed);
-    int wanted = placesUpTo(table.first(), positions);
+    int wanted = placesUpTo(Math.max(table.first(), window.firstBlock(computed)), positions);
     if (wanted <= table.count()) {
       return true;
     }
@@ -224,15 +229,38 @@ public final class BlockPool {
   }
 
   private void dropBehind(BlockTable table, int computed) {
-    int first = Math.min(window.firstBlock(computed), table.count());
+    int behind = Math.min(window.firstBlock(computed), table.keptFrom());
+    int first = Math.min(behind, table.count());
     for (int i = table.first(); i < first; i++) {
       release(table, i);
     }
     table.dropTo(Math.max(table.first(), first));
   }
 
-  /** The KV of a reserved table has arrived: its blocks are owned from now on. */
-  public void settle(BlockTable table) {
+  /**
+   * From now on blocks stay that a session at {@code computed} still reads, for somebody who reads
+   * them later than the session.
+   */
+  public void keep(BlockTable table, int computed) {
+    if (window.size() > 0) {
+      table.keepFrom(Math.min(table.keptFrom(), window.firstBlock(computed)));
+    }
+  }
+
+  /** The reader has done, or must do without: drops what is kept for him alone. */
+  public void letGo(BlockTable table, int computed) {
+    table.keepFrom(Integer.MAX_VALUE);
+    dropBehind(table, computed);
+  }
+
+  /**
+   * The KV of a reserved table has arrived: its blocks are owned from now on.
+   *
+   * @param from first token that has arrived; the table's owner lacks nothing before it that it
+   *     still reads
+   */
+  public void settle(BlockTable table, int from) {
+    table.lackBefore(Math.ceilDiv(from, blockTokens));
     for (int i = table.shared(); i < table.count(); i++) {
       ledger.settle(table.blocks()[i], table.session());
     }

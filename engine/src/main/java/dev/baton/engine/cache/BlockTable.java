@@ -22,6 +22,8 @@ public final class BlockTable {
   private int completeFrom;
   private int published;
   private boolean reserved;
+  private boolean forPrefix;
+  private int keptFrom = Integer.MAX_VALUE;
   private BlockKey[] keys = new BlockKey[FIRST_CAPACITY];
   private int keyCount;
 
@@ -62,6 +64,29 @@ public final class BlockTable {
     return reserved;
   }
 
+  /** What arrives is for the prefix cache only, and so wanted in whole blocks. */
+  public void wantWholeBlocks() {
+    forPrefix = true;
+  }
+
+  boolean wantsWholeBlocks() {
+    return forPrefix;
+  }
+
+  /** Blocks behind the window are kept for a reader. */
+  public boolean keeps() {
+    return keptFrom < Integer.MAX_VALUE;
+  }
+
+  /** Places from this one on are kept, though they may come to be behind the window. */
+  int keptFrom() {
+    return keptFrom;
+  }
+
+  void keepFrom(int place) {
+    keptFrom = place;
+  }
+
   /**
    * Block numbers; the entries from {@link #first} to {@link #count} hold, those before are numbers
    * of some blocks of the pool. The table's own array: read only.
@@ -93,6 +118,12 @@ public final class BlockTable {
     completeFrom = place;
   }
 
+  /** As {@link #setCompleteFrom}, of blocks that are held already. */
+  void lackBefore(int place) {
+    completeFrom = Math.max(completeFrom, place);
+    published = Math.max(published, completeFrom);
+  }
+
   /** Counts places without blocks at the start of an empty table. */
   void skip(int places) {
     blocks = Arrays.copyOf(blocks, Math.max(blocks.length, places));
@@ -120,6 +151,7 @@ public final class BlockTable {
     shared = 0;
     published = 0;
     reserved = false;
+    keptFrom = Integer.MAX_VALUE;
   }
 
   /** The key of full block {@code index}, if somebody has asked for it. */

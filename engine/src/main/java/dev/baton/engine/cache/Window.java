@@ -23,9 +23,19 @@ public record Window(int size, int blockTokens, int chunk) {
     return new Window(0, blockTokens, 1);
   }
 
-  /** The first position that a token at {@code position}, or any later one, reads. */
+  /**
+   * The first position that a token at {@code position}, or any later one, reads; or the one before
+   * it, in a window of its own position alone: there is always something to hand over.
+   */
   public int start(int position) {
-    return size == 0 ? 0 : Math.max(0, position - size + 1);
+    return size == 0 ? 0 : Math.max(0, position - Math.max(1, size - 1));
+  }
+
+  /**
+   * A position at which a block begins, so that the window from {@link #start} is in whole blocks.
+   */
+  int startOfBlock(int position) {
+    return firstBlock(position) * blockTokens;
   }
 
   /** The first block that a token at {@code position}, or any later one, reads. */
@@ -37,6 +47,7 @@ public record Window(int size, int blockTokens, int chunk) {
   public int mostBlocks() {
     return size == 0
         ? Integer.MAX_VALUE
-        : (int) Math.ceilDiv((long) size + chunk + blockTokens - 2, (long) blockTokens);
+        : (int)
+            Math.ceilDiv((long) Math.max(2, size) + chunk + blockTokens - 2, (long) blockTokens);
   }
 }

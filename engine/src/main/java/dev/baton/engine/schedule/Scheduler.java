@@ -84,7 +84,7 @@ public final class Scheduler {
   private final int prefillChunk;
   private final int slots;
   private final int scoredTokens;
-  private final Consumer<Session> onPreempt;
+  private final Consumer<Session> onLoss;
   private final TreeSet<Session> waiting = new TreeSet<>(Session::compare);
   private final List<Session> running = new ArrayList<>();
   private final StepPlan plan = new StepPlan();
@@ -102,7 +102,7 @@ public final class Scheduler {
    *     between prompts
    * @param maxSessions most sessions running at a time
    * @param logitRows most rows of logits of a step, more than maxSessions or at least stepTokens
-   * @param onPreempt hears of a session before its blocks go to another
+   * @param onLoss hears of a session before blocks of it go to another
    */
   public Scheduler(
       BlockPool pool,
@@ -112,14 +112,14 @@ public final class Scheduler {
       int prefillChunk,
       int maxSessions,
       int logitRows,
-      Consumer<Session> onPreempt) {
+      Consumer<Session> onLoss) {
     this.pool = pool;
     this.swapping = new Swapping(pool, swap, pace);
     this.pace = pace;
     this.stepTokens = stepTokens;
     this.prefillChunk = prefillChunk;
     this.slots = Math.min(maxSessions, stepTokens);
-    this.onPreempt = onPreempt;
+    this.onLoss = onLoss;
     this.scoredTokens = logitRows >= stepTokens ? stepTokens : logitRows - slots;
     if (scoredTokens < 1) {
       throw new IllegalArgumentException(
@@ -197,20 +197,26 @@ public final class Scheduler {
   /**
    * The KV of a reserved session's context has arrived, and is for whoever finds it in the prefix
    * cache; the session can only end.
+   *
+   * @param from first token that has arrived
    */
-  public void publish(Session session) {
+  public void publish(Session session, int from) {
     require(session, State.RESERVED);
-    pool.settle(session.table());
+    pool.settle(session.table(), from);
     session.advance(session.length() - session.computed());
     pool.publish(session.table(), session.tokens(), session.computed());
     reservedSessions--;
     session.setState(State.HELD);
   }
 
-  /** The KV of a reserved session's context has arrived: it runs from now on. */
-  public void start(Session session) {
+  /**
+   * The KV of a reserved session's context has arrived: it runs from now on.
+   *
+   * @param from first token that has arrived
+   */
+  public void start(Session session, int from) {
     require(session, State.RESERVED);
-    pool.settle(session.table());
+    pool.settle(session.table(), from);
     session.advance(session.length() - session.computed());
     pool.publish(session.table(), session.tokens(), session.computed());
     reservedSessions--;
@@ -337,8 +343,10 @@ public final class Scheduler {
       }
       while (session.state() == State.RUNNING
           && !pool.extend(session.table(), session.computed(), session.length())) {
-        preempt(lastThatGrows());
-        preempted = true;
+        if (!letGoOfKept()) {
+          preempt(lastThatGrows());
+          preempted = true;
+        }
       }
       // A session that preempted itself has left the list; its successor is in its place.
       if (session.state() == State.RUNNING) {
@@ -347,6 +355,20 @@ public final class Scheduler {
       }
     }
     return preempted;
+  }
+
+  /** Blocks that are kept for readers only come back before any session must. */
+  private boolean letGoOfKept() {
+    boolean any = false;
+    for (int i = 0; i < running.size(); i++) {
+      Session session = running.get(i);
+      if (session.table().keeps()) {
+        onLoss.accept(session);
+        pool.letGo(session.table(), session.computed());
+        any = true;
+      }
+    }
+    return any;
   }
 
   private void planPrefills(int budget, int cap) {
@@ -569,7 +591,7 @@ public final class Scheduler {
 
   private void preempt(Session session) {
     removeRunning(session);
-    onPreempt.accept(session);
+    onLoss.accept(session);
     if (!swapping.keep(session)) {
       session.reset();
     }

@@ -144,7 +144,7 @@ class BlockPoolTest {
 
     assertThat(pool.snapshot().reserved()).isEqualTo(2);
     assertThat(pool.snapshot().owned()).isEqualTo(1);
-    pool.settle(table);
+    pool.settle(table, BLOCK);
     assertThat(pool.snapshot().reserved()).isZero();
     assertThat(pool.snapshot().owned()).isEqualTo(3);
   }

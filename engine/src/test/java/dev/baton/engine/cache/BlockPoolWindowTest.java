@@ -88,11 +88,73 @@ class BlockPoolWindowTest {
     assertThat(present).isEqualTo(61);
     assertThat(table.first()).isEqualTo(3);
     assertThat(pool.snapshot().reserved()).isEqualTo(4);
-    pool.settle(table);
+    pool.settle(table, 61);
     pool.publish(table, tokens(0), 100);
     release(table);
     // Positions 48 to 60 of the block from 48 on never came.
     assertThat(pool.snapshot().cached()).isEqualTo(2);
+  }
+
+  @Test
+  void aHandOffThatBeginsLaterLeavesBlocksThatAreNotForOthers() {
+    BlockTable table = pool.open(new SessionId("importer", 1), "");
+    tables.add(table);
+    pool.fill(table, tokens(0), 100, 120, 100, 0, State.RESERVED);
+    // The context has grown by 19 tokens meanwhile, and the window of its end begins at 80.
+    pool.settle(table, 80);
+    pool.publish(table, tokens(0), 119);
+    release(table);
+    assertThat(pool.snapshot().cached()).isEqualTo(2);
+  }
+
+  @Test
+  void whatAReaderNeedsStaysUntilHeLetsGo() {
+    BlockTable table = fill(300, 0);
+    compute(table, 100, 0);
+    pool.keep(table, 100);
+    int first = (100 - 40 + 1) / BLOCK;
+    for (int position = 100; position < 150; position++) {
+      assertThat(pool.extend(table, position, position + 1)).isTrue();
+      pool.keep(table, position);
+    }
+    assertThat(table.first()).isEqualTo(first);
+    assertThat(table.count() * BLOCK).isGreaterThanOrEqualTo(150);
+    pool.letGo(table, 150);
+    assertThat(table.first()).isEqualTo((150 - 40 + 1) / BLOCK);
+    assertThat(table.keeps()).isFalse();
+  }
+
+  @Test
+  void aPrefixForTheCacheIsTheWindowOfItsEndInWholeBlocks() {
+    BlockTable table = pool.open(new SessionId("fetch", 1), "");
+    tables.add(table);
+    table.wantWholeBlocks();
+    // 98 tokens are six blocks and a little; after the six the window begins at 57.
+    int present = pool.fill(table, tokens(0), 98, 98, 98, 0, State.RESERVED);
+    assertThat(present).isEqualTo(48);
+    pool.settle(table, 48);
+    pool.publish(table, tokens(0), 98);
+    release(table);
+    assertThat(pool.snapshot().cached()).isEqualTo(3);
+
+    BlockTable found = pool.open(new SessionId("found", 1), "");
+    tables.add(found);
+    assertThat(pool.fill(found, tokens(0), 98, 98, 0, 0, State.OWNED)).isEqualTo(96);
+  }
+
+  @Test
+  void aPrefixIsPinnedWithTheWindowOfItsEnd() {
+    BlockTable computed = fill(100, 0);
+    compute(computed, 97, 0);
+    release(computed);
+    BlockTable pinned = pool.open(new SessionId("pinned", 1), "");
+    tables.add(pinned);
+    assertThat(pool.pin(pinned, tokens(0), 96, 0)).isEqualTo(96);
+    assertThat(pinned.first()).isEqualTo((96 - 40 + 1) / BLOCK);
+    assertThat(pinned.held()).isEqualTo(3);
+    BlockTable none = pool.open(new SessionId("none", 1), "");
+    assertThat(pool.pin(none, tokens(1), 96, 0)).isZero();
+    assertThat(none.held()).isZero();
   }
 
   @Test

@@ -294,7 +294,7 @@ class SchedulerTest extends SchedulerFixture {
     assertThat(pool.snapshot().reserved()).isEqualTo(3);
     assertThat(step()).isEmpty();
 
-    scheduler.start(importer);
+    scheduler.start(importer, importer.computed());
     importer.append(9);
 
     assertThat(pool.snapshot().owned()).isEqualTo(3);

@@ -77,6 +77,7 @@ final class ExportMachine {
   private final Route route;
   private final HandoffReason reason;
   private final KvGeometry geometry;
+  private final int firstToken;
   private final int ownSlabBytes;
   private final int maxResends;
   private final LongSupplier clock;
@@ -104,6 +105,7 @@ final class ExportMachine {
   private long bytes;
 
   /**
+   * @param sourceToken the first token that the source has
    * @param slabBytes of the exporter's own slabs
    * @param lease silence of the importer after which it is given up
    * @param clock nanoseconds, rising
@@ -113,6 +115,7 @@ final class ExportMachine {
       Route route,
       HandoffReason reason,
       KvGeometry geometry,
+      int sourceToken,
       int slabBytes,
       int maxResends,
       Duration connectTimeout,
@@ -122,6 +125,7 @@ final class ExportMachine {
     this.route = route;
     this.reason = reason;
     this.geometry = geometry;
+    this.firstToken = Math.max(ticket.firstToken(), sourceToken);
     this.ownSlabBytes = slabBytes;
     this.maxResends = maxResends;
     this.clock = clock;
@@ -134,7 +138,7 @@ final class ExportMachine {
     this.said = now;
     this.progressed = now;
     this.asked = now;
-    this.computed = ticket.firstToken();
+    this.computed = firstToken;
   }
 
   State state() {
@@ -175,7 +179,7 @@ final class ExportMachine {
                 ticket.secret(),
                 reason,
                 geometry,
-                ticket.firstToken(),
+                firstToken,
                 ownSlabBytes,
                 (int) Math.clamp(TimeUnit.NANOSECONDS.toMillis(lease), 1, Integer.MAX_VALUE))));
   }
@@ -192,11 +196,11 @@ final class ExportMachine {
     if (ended() || manifest != null) {
       return List.of();
     }
-    if (end.tokens() < computed || end.tokens() <= ticket.firstToken()) {
+    if (end.tokens() < computed || end.tokens() <= firstToken) {
       return fail(
           Kind.INTERNAL,
-          "manifest.tokens: %d (expected: at least the %d computed, more than the importer's %d)"
-              .formatted(end.tokens(), computed, ticket.firstToken()));
+          "manifest.tokens: %d (expected: at least the %d computed, more than the first, %d)"
+              .formatted(end.tokens(), computed, firstToken));
     }
     computed = end.tokens();
     manifest = end;
@@ -357,7 +361,7 @@ final class ExportMachine {
     credit = m.credit();
     contextTokens = m.tokens();
     room = m.room();
-    slicer = new Slicer(geometry, slabBytes, ticket.firstToken());
+    slicer = new Slicer(geometry, slabBytes, firstToken);
     return checkTokens();
   }
 

@@ -206,6 +206,7 @@ public final class HandoffService implements KvTransfer {
             new Route(ticket.transfer(), session, epoch),
             reason,
             geometry,
+            source.firstToken(),
             options.slabBytes(),
             options.maxResends(),
             options.connectTimeout(),

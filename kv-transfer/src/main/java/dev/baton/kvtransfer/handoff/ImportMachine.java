@@ -38,12 +38,13 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Invariants: a position is claimed by at most one sequence number, at its first announcement; a
  * sequence number keeps its range; only VERIFIED slabs count; COMPLETED means that exactly the
- * manifest's slabs are verified, that they cover exactly {@code [0, layers) x [firstToken,
- * tokens)}, and that the hash is that of the context which the importer asked for, with the tokens
- * added that the manifest names, no more than there was room for. Messages that are late, twice or
- * of another epoch change nothing. What a peer with the secret sends against the rules is refused
- * and asked for again, so that a fault on the way costs a resend and a fault at the peer soon fails
- * the hand-off.
+ * manifest's slabs are verified, that they cover exactly {@code [0, layers) x [firstToken, tokens)}
+ * from the first token that HELLO names, which leaves out nothing but what is here already or
+ * behind the window of the context's end, and that the hash is that of the context which the
+ * importer asked for, with the tokens added that the manifest names, no more than there was room
+ * for. Messages that are late, twice or of another epoch change nothing. What a peer with the
+ * secret sends against the rules is refused and asked for again, so that a fault on the way costs a
+ * resend and a fault at the peer soon fails the hand-off.
  */
 final class ImportMachine {
 
@@ -80,10 +81,11 @@ final class ImportMachine {
   private final long ticketDeadline;
   private final long lease;
   private final LongSupplier credit;
-  private final Coverage coverage;
+  private Coverage coverage;
   private final Map<Integer, Piece> pieces = new HashMap<>();
 
   private State state = State.EXPECTING;
+  private int firstToken;
   private Message.@Nullable Finish finish;
   private int highestSequence = -1;
   private int verified;
@@ -125,12 +127,17 @@ final class ImportMachine {
     this.ticketDeadline = now + TimeUnit.MILLISECONDS.toNanos(ticket.leaseMillis());
     this.heard = now;
     this.said = now;
-    this.coverage = new Coverage(spec.geometry().layers(), spec.firstToken(), spec.mostTokens());
+    this.firstToken = spec.firstToken();
+    this.coverage = coverage();
     if (spec.geometry().bytesPerLayerToken() > slabBytes) {
       throw new IllegalArgumentException(
           "bytes of a layer of a token: %d (expected: at most a slab's %d)"
               .formatted(spec.geometry().bytesPerLayerToken(), slabBytes));
     }
+  }
+
+  private Coverage coverage() {
+    return new Coverage(spec.geometry().layers(), firstToken, spec.mostTokens());
   }
 
   State state() {
@@ -173,11 +180,16 @@ final class ImportMachine {
     if (ended()) {
       return List.of();
     }
-    if (!m.geometry().equals(spec.geometry()) || m.firstToken() != spec.firstToken()) {
+    boolean another =
+        state == State.RECEIVING
+            ? m.firstToken() != firstToken
+            : m.firstToken() < spec.firstToken()
+                || !spec.sufficesFrom(m.firstToken(), spec.mostTokens());
+    if (!m.geometry().equals(spec.geometry()) || another) {
       return fail(
           Kind.INTERNAL,
           "exporter has %s from token %d (expected: %s from token %d)"
-              .formatted(m.geometry(), m.firstToken(), spec.geometry(), spec.firstToken()));
+              .formatted(m.geometry(), m.firstToken(), spec.geometry(), firstToken));
     }
     if (m.slabBytes() < spec.geometry().bytesPerLayerToken()) {
       return fail(
@@ -185,7 +197,11 @@ final class ImportMachine {
           "slab bytes of the exporter: %d (expected: at least %d)"
               .formatted(m.slabBytes(), spec.geometry().bytesPerLayerToken()));
     }
-    state = State.RECEIVING;
+    if (state == State.EXPECTING) {
+      firstToken = m.firstToken();
+      coverage = coverage();
+      state = State.RECEIVING;
+    }
     heard = clock.getAsLong();
     agreedSlabBytes = Math.min(slabBytes, m.slabBytes());
     beat = Math.min(lease, TimeUnit.MILLISECONDS.toNanos(m.leaseMillis())) / ExportMachine.BEATS;
@@ -352,7 +368,7 @@ final class ImportMachine {
     SlabRange range = m.range();
     // Bounds first: the byte count of an unbounded range may overflow.
     return range.layerTo() <= geometry.layers()
-        && range.tokenFrom() >= spec.firstToken()
+        && range.tokenFrom() >= firstToken
         && range.tokenTo() <= (finish == null ? spec.mostTokens() : finish.manifest().tokens())
         && m.bytesPerElement() == geometry.bytesPerElement()
         && m.length() == geometry.bytes(range)
@@ -364,7 +380,7 @@ final class ImportMachine {
 
   /** One position per slab is the worst case. */
   private long maxSlabs() {
-    return (long) spec.geometry().layers() * (spec.mostTokens() - spec.firstToken());
+    return (long) spec.geometry().layers() * (spec.mostTokens() - firstToken);
   }
 
   private List<ImportEffect> violation(Message.Slab m) {
@@ -393,10 +409,15 @@ final class ImportMachine {
           "manifest: %d tokens added (expected: at most %d)".formatted(added, spec.room()));
     }
     int tokens = spec.tokens() + added;
+    if (!spec.sufficesFrom(firstToken, tokens)) {
+      return fail(
+          Kind.CORRUPT,
+          "manifest: %d tokens, their KV from token %d on (expected: what their window sees)"
+              .formatted(tokens, firstToken));
+    }
     long contextHash = spec.hasher().with(manifest.added());
     long expectedBytes =
-        spec.geometry()
-            .bytes(new SlabRange(0, spec.geometry().layers(), spec.firstToken(), tokens));
+        spec.geometry().bytes(new SlabRange(0, spec.geometry().layers(), firstToken, tokens));
     if (manifest.tokens() != tokens
         || manifest.contextHash() != contextHash
         || m.bytes() != expectedBytes

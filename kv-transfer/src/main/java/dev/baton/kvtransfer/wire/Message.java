@@ -20,7 +20,7 @@ public sealed interface Message {
    * First message of a hand-off on a connection.
    *
    * @param secret of the ticket; in no other message, and not in {@link #toString}
-   * @param firstToken of the ticket
+   * @param firstToken from which on the KV comes: the ticket's, or a later one
    * @param slabBytes that the exporter's slabs have at most
    * @param leaseMillis of silence after which the exporter gives up
    */

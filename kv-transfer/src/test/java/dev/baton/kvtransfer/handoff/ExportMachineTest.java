@@ -33,6 +33,7 @@ class ExportMachineTest {
           route,
           HandoffReason.PREFILL_TO_DECODE,
           GEOMETRY,
+          0,
           64 << 10,
           2,
           Duration.ofSeconds(2),

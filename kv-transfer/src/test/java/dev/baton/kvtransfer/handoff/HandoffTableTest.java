@@ -30,6 +30,7 @@ class HandoffTableTest {
   private static final KvGeometry GEOMETRY = new KvGeometry(2, 1, 8, 2);
   private static final int LAYER_TOKEN = 2 * 8 * 2;
   private static final int TOKENS = 10;
+  private static final int WINDOW = 6;
   private static final int SLAB_BYTES = 8 * LAYER_TOKEN;
   private static final int RESENDS = 2;
   private static final Duration LEASE = Duration.ofSeconds(10);
@@ -116,6 +117,7 @@ class HandoffTableTest {
             ROUTE,
             HandoffReason.MIGRATION,
             GEOMETRY,
+            0,
             SLAB_BYTES,
             RESENDS,
             CONNECT,
@@ -286,7 +288,7 @@ class HandoffTableTest {
     long now;
     final ImportMachine machine =
         new ImportMachine(
-            new ImportSpec("s", 4, GEOMETRY, 2, TOKENS, 99),
+            new ImportSpec("s", 4, GEOMETRY, 2, TOKENS, 0, WINDOW, _ -> 99),
             TICKET,
             SLAB_BYTES,
             RESENDS,
@@ -324,8 +326,12 @@ class HandoffTableTest {
   }
 
   private static Message.Hello hello(Route route, KvGeometry geometry, int slabBytes) {
+    return hello(route, geometry, 2, slabBytes);
+  }
+
+  private static Message.Hello hello(Route route, KvGeometry geometry, int first, int slabBytes) {
     return new Message.Hello(
-        route, TICKET.secret(), HandoffReason.MIGRATION, geometry, 2, slabBytes, 10_000);
+        route, TICKET.secret(), HandoffReason.MIGRATION, geometry, first, slabBytes, 10_000);
   }
 
   private static Message.Slab slab(
@@ -342,8 +348,17 @@ class HandoffTableTest {
     Map<String, ImportEvent> events = new LinkedHashMap<>();
     events.put("HELLO admitted", i -> i.machine.hello(hello(ROUTE, GEOMETRY, SLAB_BYTES)));
     events.put(
-        "HELLO with another geometry or first token",
+        "HELLO with another geometry",
         i -> i.machine.hello(hello(ROUTE, new KvGeometry(2, 1, 8, 4), SLAB_BYTES)));
+    events.put(
+        "HELLO from where the window of the context's end begins",
+        i -> i.machine.hello(hello(ROUTE, GEOMETRY, TOKENS - WINDOW + 1, SLAB_BYTES)));
+    events.put(
+        "HELLO from a token within that window",
+        i -> i.machine.hello(hello(ROUTE, GEOMETRY, TOKENS - WINDOW + 2, SLAB_BYTES)));
+    events.put(
+        "HELLO from a token before the ticket's",
+        i -> i.machine.hello(hello(ROUTE, GEOMETRY, 1, SLAB_BYTES)));
     events.put(
         "HELLO with slabs too small for a layer of a token",
         i -> i.machine.hello(hello(ROUTE, GEOMETRY, LAYER_TOKEN - 1)));

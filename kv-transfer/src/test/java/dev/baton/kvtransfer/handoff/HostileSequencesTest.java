@@ -34,6 +34,11 @@ class HostileSequencesTest {
   private static final int LAYER_TOKEN = 2 * 8 * 2;
   private static final int FIRST = 1;
   private static final int TOKENS = 5;
+  private static final int WINDOW = 3;
+
+  /** What the next token sees begins here. */
+  private static final int SEEN = TOKENS - WINDOW + 1;
+
   private static final int SLAB_BYTES = 4 * LAYER_TOKEN;
   private static final int RESENDS = 3;
   private static final Duration LEASE = Duration.ofSeconds(10);
@@ -85,7 +90,7 @@ class HostileSequencesTest {
     private long now;
     private final ImportMachine machine =
         new ImportMachine(
-            new ImportSpec("s", 4, GEOMETRY, FIRST, TOKENS, 99),
+            new ImportSpec("s", 4, GEOMETRY, FIRST, TOKENS, 0, WINDOW, _ -> 99),
             TICKET,
             SLAB_BYTES,
             RESENDS,
@@ -129,7 +134,7 @@ class HostileSequencesTest {
           secret,
           HandoffReason.DRAIN,
           geometry,
-          random.nextInt(40) == 0 ? 0 : FIRST,
+          random.nextInt(10) == 0 ? near(random, SEEN) : FIRST,
           random.nextInt(40) == 0 ? 1 : SLAB_BYTES,
           near(random, 10_000));
     }
@@ -180,7 +185,8 @@ class HostileSequencesTest {
     }
 
     private Message other() {
-      long bytes = GEOMETRY.bytes(new SlabRange(0, 2, FIRST, TOKENS));
+      int first = random.nextInt(10) == 0 ? SEEN : FIRST;
+      long bytes = GEOMETRY.bytes(new SlabRange(0, 2, first, TOKENS));
       Manifest manifest =
           new Manifest(
               Math.max(1, random.nextInt(30) == 0 ? near(random, TOKENS) : TOKENS),
@@ -229,7 +235,9 @@ class HostileSequencesTest {
           }
         }
       }
-      assertThat(positions).as("seed %d: all", seed).hasSize(2 * (TOKENS - FIRST));
+      int first = positions.stream().mapToInt(place -> place % 100).min().orElseThrow();
+      assertThat(first).as("seed %d: the window", seed).isBetween(FIRST, SEEN);
+      assertThat(positions).as("seed %d: all", seed).hasSize(2 * (TOKENS - first));
     }
   }
 
@@ -243,6 +251,7 @@ class HostileSequencesTest {
             ROUTE,
             HandoffReason.MIGRATION,
             GEOMETRY,
+            0,
             2 * LAYER_TOKEN,
             RESENDS,
             Duration.ofSeconds(20),

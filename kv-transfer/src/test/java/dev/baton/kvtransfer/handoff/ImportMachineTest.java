@@ -289,6 +289,40 @@ class ImportMachineTest {
   }
 
   @Test
+  void whatIsBehindTheWindowOfTheEndNeedNotCome() {
+    ImportMachine windowed = growing(6);
+    // The next token after 12 sees five of them, so 7 is where its window begins.
+    assertThat(windowed.hello(helloFrom(7))).hasSize(1);
+    land(windowed, 0, 7, 10);
+    land(windowed, 1, 10, 12);
+    Manifest manifest = new Manifest(12, 3 * 9L, 5, 0, List.of(4, 5));
+    assertThat(windowed.message(new Message.Finish(route, 2, 2L * LAYER_TOKEN * 5, manifest)))
+        .contains(new ImportEffect.Completed(manifest));
+  }
+
+  @Test
+  void aManifestThatEndsBeforeTheWindowIsCoveredIsCorrupt() {
+    ImportMachine windowed = growing(6);
+    assertThat(windowed.hello(helloFrom(9))).hasSize(1);
+    land(windowed, 0, 9, 10);
+    // Of 10 tokens those from 5 on are seen.
+    Manifest manifest = new Manifest(10, 0, 5, 0, List.of());
+    assertThat(kind(windowed.message(new Message.Finish(route, 1, 2L * LAYER_TOKEN, manifest))))
+        .isEqualTo(Kind.CORRUPT);
+  }
+
+  @Test
+  void aWindowOfOneStillWantsTheLastToken() {
+    assertThat(kind(growing(1).hello(helloFrom(14)))).isEqualTo(Kind.INTERNAL);
+    assertThat(growing(1).hello(helloFrom(13))).hasSize(1);
+  }
+
+  private Message.Hello helloFrom(int token) {
+    return new Message.Hello(
+        route, ticket.secret(), HandoffReason.MIGRATION, GEOMETRY, token, SLAB_BYTES, 10_000);
+  }
+
+  @Test
   void aSlabBeyondTheRoomIsRefused() {
     ImportMachine growing = growing();
     SlabRange beyond = new SlabRange(0, 2, 10, 15);
@@ -298,24 +332,28 @@ class ImportMachineTest {
 
   /** Knows 10 tokens and has room for 4 more; their hash is three times their sum. */
   private ImportMachine growing() {
-    ImportMachine growing =
-        new ImportMachine(
-            new ImportSpec(
-                "s",
-                4,
-                GEOMETRY,
-                2,
-                10,
-                4,
-                added -> 3L * added.stream().mapToInt(Integer::intValue).sum()),
-            ticket,
-            SLAB_BYTES,
-            RESENDS,
-            LEASE,
-            () -> credit,
-            clock::get);
+    ImportMachine growing = growing(0);
     growing.hello(hello(route, ticket.secret()));
     return growing;
+  }
+
+  private ImportMachine growing(int window) {
+    return new ImportMachine(
+        new ImportSpec(
+            "s",
+            4,
+            GEOMETRY,
+            2,
+            10,
+            4,
+            window,
+            added -> 3L * added.stream().mapToInt(Integer::intValue).sum()),
+        ticket,
+        SLAB_BYTES,
+        RESENDS,
+        LEASE,
+        () -> credit,
+        clock::get);
   }
 
   private void land(ImportMachine growing, int sequence, int tokenFrom, int tokenTo) {

@@ -57,6 +57,7 @@ class LostMessageTest {
               route,
               HandoffReason.MIGRATION,
               GEOMETRY,
+              0,
               SLAB_BYTES,
               3,
               Duration.ofSeconds(2),

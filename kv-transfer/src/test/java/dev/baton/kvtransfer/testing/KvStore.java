@@ -15,6 +15,7 @@ public final class KvStore implements KvSource, KvSink {
   private final KvGeometry geometry;
   private final int tokens;
   private final MemorySegment content;
+  private int firstToken;
   private volatile int computed;
   private volatile boolean sealed;
   private volatile int touchedAfterSeal;
@@ -38,6 +39,16 @@ public final class KvStore implements KvSource, KvSink {
       content.set(ValueLayout.JAVA_LONG_UNALIGNED, at, state ^ (state >>> 29));
     }
     return store;
+  }
+
+  /** Packing before this is a fault. */
+  public void startsAt(int token) {
+    firstToken = token;
+  }
+
+  @Override
+  public int firstToken() {
+    return firstToken;
   }
 
   /** Packing beyond this is a fault. */
@@ -70,8 +81,8 @@ public final class KvStore implements KvSource, KvSink {
   @Override
   public void pack(SlabRange range, MemorySegment slab) {
     check(range, slab);
-    if (range.tokenTo() > computed) {
-      throw new AssertionError("packed before computed: " + range);
+    if (range.tokenTo() > computed || range.tokenFrom() < firstToken) {
+      throw new AssertionError("packed before computed, or what is gone: " + range);
     }
     copy(range, slab, true);
   }

@@ -24,6 +24,7 @@ public final class SessionMetrics implements SessionObserver {
   private final Histogram handOff;
   private final Counter promptTokens;
   private final Counter generationTokens;
+  private final Counter moves;
   private final Counter prefixFetches;
   private final Counter prefixTokens;
   private final Counter success;
@@ -125,6 +126,12 @@ public final class SessionMetrics implements SessionObserver {
             .register(registry);
     promptTokens = counter("vllm:prompt_tokens", "Prompt tokens of ended sessions.", registry);
     generationTokens = counter("vllm:generation_tokens", "Tokens generated.", registry);
+    moves =
+        Counter.builder()
+            .name("baton_session_moves")
+            .help("Sessions that went to another decode worker with their KV.")
+            .labelNames("model_name")
+            .register(registry);
     prefixFetches =
         Counter.builder()
             .name("baton_prefix_fetches")
@@ -171,6 +178,12 @@ public final class SessionMetrics implements SessionObserver {
   @Override
   public void handedOff(String model, HandedOff event) {
     handOff.labelValues(model).observe(event.getNanos() * NANO);
+  }
+
+  @Override
+  public void moved(String model, HandedOff event) {
+    handedOff(model, event);
+    moves.labelValues(model).inc();
   }
 
   @Override

@@ -642,7 +642,7 @@ public final class Session implements AdmissionQueue.Waiter {
                             : reply.getFailure();
                     serially(() -> handOverFailed(epoch, failure));
                   } else {
-                    sessions.observer().handedOff(order.model().name(), reply.getHandedOff());
+                    sessions.observer().moved(order.model().name(), reply.getHandedOff());
                   }
                 }));
   }

@@ -13,7 +13,11 @@ public interface SessionObserver {
   /** A token came; nanoseconds since the start for the first, else since the token before. */
   void token(String model, boolean first, long nanos);
 
+  /** A computed prompt has gone to its decode worker. */
   void handedOff(String model, HandedOff handOff);
+
+  /** A session that decodes has gone to another worker with its KV. */
+  void moved(String model, HandedOff handOff);
 
   /**
    * A prefix was asked of a worker for another one.

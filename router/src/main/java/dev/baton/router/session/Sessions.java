@@ -71,7 +71,7 @@ public final class Sessions {
     this.budget = new RetryBudget(nanoTime);
     this.observer = observer;
     directory.onCapacity(queue::signal);
-    directory.onDraining(worker -> active.forEach(session -> session.leave(worker)));
+    directory.onDraining(worker -> oldestFirst().forEach(session -> session.leave(worker)));
   }
 
   /**
@@ -110,11 +110,11 @@ public final class Sessions {
 
   /** What people may see of the sessions, the oldest first. */
   public List<SessionView> views(int most) {
-    return active.stream()
-        .sorted(Comparator.comparingLong(Session::sequence))
-        .limit(most)
-        .map(Session::view)
-        .toList();
+    return oldestFirst().stream().limit(most).map(Session::view).toList();
+  }
+
+  private List<Session> oldestFirst() {
+    return active.stream().sorted(Comparator.comparingLong(Session::sequence)).toList();
   }
 
   /** Takes no new session from now on. */
@@ -154,7 +154,7 @@ public final class Sessions {
 
   /** Fails all sessions that still run. */
   public void endAll() {
-    for (Session session : List.copyOf(active)) {
+    for (Session session : oldestFirst()) {
       session.end(ErrorCode.DRAINING, "the router has shut down");
     }
   }

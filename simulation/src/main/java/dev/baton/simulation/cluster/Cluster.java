@@ -22,6 +22,7 @@ public final class Cluster {
    * @param splitAbove prompts of more tokens go through a prefill worker
    * @param lateness probability that a message is late
    * @param faults of hand-off messages
+   * @param window tokens that the model sees back, in all layers; 0 = all
    */
   public record Shape(
       List<WorkerShape> workers,
@@ -29,10 +30,16 @@ public final class Cluster {
       Sessions.Bounds bounds,
       double lateness,
       TransportFaults faults,
-      double routerClockRate) {
+      double routerClockRate,
+      int window) {
 
     public Shape {
       workers = List.copyOf(workers);
+    }
+
+    /** The same, of a model that sees so many tokens back. */
+    public Shape withWindow(int tokens) {
+      return new Shape(workers, splitAbove, bounds, lateness, faults, routerClockRate, tokens);
     }
   }
 
@@ -41,6 +48,7 @@ public final class Cluster {
   private final Seams seams;
   private final Network network;
   private final TransportFaults faults;
+  private final int window;
   private final RouterHost router;
   private final List<WorkerHost> workers = new ArrayList<>();
   private final List<String> breakdowns = new ArrayList<>();
@@ -49,6 +57,7 @@ public final class Cluster {
     this.trace = trace;
     this.seams = seams;
     this.faults = shape.faults();
+    this.window = shape.window();
     this.network = new Network(time, random.split(), shape.lateness(), trace);
     this.router = new RouterHost(this, shape, time, random.split());
     int prefills = 0;
@@ -80,6 +89,11 @@ public final class Cluster {
 
   TransportFaults faults() {
     return faults;
+  }
+
+  /** Tokens that the model sees back; 0 = all. */
+  int window() {
+    return window;
   }
 
   public RouterHost router() {
@@ -117,7 +131,7 @@ public final class Cluster {
   public Reached reached() {
     return workers.stream()
         .map(WorkerHost::reached)
-        .reduce(Reached.NOTHING.withPrefixes(router.prefixesFetched()), Reached::plus);
+        .reduce(Reached.of(router.counts()), Reached::plus);
   }
 
   /** Gives all memory back. */

@@ -15,6 +15,7 @@ import dev.baton.kvtransfer.TransferTotals;
  * @param cachedTokens answered from the prefix cache
  * @param laterAttempts calls of an epoch above 1
  * @param resumed of them that went on after tokens
+ * @param moves of sessions with their KV to another decode worker
  * @param prefixes that came from another worker's cache
  */
 public record Reached(
@@ -26,9 +27,10 @@ public record Reached(
     long cachedTokens,
     long laterAttempts,
     long resumed,
+    long moves,
     long prefixes) {
 
-  public static final Reached NOTHING = new Reached(0, 0, 0, 0, 0, 0, 0, 0, 0);
+  public static final Reached NOTHING = new Reached(0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
   static Reached of(
       EngineStatus engine, TransferTotals transfer, long laterAttempts, long resumed) {
@@ -41,21 +43,12 @@ public record Reached(
         engine.cachedTokens(),
         laterAttempts,
         resumed,
+        0,
         0);
   }
 
-  /** The same with so many prefixes. */
-  Reached withPrefixes(long count) {
-    return new Reached(
-        handoffs,
-        aborted,
-        corruptSlabs,
-        preemptions,
-        swaps,
-        cachedTokens,
-        laterAttempts,
-        resumed,
-        count);
+  static Reached of(SessionCounts router) {
+    return new Reached(0, 0, 0, 0, 0, 0, 0, 0, router.moves(), router.prefixes());
   }
 
   /** Both together. */
@@ -69,6 +62,7 @@ public record Reached(
         cachedTokens + other.cachedTokens,
         laterAttempts + other.laterAttempts,
         resumed + other.resumed,
+        moves + other.moves,
         prefixes + other.prefixes);
   }
 }

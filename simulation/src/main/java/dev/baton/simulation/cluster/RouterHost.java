@@ -29,7 +29,7 @@ public final class RouterHost {
   private final Cluster cluster;
   private final Cluster.Shape shape;
   private final SplittableRandom random;
-  private final FetchedPrefixes prefixes = new FetchedPrefixes();
+  private final SessionCounts counts = new SessionCounts();
   private final List<Runnable> onDeath = new ArrayList<>();
   private Process process;
   private WorkerDirectory directory;
@@ -55,7 +55,7 @@ public final class RouterHost {
     LaneTimer timer = new LaneTimer(process);
     Sessions opened =
         new Sessions(
-            directory, shape.splitAbove(), shape.bounds(), timer, process::nanoTime, prefixes);
+            directory, shape.splitAbove(), shape.bounds(), timer, process::nanoTime, counts);
     timer.scheduleWithFixedDelay(
         directory::checkSilence, SILENCE_CHECK_MILLIS, SILENCE_CHECK_MILLIS, TimeUnit.MILLISECONDS);
     new GrpcServer(
@@ -127,8 +127,8 @@ public final class RouterHost {
     return sessions;
   }
 
-  /** Prefixes that it had moved between workers. */
-  long prefixesFetched() {
-    return prefixes.count();
+  /** What has come off, in all its lives. */
+  SessionCounts counts() {
+    return counts;
   }
 }

@@ -89,6 +89,7 @@ public final class WorkerLife {
         new HashModel(
             shape.blocks(),
             engineOptions,
+            cluster.window(),
             tokens ->
                 process.spend((long) ((shape.stepNanos() + tokens * TOKEN_NANOS) * slowness)));
     this.engine =

@@ -22,6 +22,10 @@ import java.util.function.IntConsumer;
  * hashes what it finds. So a block that belongs to another session, was freed too early, came in
  * the wrong order, from the wrong layer or not at all gives other tokens; nothing is checked and
  * nothing throws, as in a real model.
+ *
+ * <p>With a window a row of logits reads the words of the window only; the hash that the first of
+ * them holds stands for what is before, as upper layers know what lower ones saw. So the tokens are
+ * those of the model without one.
  */
 public final class HashModel implements ModelRunner {
 
@@ -62,6 +66,7 @@ public final class HashModel implements ModelRunner {
 
   private final int blockTokens;
   private final int blocks;
+  private final int window;
   private final long swapBytes;
   private final int logitRows;
   private final int[] kv;
@@ -72,9 +77,11 @@ public final class HashModel implements ModelRunner {
   private final IntConsumer onStep;
 
   /**
+   * @param window tokens that it sees back, 2 or more; 0 = all
    * @param onStep hears the number of tokens of every step
    */
-  public HashModel(int blocks, EngineOptions options, IntConsumer onStep) {
+  public HashModel(int blocks, EngineOptions options, int window, IntConsumer onStep) {
+    this.window = window;
     this.blocks = blocks;
     this.blockTokens = options.blockTokens();
     this.swapBytes = Math.max(0, options.swapBytes());
@@ -105,7 +112,7 @@ public final class HashModel implements ModelRunner {
 
   @Override
   public int window() {
-    return 0;
+    return window;
   }
 
   @Override
@@ -146,8 +153,7 @@ public final class HashModel implements ModelRunner {
   private void store(int[] table, int position, int token) {
     long before = TokenHash.EMPTY;
     if (position > 0) {
-      int last = slot(table, position - 1);
-      before = (long) (kv[last + 2] ^ TAGS[2]) << 32 | ((kv[last + 3] ^ TAGS[3]) & 0xFFFFFFFFL);
+      before = held(slot(table, position - 1));
     }
     long hash = TokenHash.mix(before, token);
     int slot = slot(table, position);
@@ -159,13 +165,19 @@ public final class HashModel implements ModelRunner {
     }
   }
 
-  /** The hash of positions 0 to {@code last}, as found; of whatever is wrong, another one. */
+  /** The hash that a position holds, as its first place says. */
+  private long held(int slot) {
+    return (long) (kv[slot + 2] ^ TAGS[2]) << 32 | ((kv[slot + 3] ^ TAGS[3]) & 0xFFFFFFFFL);
+  }
+
+  /** The hash of the tokens up to {@code last}, as found; of whatever is wrong, another one. */
   private long read(int[] table, int last) {
     long hash = TokenHash.EMPTY;
-    for (int position = 0; position <= last; position++) {
+    int first = window == 0 ? 0 : Math.max(0, last - window + 1);
+    for (int position = first; position <= last; position++) {
       int slot = slot(table, position);
       int token = kv[slot] ^ TAGS[0];
-      hash = TokenHash.mix(hash, token);
+      hash = position == first && first > 0 ? held(slot) : TokenHash.mix(hash, token);
       int high = (int) (hash >>> 32);
       int low = (int) hash;
       int wrong = 0;

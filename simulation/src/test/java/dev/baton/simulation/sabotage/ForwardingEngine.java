@@ -46,6 +46,16 @@ class ForwardingEngine implements Engine {
   }
 
   @Override
+  public void closeKv(SessionId session) {
+    inner.closeKv(session);
+  }
+
+  @Override
+  public int reservePrefix(Generation generation, SessionListener listener) {
+    return inner.reservePrefix(generation, listener);
+  }
+
+  @Override
   public int reserve(Generation generation, SessionListener listener) {
     return reserve(generation, 0, listener);
   }

@@ -136,6 +136,18 @@ enum Sabotage {
             }
           }),
 
+  /** The engine takes the window of the model for one smaller than it is. */
+  WINDOW_CUT_SHORT(
+      () ->
+          model(
+              model ->
+                  new ForwardingModel(model) {
+                    @Override
+                    public int window() {
+                      return super.window() == 0 ? 0 : Math.max(2, super.window() - 10);
+                    }
+                  })),
+
   /** A worker does not hear that the other end of a call is gone. */
   END_OF_CALLS_NOT_NOTICED(
       () ->
@@ -471,11 +483,9 @@ enum Sabotage {
     }
 
     @Override
-    public int reserve(Generation generation, int room, SessionListener listener) {
-      int here = super.reserve(generation, room, listener);
-      if (generation.session().id().contains("/prefix-")) {
-        super.publish(generation.session());
-      }
+    public int reservePrefix(Generation generation, SessionListener listener) {
+      int here = super.reservePrefix(generation, listener);
+      super.publish(generation.session());
       return here;
     }
   }

@@ -35,6 +35,15 @@ public final class EngineKv implements KvSource, KvSink {
     view = blocks;
   }
 
+  /**
+   * Of blocks that are opened later nobody has to know it: theirs is the ticket's, or before it.
+   */
+  @Override
+  public int firstToken() {
+    KvView blocks = view;
+    return blocks == null ? 0 : blocks.firstToken();
+  }
+
   @Override
   public void pack(SlabRange range, MemorySegment slab) {
     opened().pack(region(range), slab);

@@ -3,13 +3,20 @@ package dev.baton.simulation.cluster;
 import dev.baton.proto.worker.v1.HandedOff;
 import dev.baton.router.session.SessionObserver;
 
-/** Counts the prefixes that came from another worker; nothing else of a simulation's sessions. */
-final class FetchedPrefixes implements SessionObserver {
+/** Counts what only the router knows to have come off. */
+final class SessionCounts implements SessionObserver {
 
-  private long count;
+  private long moves;
+  private long prefixes;
 
-  long count() {
-    return count;
+  /** Sessions that went to another decode worker with their KV. */
+  long moves() {
+    return moves;
+  }
+
+  /** Prefixes that came from another worker. */
+  long prefixes() {
+    return prefixes;
   }
 
   @Override
@@ -28,8 +35,13 @@ final class FetchedPrefixes implements SessionObserver {
   }
 
   @Override
+  public void moved(String model, HandedOff handOff) {
+    moves++;
+  }
+
+  @Override
   public void prefixFetched(String model, int tokens, long nanos) {
-    count += tokens > 0 ? 1 : 0;
+    prefixes += tokens > 0 ? 1 : 0;
   }
 
   @Override
