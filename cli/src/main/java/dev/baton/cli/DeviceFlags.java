@@ -50,8 +50,9 @@ final class DeviceFlags {
       converter = NumericsName.class,
       description =
           "exact: KV goes between workers of the same arithmetic only, so that tokens never depend"
-              + " on the worker. mixed: between CPUs and GPUs too, with the same --dtype; tokens"
-              + " may differ as far as bfloat16 rounds. Default: exact.")
+              + " on the worker. mixed: between CPUs and GPUs too, with the same --dtype, and"
+              + " converted between different --kv-dtype; tokens may differ as far as the coarser"
+              + " one rounds. Default: exact.")
   Numerics numerics = Numerics.EXACT;
 
   @Option(

@@ -74,7 +74,7 @@ final class Arrival {
               contextHash::with);
       Ticket issued = transfer.expect(spec, kv, listener);
       ticket = issued;
-      return Tickets.write(issued, model.fingerprint()).toBuilder().setRoomTokens(room).build();
+      return Tickets.write(issued, model).toBuilder().setRoomTokens(room).build();
     } catch (RuntimeException e) {
       engine.release(generation.session());
       throw e;

@@ -85,7 +85,9 @@ final class Departure {
               "ticket.fingerprint: %s (expected: %s, this worker's)"
                   .formatted(request.getTicket().getFingerprint(), fingerprint)));
     }
-    this.kv = new EngineKv(worker.model());
+    this.kv =
+        new EngineKv(
+            worker.model(), Tickets.kvDtype(request.getTicket(), worker.model().kvDtype()));
     this.engine = worker.engine();
     this.id = session.id();
     this.promptTokens = session.generation().prompt().length;

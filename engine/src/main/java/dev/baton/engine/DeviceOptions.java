@@ -37,8 +37,9 @@ public record DeviceOptions(
     /** That of the device: equal requests give equal bits wherever they run. */
     EXACT,
     /**
-     * Any device's: KV goes between CPUs and GPUs. Tokens then depend on which worker did what, as
-     * far as bfloat16 rounds; a request that moves goes on well, but not with the very same bits.
+     * Any device's: KV goes between CPUs and GPUs, and between workers that hold it in different
+     * dtypes. Tokens then depend on which worker did what, as far as the coarser one rounds; a
+     * request that moves goes on well, but not with the very same bits.
      */
     MIXED
   }

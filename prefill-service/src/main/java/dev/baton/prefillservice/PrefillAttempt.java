@@ -1,5 +1,6 @@
 package dev.baton.prefillservice;
 
+import dev.baton.device.DType;
 import dev.baton.engine.Engine;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.Generation;
@@ -51,10 +52,17 @@ final class PrefillAttempt implements Attempt {
   private Manifest manifest = new Manifest(0, 0, 0, 0);
   private Failure failure = Failure.getDefaultInstance();
 
+  /**
+   * @param kvDtype in which the importer wants KV
+   */
   PrefillAttempt(
-      WorkerContext worker, KvTransfer transfer, Session<PrefillEvent> session, Ticket ticket) {
+      WorkerContext worker,
+      KvTransfer transfer,
+      Session<PrefillEvent> session,
+      Ticket ticket,
+      DType kvDtype) {
     this.engine = worker.engine();
-    this.kv = new EngineKv(worker.model());
+    this.kv = new EngineKv(worker.model(), kvDtype);
     this.loop = worker.loop();
     this.transfer = transfer;
     this.session = session;

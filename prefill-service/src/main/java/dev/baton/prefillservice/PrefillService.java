@@ -54,7 +54,8 @@ public final class PrefillService extends PrefillWorkerGrpc.PrefillWorkerImplBas
                             "", "ticket: given (expected: none, this worker hands nothing off)")));
     requireSameModel(wire.getFingerprint(), worker.model());
     Ticket ticket = Tickets.read(wire, session.generation().contextTokens());
-    return new PrefillAttempt(worker, transfer, session, ticket);
+    return new PrefillAttempt(
+        worker, transfer, session, ticket, Tickets.kvDtype(wire, worker.model().kvDtype()));
   }
 
   /** Different weights or numerics would continue the text wrongly, however well it was carried. */

@@ -1,5 +1,6 @@
 package dev.baton.prefillservice;
 
+import dev.baton.device.DType;
 import dev.baton.engine.Engine;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.Generation;
@@ -52,9 +53,10 @@ final class PrefixExport implements Attempt {
       WorkerContext worker,
       KvTransfer transfer,
       Session<ExportPrefixEvent> session,
-      Ticket ticket) {
+      Ticket ticket,
+      DType kvDtype) {
     this.engine = worker.engine();
-    this.kv = new EngineKv(worker.model());
+    this.kv = new EngineKv(worker.model(), kvDtype);
     this.loop = worker.loop();
     this.transfer = transfer;
     this.session = session;

@@ -3,6 +3,7 @@ package dev.baton.prefillservice;
 import dev.baton.engine.Engine;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.Generation;
+import dev.baton.engine.ModelInfo;
 import dev.baton.engine.SampledToken;
 import dev.baton.engine.SessionListener;
 import dev.baton.kvtransfer.HandoffException;
@@ -36,7 +37,7 @@ import org.jspecify.annotations.Nullable;
 final class PrefixFetch implements Attempt {
 
   private final Engine engine;
-  private final String fingerprint;
+  private final ModelInfo model;
   private final EngineKv kv;
   private final StepLoop loop;
   private final KvTransfer transfer;
@@ -48,8 +49,8 @@ final class PrefixFetch implements Attempt {
 
   PrefixFetch(WorkerContext worker, KvTransfer transfer, Session<FetchPrefixEvent> session) {
     this.engine = worker.engine();
-    this.fingerprint = worker.model().fingerprint();
-    this.kv = new EngineKv(worker.model());
+    this.model = worker.model();
+    this.kv = new EngineKv(model);
     this.loop = worker.loop();
     this.transfer = transfer;
     this.session = session;
@@ -73,8 +74,7 @@ final class PrefixFetch implements Attempt {
               kv,
               new Handoff());
       ticket = issued;
-      session.send(
-          FetchPrefixEvent.newBuilder().setReserved(Tickets.write(issued, fingerprint)).build());
+      session.send(FetchPrefixEvent.newBuilder().setReserved(Tickets.write(issued, model)).build());
     } catch (RuntimeException e) {
       engine.release(session.id());
       throw e;

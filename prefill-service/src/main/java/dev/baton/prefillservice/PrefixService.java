@@ -66,7 +66,8 @@ public final class PrefixService extends PrefixWorkerGrpc.PrefixWorkerImplBase {
                   .formatted(wire.getFingerprint(), fingerprint)));
     }
     Ticket ticket = Tickets.read(wire, session.generation().contextTokens());
-    return new PrefixExport(worker, transfer, session, ticket);
+    return new PrefixExport(
+        worker, transfer, session, ticket, Tickets.kvDtype(wire, worker.model().kvDtype()));
   }
 
   private KvTransfer transfer() {

@@ -91,7 +91,7 @@ class PrefillServiceTest {
                 0),
             (range, slab) -> importer.slabs.add(range),
             importer);
-    return Tickets.write(ticket, "f00d");
+    return Tickets.write(ticket, engine.model());
   }
 
   private Events<PrefillRequest, PrefillEvent> prefill(SessionSpec spec, HandoffTicket ticket) {
@@ -214,7 +214,8 @@ class PrefillServiceTest {
     SessionSpec spec = Sample.session("a", 20, 9);
     HandoffTicket nobody =
         Tickets.write(
-            new Ticket(new Bits128(1, 2), new Bits128(3, 4), "127.0.0.1", 1, 0, 1000), "f00d");
+            new Ticket(new Bits128(1, 2), new Bits128(3, 4), "127.0.0.1", 1, 0, 1000),
+            engine.model());
     assertThat(failure(prefill(spec, nobody)).getCode()).isEqualTo(ErrorCode.WORKER_LOST);
   }
 

@@ -66,16 +66,17 @@ public final class Fingerprint {
    *
    * @param numerics the device's name of its arithmetic with these weights ({@code
    *     Device.numerics})
+   * @param kv name of the dtype that KV has, or of all that it may have
    * @return at most 128 characters, all of them hexadecimal digits but a dot
    */
   public static String of(
-      ModelConfig config, Checkpoint checkpoint, String numerics, Formats formats) {
+      ModelConfig config, Checkpoint checkpoint, String numerics, Formats formats, String kv) {
     List<byte[]> parts =
         List.of(
             part(p -> p.text(NUMERICS + " " + numerics)),
             part(p -> p.text(formats.dtype().toString())),
             part(p -> p.text(formats.weights().toString())),
-            part(p -> p.text(formats.kv().toString())),
+            part(p -> p.text(kv)),
             part(p -> p.text(canonical(config))),
             part(p -> p.file(checkpoint.directory().resolve("tokenizer.json"))),
             part(

@@ -39,6 +39,9 @@ import org.slf4j.LoggerFactory;
  */
 public final class ModelLoader {
 
+  /** In fingerprints of workers that take KV of any arithmetic and dtype. */
+  private static final String MIXED = "mixed";
+
   private static final Logger LOG = LoggerFactory.getLogger(ModelLoader.class);
 
   /** A load is long when it has gone on for this time; then each tenth of the layers is told. */
@@ -159,15 +162,21 @@ public final class ModelLoader {
     int contextLength = contextLength(config);
     try (Checkpoint checkpoint = Checkpoint.open(options.modelDirectory(), config)) {
       Formats formats = formats(config, checkpoint.get(TensorNames.EMBEDDING).dtype());
-      String fingerprint = Fingerprint.of(config, checkpoint, numerics(formats), formats);
+      String kv = mixed() ? MIXED : formats.kv().toString();
+      String fingerprint = Fingerprint.of(config, checkpoint, numerics(formats), formats, kv);
       return start(config, fingerprint, contextLength, formats, checkpoint);
     }
   }
 
+  /** KV goes between workers of any arithmetic, and is converted where its dtype is another. */
+  private boolean mixed() {
+    return options.device().numerics() == DeviceOptions.Numerics.MIXED;
+  }
+
   /** Of all products: a mixture's router is never quantized. */
   private String numerics(Formats formats) {
-    if (options.device().numerics() == DeviceOptions.Numerics.MIXED) {
-      return "mixed";
+    if (mixed()) {
+      return MIXED;
     }
     return device.numerics(formats.weights())
         + "+"

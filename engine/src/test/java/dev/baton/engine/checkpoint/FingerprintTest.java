@@ -83,7 +83,9 @@ class FingerprintTest {
 
   private static String fingerprint(Path model, String numerics, DType dtype) {
     try (Checkpoint checkpoint = Checkpoint.open(model)) {
-      return Fingerprint.of(ConfigReader.read(model), checkpoint, numerics, Formats.of(dtype));
+      Formats formats = Formats.of(dtype);
+      return Fingerprint.of(
+          ConfigReader.read(model), checkpoint, numerics, formats, formats.kv().toString());
     }
   }
 }

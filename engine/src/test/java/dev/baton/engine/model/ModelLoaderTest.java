@@ -8,11 +8,14 @@ import dev.baton.device.Device;
 import dev.baton.device.OutOfDeviceMemoryException;
 import dev.baton.device.SlabRegion;
 import dev.baton.device.reference.ReferenceDevice;
+import dev.baton.engine.DeviceOptions;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.EngineException.Kind;
 import dev.baton.engine.EngineOptions;
+import dev.baton.engine.KvPrecision;
 import dev.baton.engine.ModelInfo;
 import dev.baton.engine.Precision;
+import dev.baton.engine.checkpoint.Fingerprint;
 import dev.baton.engine.checkpoint.TinyModel;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -70,6 +73,25 @@ class ModelLoaderTest {
     try (ModelRunner runner = load(EngineOptions.of(model).withPrecision(Precision.BFLOAT16))) {
       assertThat(runner.model().fingerprint()).isNotEqualTo(plain.fingerprint());
       assertThat(runner.model().kvDtype()).isEqualTo(DType.BFLOAT16);
+    }
+  }
+
+  @Test
+  void onlyMixedNumericsExchangeKvOfDifferentDtypes() throws IOException {
+    Path model = new TinyModel().write(directory);
+    EngineOptions exact = EngineOptions.of(model);
+    EngineOptions mixed =
+        exact.withDevice(exact.device().withNumerics(DeviceOptions.Numerics.MIXED));
+    assertThat(
+            Fingerprint.differences(
+                fingerprint(exact), fingerprint(exact.withKvPrecision(KvPrecision.INT8))))
+        .containsExactly("kv_dtype");
+    assertThat(fingerprint(mixed.withKvPrecision(KvPrecision.INT8))).isEqualTo(fingerprint(mixed));
+  }
+
+  private static String fingerprint(EngineOptions options) {
+    try (ModelRunner runner = load(options)) {
+      return runner.model().fingerprint();
     }
   }
 

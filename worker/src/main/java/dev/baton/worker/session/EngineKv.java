@@ -1,5 +1,6 @@
 package dev.baton.worker.session;
 
+import dev.baton.device.DType;
 import dev.baton.device.SlabRegion;
 import dev.baton.engine.KvView;
 import dev.baton.engine.ModelInfo;
@@ -11,23 +12,33 @@ import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A session's blocks as the transfer sees them: the same ranges, for all KV heads of the model in
- * its own dtype. Opened on the step thread once the engine has blocks for the session, before the
- * transfer is told of any token; then read on the transfer's threads, until the session's release.
+ * A session's blocks as the transfer sees them: the same ranges, for all KV heads of the model, in
+ * the dtype of the importer. Opened on the step thread once the engine has blocks for the session,
+ * before the transfer is told of any token; then read on the transfer's threads, until the
+ * session's release.
  */
 public final class EngineKv implements KvSource, KvSink {
 
   private final ModelInfo model;
+  private final DType dtype;
   private volatile @Nullable KvView view;
 
+  /** In the model's own dtype. */
   public EngineKv(ModelInfo model) {
+    this(model, model.kvDtype());
+  }
+
+  /**
+   * @param dtype on the wire; packing and unpacking convert where the model's own is another
+   */
+  public EngineKv(ModelInfo model, DType dtype) {
     this.model = model;
+    this.dtype = dtype;
   }
 
   /** Size of the model's KV on the wire. */
   public KvGeometry geometry() {
-    return new KvGeometry(
-        model.layers(), model.kvHeads(), model.headDim(), model.kvDtype().bytes());
+    return new KvGeometry(model.layers(), model.kvHeads(), model.headDim(), dtype.bytes());
   }
 
   /** Step thread. */
@@ -71,6 +82,6 @@ public final class EngineKv implements KvSource, KvSink {
         range.tokenFrom(),
         range.tokenTo(),
         model.headDim(),
-        model.kvDtype());
+        dtype);
   }
 }

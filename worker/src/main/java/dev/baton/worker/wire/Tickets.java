@@ -1,6 +1,8 @@
 package dev.baton.worker.wire;
 
 import com.google.protobuf.ByteString;
+import dev.baton.device.DType;
+import dev.baton.engine.ModelInfo;
 import dev.baton.kvtransfer.Bits128;
 import dev.baton.kvtransfer.HandoffStats;
 import dev.baton.kvtransfer.Ticket;
@@ -12,14 +14,18 @@ public final class Tickets {
 
   private Tickets() {}
 
-  public static HandoffTicket write(Ticket ticket, String fingerprint) {
+  /**
+   * @param importer whose ticket it is
+   */
+  public static HandoffTicket write(Ticket ticket, ModelInfo importer) {
     return HandoffTicket.newBuilder()
         .setTransferId(ByteString.copyFrom(ticket.transfer().toBytes()))
         .setToken(ByteString.copyFrom(ticket.secret().toBytes()))
         .setAddress(new HostPort(ticket.host(), ticket.port()).toString())
-        .setFingerprint(fingerprint)
+        .setFingerprint(importer.fingerprint())
         .setFirstToken(ticket.firstToken())
         .setLeaseMillis(ticket.leaseMillis())
+        .setKvBytesPerElement(importer.kvDtype().bytes())
         .build();
   }
 
@@ -47,6 +53,26 @@ public final class Tickets {
     } catch (IllegalArgumentException e) {
       throw RefusedException.invalid("", "ticket: " + e.getMessage());
     }
+  }
+
+  /**
+   * The dtype in which the importer wants KV.
+   *
+   * @param own the exporter's, for an importer that does not say
+   * @throws RefusedException naming the field at fault
+   */
+  public static DType kvDtype(HandoffTicket wire, DType own) {
+    return switch (wire.getKvBytesPerElement()) {
+      case 0 -> own;
+      case 1 -> DType.INT8;
+      case 2 -> DType.BFLOAT16;
+      case 4 -> DType.FLOAT32;
+      default ->
+          throw RefusedException.invalid(
+              "",
+              "ticket.kv_bytes_per_element: %d (expected: 1, 2 or 4, or 0 for the exporter's)"
+                  .formatted(wire.getKvBytesPerElement()));
+    };
   }
 
   public static HandedOff handedOff(HandoffStats stats) {

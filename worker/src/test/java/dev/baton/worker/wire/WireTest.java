@@ -3,8 +3,10 @@ package dev.baton.worker.wire;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.baton.device.DType;
 import dev.baton.engine.EngineException;
 import dev.baton.engine.Generation;
+import dev.baton.engine.ModelInfo;
 import dev.baton.engine.SampledToken;
 import dev.baton.kvtransfer.Bits128;
 import dev.baton.kvtransfer.HandoffException;
@@ -19,6 +21,9 @@ import java.util.List;
 import org.junit.jupiter.api.Test;
 
 class WireTest {
+
+  private static final ModelInfo MODEL =
+      new ModelInfo("m", "m", "f00d", 100, 100, 2, 2, 4, DType.BFLOAT16, List.of(0));
 
   @Test
   void aSessionIsReadWithAllItsFields() {
@@ -111,15 +116,31 @@ class WireTest {
   @Test
   void aTicketComesBackAsItWent() {
     Ticket ticket = new Ticket(new Bits128(1, 2), new Bits128(3, 4), "::1", 99, 16, 5000);
-    HandoffTicket wire = Tickets.write(ticket, "f00d");
+    HandoffTicket wire = Tickets.write(ticket, MODEL);
     assertThat(wire.getAddress()).isEqualTo("[::1]:99");
     assertThat(Tickets.read(wire, 17)).isEqualTo(ticket);
+    assertThat(wire.getFingerprint()).isEqualTo("f00d");
+    assertThat(Tickets.kvDtype(wire, DType.FLOAT32)).isEqualTo(DType.BFLOAT16);
+  }
+
+  @Test
+  void aTicketSaysInWhichDtypeTheImporterWantsKv() {
+    for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16, DType.INT8)) {
+      HandoffTicket wire = HandoffTicket.newBuilder().setKvBytesPerElement(dtype.bytes()).build();
+      assertThat(Tickets.kvDtype(wire, DType.FLOAT32)).isEqualTo(dtype);
+    }
+    HandoffTicket silent = HandoffTicket.getDefaultInstance();
+    assertThat(Tickets.kvDtype(silent, DType.INT8)).isEqualTo(DType.INT8);
+    HandoffTicket three = HandoffTicket.newBuilder().setKvBytesPerElement(3).build();
+    assertThatThrownBy(() -> Tickets.kvDtype(three, DType.INT8))
+        .isInstanceOf(RefusedException.class)
+        .hasMessageContaining("ticket.kv_bytes_per_element: 3");
   }
 
   @Test
   void aMalformedTicketIsRefused() {
     HandoffTicket good =
-        Tickets.write(new Ticket(new Bits128(1, 2), new Bits128(3, 4), "h", 99, 16, 5000), "f");
+        Tickets.write(new Ticket(new Bits128(1, 2), new Bits128(3, 4), "h", 99, 16, 5000), MODEL);
     assertThatThrownBy(() -> Tickets.read(good, 16)).hasMessageContaining("first_token: 16");
     assertThatThrownBy(() -> Tickets.read(good.toBuilder().setAddress("h").build(), 17))
         .isInstanceOf(RefusedException.class);
