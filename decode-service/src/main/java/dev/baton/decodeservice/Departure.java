@@ -12,6 +12,7 @@ import dev.baton.kvtransfer.SlabRange;
 import dev.baton.kvtransfer.Ticket;
 import dev.baton.kvtransfer.wire.HandoffReason;
 import dev.baton.peer.ContextHash;
+import dev.baton.peer.FingerprintParts;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.worker.v1.HandOverReply;
 import dev.baton.proto.worker.v1.HandOverRequest;
@@ -82,8 +83,11 @@ final class Departure {
       throw new RefusedException(
           Failures.of(
               ErrorCode.FINGERPRINT_MISMATCH,
-              "ticket.fingerprint: %s (expected: %s, this worker's)"
-                  .formatted(request.getTicket().getFingerprint(), fingerprint)));
+              FingerprintParts.mismatch(
+                  "ticket.fingerprint",
+                  request.getTicket().getFingerprint(),
+                  fingerprint,
+                  "this worker's")));
     }
     this.kv =
         new EngineKv(

@@ -1,9 +1,9 @@
 package dev.baton.prefillservice;
 
 import dev.baton.engine.ModelInfo;
-import dev.baton.engine.checkpoint.Fingerprint;
 import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.Ticket;
+import dev.baton.peer.FingerprintParts;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.HandoffTicket;
@@ -64,11 +64,8 @@ public final class PrefillService extends PrefillWorkerGrpc.PrefillWorkerImplBas
       throw new RefusedException(
           Failures.of(
               ErrorCode.FINGERPRINT_MISMATCH,
-              "ticket.fingerprint: %s (expected: %s, this prefill worker's; the difference: %s)"
-                  .formatted(
-                      importer,
-                      model.fingerprint(),
-                      String.join(", ", Fingerprint.differences(importer, model.fingerprint())))));
+              FingerprintParts.mismatch(
+                  "ticket.fingerprint", importer, model.fingerprint(), "this prefill worker's")));
     }
   }
 

@@ -2,6 +2,7 @@ package dev.baton.prefillservice;
 
 import dev.baton.kvtransfer.KvTransfer;
 import dev.baton.kvtransfer.Ticket;
+import dev.baton.peer.FingerprintParts;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.errors.v1.Failure;
 import dev.baton.proto.worker.v1.ExportPrefixEvent;
@@ -62,8 +63,8 @@ public final class PrefixService extends PrefixWorkerGrpc.PrefixWorkerImplBase {
       throw new RefusedException(
           Failures.of(
               ErrorCode.FINGERPRINT_MISMATCH,
-              "ticket.fingerprint: %s (expected: %s, this worker's)"
-                  .formatted(wire.getFingerprint(), fingerprint)));
+              FingerprintParts.mismatch(
+                  "ticket.fingerprint", wire.getFingerprint(), fingerprint, "this worker's")));
     }
     Ticket ticket = Tickets.read(wire, session.generation().contextTokens());
     return new PrefixExport(

@@ -59,7 +59,7 @@ class MixedKvTest {
         Deadline.await(
             "an answer to its registration",
             Duration.ofSeconds(20),
-            () -> eightBits.output().contains("model.fingerprint: "));
+            () -> eightBits.output().contains("the difference: kv_dtype)"));
         assertThat(PoolsTest.workers(system)[1]).isEqualTo(1);
         assertThat(answer(system)).hasSize(TOKENS);
       } finally {

@@ -11,7 +11,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
-import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.TreeSet;
@@ -22,9 +21,9 @@ import org.jspecify.annotations.Nullable;
  * SHA-256 over everything that decides which KV a token sequence gives: the numerics of this
  * release and of the device, the model's numbers, the dtypes it runs in, tokenizer.json and the
  * weights. Workers exchange KV only when theirs are equal; tensor-parallel degree, block size and
- * the way a checkpoint is cut into shards do not enter. The text is the hash of the hashes of the
- * {@linkplain #PARTS parts}, 64 hexadecimal digits, a dot, and the first 6 digits of each part's,
- * so that two texts tell where they part.
+ * the way a checkpoint is cut into shards do not enter. The text is the hash of the parts' hashes,
+ * 64 hexadecimal digits, a dot, and the first 6 digits of each part's, so that two texts tell where
+ * they part ({@code dev.baton.peer.FingerprintParts} has the names of the parts).
  *
  * <p>Weights of many gigabytes are not hashed whole, which would take longer than loading them: of
  * each tensor enter its name, dtype and shape and, when it is larger than {@value #WHOLE} bytes,
@@ -41,11 +40,6 @@ public final class Fingerprint {
   private static final int PAGES = 16;
   private static final int WHOLE = PAGE * PAGES;
 
-  /** What enters, in the order of the text. */
-  private static final List<String> PARTS =
-      List.of("numerics", "dtype", "quantization", "kv_dtype", "config", "tokenizer", "weights");
-
-  private static final int WHOLE_DIGITS = 64;
   private static final int PART_DIGITS = 6;
 
   private final MessageDigest digest = sha256();
@@ -99,28 +93,6 @@ public final class Fingerprint {
     Fingerprint part = new Fingerprint();
     content.accept(part);
     return part.digest.digest();
-  }
-
-  /**
-   * The names of the parts in which two fingerprints differ: of {@code numerics}, {@code dtype},
-   * {@code quantization}, {@code kv_dtype}, {@code config}, {@code tokenizer} and {@code weights}.
-   * Empty when they are equal; {@code fingerprint} alone when one of them is no such text.
-   */
-  public static List<String> differences(String one, String other) {
-    if (one.equals(other)) {
-      return List.of();
-    }
-    int length = WHOLE_DIGITS + 1 + PARTS.size() * PART_DIGITS;
-    List<String> names = new ArrayList<>();
-    if (one.length() == length && other.length() == length) {
-      for (int i = 0; i < PARTS.size(); i++) {
-        int at = WHOLE_DIGITS + 1 + i * PART_DIGITS;
-        if (!one.regionMatches(at, other, at, PART_DIGITS)) {
-          names.add(PARTS.get(i));
-        }
-      }
-    }
-    return names.isEmpty() ? List.of("fingerprint") : names;
   }
 
   private static String canonical(ModelConfig config) {

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.baton.device.DType;
 import dev.baton.engine.Formats;
+import dev.baton.peer.FingerprintParts;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -43,19 +44,20 @@ class FingerprintTest {
     String first = of(new TinyModel(), "first");
     Path model = directory.resolve("first");
     assertThat(first.length()).isLessThanOrEqualTo(128);
-    assertThat(Fingerprint.differences(first, first)).isEmpty();
-    assertThat(Fingerprint.differences(first, fingerprint(model, "other", DType.FLOAT32)))
+    assertThat(FingerprintParts.differences(first, first)).isEmpty();
+    assertThat(FingerprintParts.differences(first, fingerprint(model, "other", DType.FLOAT32)))
         .containsExactly("numerics");
-    assertThat(Fingerprint.differences(first, fingerprint(model, DType.BFLOAT16)))
+    assertThat(FingerprintParts.differences(first, fingerprint(model, DType.BFLOAT16)))
         .contains("dtype", "kv_dtype")
         .doesNotContain("numerics", "config", "tokenizer", "weights");
     assertThat(
-            Fingerprint.differences(first, of(new TinyModel().with("rope_theta", 20000), "theta")))
+            FingerprintParts.differences(
+                first, of(new TinyModel().with("rope_theta", 20000), "theta")))
         .containsExactly("config");
     Files.writeString(model.resolve("tokenizer.json"), "{ }");
-    assertThat(Fingerprint.differences(first, fingerprint(model, DType.FLOAT32)))
+    assertThat(FingerprintParts.differences(first, fingerprint(model, DType.FLOAT32)))
         .containsExactly("tokenizer");
-    assertThat(Fingerprint.differences(first, "f00d")).containsExactly("fingerprint");
+    assertThat(FingerprintParts.differences(first, "f00d")).containsExactly("fingerprint");
   }
 
   @Test

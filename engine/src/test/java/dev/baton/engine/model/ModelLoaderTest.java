@@ -15,8 +15,8 @@ import dev.baton.engine.EngineOptions;
 import dev.baton.engine.KvPrecision;
 import dev.baton.engine.ModelInfo;
 import dev.baton.engine.Precision;
-import dev.baton.engine.checkpoint.Fingerprint;
 import dev.baton.engine.checkpoint.TinyModel;
+import dev.baton.peer.FingerprintParts;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -83,7 +83,7 @@ class ModelLoaderTest {
     EngineOptions mixed =
         exact.withDevice(exact.device().withNumerics(DeviceOptions.Numerics.MIXED));
     assertThat(
-            Fingerprint.differences(
+            FingerprintParts.differences(
                 fingerprint(exact), fingerprint(exact.withKvPrecision(KvPrecision.INT8))))
         .containsExactly("kv_dtype");
     assertThat(fingerprint(mixed.withKvPrecision(KvPrecision.INT8))).isEqualTo(fingerprint(mixed));

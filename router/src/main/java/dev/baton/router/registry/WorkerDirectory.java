@@ -1,5 +1,6 @@
 package dev.baton.router.registry;
 
+import dev.baton.peer.FingerprintParts;
 import dev.baton.proto.errors.v1.ErrorCode;
 import dev.baton.proto.worker.v1.GetStatusRequest;
 import dev.baton.proto.worker.v1.ModelIdentity;
@@ -484,8 +485,15 @@ public final class WorkerDirectory implements AutoCloseable {
    * may, where the fingerprints are of workers that convert it.
    */
   private static Optional<String> difference(ModelIdentity served, ModelIdentity other) {
+    if (!served.getFingerprint().equals(other.getFingerprint())) {
+      return Optional.of(
+          FingerprintParts.mismatch(
+              "model.fingerprint",
+              other.getFingerprint(),
+              served.getFingerprint(),
+              "as served here"));
+    }
     return new Difference()
-        .of("fingerprint", served.getFingerprint(), other.getFingerprint())
         .of("context_length", served.getContextLength(), other.getContextLength())
         .of("vocabulary_size", served.getVocabularySize(), other.getVocabularySize())
         .found();
