@@ -188,8 +188,9 @@ class DrainTest {
     assertThat(changed.output()).as(changed.errors()).contains(worker + ": " + role);
   }
 
+  /** From the gauge that a worker has as soon as it is registered; others wait for its report. */
   private static List<String> decodeWorkers(BatonSystem system) {
-    Set<String> all = new HashSet<>(system.metrics().labels("baton_kv_blocks", "worker"));
+    Set<String> all = new HashSet<>(system.metrics().labels("baton_kv_blocks_capacity", "worker"));
     return all.stream().filter(id -> id.startsWith("decode-")).sorted().toList();
   }
 

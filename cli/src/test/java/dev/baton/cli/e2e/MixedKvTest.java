@@ -102,8 +102,9 @@ class MixedKvTest {
     return ids;
   }
 
+  /** From the gauge that a worker has as soon as it is registered; others wait for its report. */
   private static List<String> decodeWorkers(BatonSystem system) {
-    return system.metrics().labels("baton_kv_blocks", "worker").stream()
+    return system.metrics().labels("baton_kv_blocks_capacity", "worker").stream()
         .filter(id -> id.startsWith("decode-"))
         .distinct()
         .sorted()
