@@ -36,6 +36,9 @@ public interface Device extends AutoCloseable {
     return true;
   }
 
+  /** The most dims of a head that its attention takes. */
+  int maxHeadDim();
+
   /** Whether slices may say how their random elements are made, instead of bringing them. */
   default boolean makesRandom() {
     return false;

@@ -241,7 +241,20 @@ public final class ModelLoader {
     return options.contextLength() == 0 ? config.contextLength() : options.contextLength();
   }
 
+  /**
+   * @throws EngineException when the device has no kernels for the model
+   */
   private Formats formats(ModelConfig config, DType stored) {
+    if (config.headDim() > device.maxHeadDim()) {
+      throw new EngineException(
+          EngineException.Kind.INVALID,
+          "%s: head_dim: %d on this device (expected: at most %d; use --device cpu for more): %s"
+              .formatted(
+                  options.modelDirectory().resolve("config.json"),
+                  config.headDim(),
+                  device.maxHeadDim(),
+                  device.description()));
+    }
     DType declared = config.dtype();
     return Formats.choose(options, declared == null ? stored : declared, device);
   }

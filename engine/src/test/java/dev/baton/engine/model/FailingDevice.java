@@ -45,6 +45,11 @@ final class FailingDevice implements Device {
   }
 
   @Override
+  public int maxHeadDim() {
+    return device.maxHeadDim();
+  }
+
+  @Override
   public DeviceMemory memory() {
     return device.memory();
   }

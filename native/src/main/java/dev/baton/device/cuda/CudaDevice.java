@@ -185,6 +185,11 @@ public final class CudaDevice implements Device {
   }
 
   @Override
+  public int maxHeadDim() {
+    return CudaOps.MAX_HEAD_DIM;
+  }
+
+  @Override
   public boolean supportsKv(DType dtype) {
     return dtype == BFLOAT16;
   }

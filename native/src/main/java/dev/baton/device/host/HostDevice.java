@@ -165,6 +165,11 @@ public abstract class HostDevice<C extends KvCache> implements Device {
   }
 
   @Override
+  public final int maxHeadDim() {
+    return CheckedOps.MAX_HEAD_DIM;
+  }
+
+  @Override
   public final KvCache allocateKvCache(KvShape shape) {
     if (shape.headDim() > CheckedOps.MAX_HEAD_DIM) {
       throw new IllegalArgumentException(

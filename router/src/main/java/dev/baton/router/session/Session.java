@@ -33,6 +33,7 @@ import java.util.concurrent.Future;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
+import org.slf4j.event.Level;
 
 /**
  * A running session: does what its {@link SessionMachine} decides, over gRPC, and tells its {@link
@@ -354,14 +355,18 @@ public final class Session implements AdmissionQueue.Waiter {
     if (machine.ended()) {
       return;
     }
-    if (place.because() != null) {
-      loss = place.because();
-      LOG.info(
-          "session {} goes on after {} tokens as epoch {}: {}",
-          order.sessionId(),
-          tokens.size(),
-          epoch,
-          place.because().getMessage());
+    Failure because = place.because();
+    if (because != null) {
+      loss = because;
+      // A full worker refuses the queue's head again and again: that is no event of the session.
+      boolean full = because.getCode() == ErrorCode.OVERLOADED;
+      LOG.atLevel(full ? Level.DEBUG : Level.INFO)
+          .log(
+              "session {} goes on after {} tokens as epoch {}: {}",
+              order.sessionId(),
+              tokens.size(),
+              epoch,
+              because.getMessage());
     }
     Pools pools = sessions.directory().pools(order.model());
     PrefixHints hints = prefixes().hints(pools, order.cacheSalt(), context());
@@ -369,7 +374,7 @@ public final class Session implements AdmissionQueue.Waiter {
         epoch,
         sessions.placer().place(pools, contextTokens(), place.avoided(), place.whole(), hints),
         hints,
-        place.because());
+        because);
   }
 
   private void answer(
