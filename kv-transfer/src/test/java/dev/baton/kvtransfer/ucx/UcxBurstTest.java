@@ -22,7 +22,7 @@ import org.junit.jupiter.api.Timeout;
 
 /** Many hand-offs begin while the connection to a new and busy peer is still being made. */
 @UcxPresent
-@Timeout(60)
+@Timeout(300)
 class UcxBurstTest {
   private static final String HOST = "127.0.0.1";
   private static final KvGeometry GEOMETRY = new KvGeometry(5, 4, 8, 4);
@@ -48,7 +48,7 @@ class UcxBurstTest {
             LockSupport.parkNanos(random.nextInt(1_000_000));
           }
           for (Outcome outcome : outcomes) {
-            outcome.success(10);
+            outcome.success(60);
           }
           assertThat(importer.totals().imported()).isEqualTo(AT_ONCE);
         }

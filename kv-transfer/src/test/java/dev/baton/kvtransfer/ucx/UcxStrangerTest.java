@@ -40,7 +40,7 @@ import org.junit.jupiter.api.Timeout;
 
 /** A process that can reach the importer, but has no secret, says everything it can think of. */
 @UcxPresent
-@Timeout(60)
+@Timeout(300)
 class UcxStrangerTest {
   private static final long SEED = Long.getLong("seed", System.nanoTime());
   private static final String HOST = "127.0.0.1";
@@ -69,7 +69,7 @@ class UcxStrangerTest {
               imported);
       Export export = exporter.export(ticket, "s", 3, GEOMETRY, from, exported);
       export.computed(TOKENS / 2);
-      assertThat(half.await(10, TimeUnit.SECONDS)).isTrue();
+      assertThat(half.await(60, TimeUnit.SECONDS)).isTrue();
 
       List<byte[]> messages = hostile(ticket);
       try (Stranger stranger = new Stranger(ticket.port())) {
@@ -86,8 +86,8 @@ class UcxStrangerTest {
       assertThat(importer.totals().openImports()).isEqualTo(1);
 
       export.finish(new Manifest(TOKENS, 7, 1, 0));
-      imported.success(10);
-      exported.success(10);
+      imported.success(60);
+      exported.success(60);
       assertThat(to.sameFrom(0, from)).isTrue();
       assertThat(importer.totals().corruptSlabs()).isZero();
       assertThat(importer.totals().slabBytesInUse()).isZero();
@@ -118,14 +118,14 @@ class UcxStrangerTest {
               List.of(Integer.toString(ticket.port()), Long.toString(marked.address())),
               environment);
       assertThat(PeerProcess.output(hostile).readLine()).as("what it read").isEqualTo("done 0");
-      assertThat(hostile.waitFor(10, TimeUnit.SECONDS)).isTrue();
+      assertThat(hostile.waitFor(60, TimeUnit.SECONDS)).isTrue();
       assertThat(marked.mismatch(arena.allocate(HostileProcess.BYTES).fill((byte) 0x5A)))
           .as("what it wrote")
           .isEqualTo(-1);
 
       export.finish(new Manifest(TOKENS, 7, 1, 0));
-      imported.success(10);
-      exported.success(10);
+      imported.success(60);
+      exported.success(60);
       assertThat(to.sameFrom(0, from)).isTrue();
       assertThat(importer.totals().slabBytesInUse()).isZero();
     }
@@ -151,7 +151,7 @@ class UcxStrangerTest {
               imported);
       Export export = exporter.export(ticket, "s", 3, GEOMETRY, from, exported);
       export.computed(TOKENS / 2);
-      assertThat(half.await(10, TimeUnit.SECONDS)).isTrue();
+      assertThat(half.await(60, TimeUnit.SECONDS)).isTrue();
       Route right = new Route(ticket.transfer(), "s", 3);
       SlabRange rest = new SlabRange(0, 5, TOKENS / 2, TOKENS);
       List<Message> replay =
@@ -172,8 +172,8 @@ class UcxStrangerTest {
           stranger.say(MessageCodec.encode(message), null);
         }
         export.finish(new Manifest(TOKENS, 7, 1, 0));
-        imported.success(10);
-        exported.success(10);
+        imported.success(60);
+        exported.success(60);
         for (Message message : replay) {
           stranger.say(MessageCodec.encode(message), null);
         }
@@ -267,7 +267,7 @@ class UcxStrangerTest {
             }
             connection.send(header, payload, _ -> sent.release());
           });
-      assertThat(sent.tryAcquire(10, TimeUnit.SECONDS)).isTrue();
+      assertThat(sent.tryAcquire(60, TimeUnit.SECONDS)).isTrue();
     }
 
     int connections() {
