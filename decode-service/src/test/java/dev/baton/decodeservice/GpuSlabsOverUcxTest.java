@@ -34,7 +34,7 @@ import org.junit.jupiter.api.Timeout;
  * Two workers on emulated GPUs whose KV crosses over UCX, from slabs in the memory of the GPU and
  * from slabs of the host. An emulated GPU's memory is the host's, so any UCX can send from it.
  */
-@Timeout(120)
+@Timeout(300)
 class GpuSlabsOverUcxTest {
 
   private static final EngineOptions ENGINE =

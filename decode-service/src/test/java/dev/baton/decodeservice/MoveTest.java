@@ -43,7 +43,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 /** A running session goes from one decode worker to another, with its KV or without. */
-@Timeout(120)
+@Timeout(300)
 class MoveTest {
 
   private static final EngineOptions ENGINE =

@@ -33,7 +33,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 /** Two real workers, of which one has a prefix cached that the other one is going to need. */
-@Timeout(120)
+@Timeout(300)
 class PrefixFetchTest {
 
   private static final EngineOptions ENGINE =

@@ -30,7 +30,6 @@ import dev.baton.worker.fakes.FakeTransfer;
 import dev.baton.worker.fakes.Sample;
 import dev.baton.worker.fakes.TestWorker;
 import dev.baton.worker.wire.Tickets;
-import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
@@ -39,7 +38,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
-@Timeout(30)
+@Timeout(300)
 class PrefillServiceTest {
 
   /** The importer's side, played by the test. */
@@ -124,7 +123,7 @@ class PrefillServiceTest {
             org.assertj.core.groups.Tuple.tuple(8, 16),
             org.assertj.core.groups.Tuple.tuple(16, 20));
     long hash = ContextHash.of(spec.getPromptList().stream().mapToInt(i -> i).toArray());
-    assertThat(importer.manifest.get(5, TimeUnit.SECONDS))
+    assertThat(importer.manifest.get(60, TimeUnit.SECONDS))
         .isEqualTo(new Manifest(20, hash, first, 0));
   }
 
@@ -143,8 +142,8 @@ class PrefillServiceTest {
     List<PrefillEvent> events = prefill(spec, ticket(spec, 0)).await();
     assertThat(events.get(0).getFirstToken().getTokenId()).isEqualTo(tokens.get(3));
     assertThat(events.get(0).getFirstToken().getIndex()).isEqualTo(3);
-    assertThat(importer.manifest.get(5, TimeUnit.SECONDS).tokens()).isEqualTo(23);
-    assertThat(importer.manifest.get(5, TimeUnit.SECONDS).firstIndex()).isEqualTo(3);
+    assertThat(importer.manifest.get(60, TimeUnit.SECONDS).tokens()).isEqualTo(23);
+    assertThat(importer.manifest.get(60, TimeUnit.SECONDS).firstIndex()).isEqualTo(3);
   }
 
   @Test
@@ -153,7 +152,7 @@ class PrefillServiceTest {
     List<PrefillEvent> events = prefill(spec, ticket(spec, 0)).await();
     assertThat(events).hasSize(1);
     assertThat(events.get(0).getFirstToken().getFinishReason()).isEqualTo(FinishReason.LENGTH);
-    assertThat(importer.manifest).failsWithin(Duration.ofSeconds(5));
+    assertThat(importer.manifest).failsWithin(Eventually.AMPLE);
   }
 
   @Test
@@ -172,11 +171,11 @@ class PrefillServiceTest {
     HandoffTicket ticket = ticket(spec, 0);
     engine.pause();
     Events<PrefillRequest, PrefillEvent> events = prefill(spec, ticket);
-    Eventually.within(Duration.ofSeconds(5), "session admitted", () -> exporterSide.exports() == 1);
+    Eventually.holds("session admitted", () -> exporterSide.exports() == 1);
     network.holdCompletions(true);
     engine.resume();
     events.next();
-    Eventually.within(Duration.ofSeconds(5), "blocks are free", () -> worker.ledger().closed());
+    Eventually.holds("blocks are free", () -> worker.ledger().closed());
     assertThat(worker.worker().sessions()).isEqualTo(1);
     assertThat(events.ended()).isFalse();
     network.holdCompletions(false);
@@ -192,7 +191,7 @@ class PrefillServiceTest {
     events.next();
     events.cancel();
     network.letGo();
-    worker.awaitClosedLedger(Duration.ofSeconds(1));
+    worker.awaitClosedLedger();
   }
 
   @Test
@@ -203,10 +202,10 @@ class PrefillServiceTest {
     Events<PrefillRequest, PrefillEvent> events = prefill(spec, ticket);
     events.next();
     events.cancel();
-    Eventually.within(Duration.ofSeconds(5), "cancelled", events::ended);
+    Eventually.holds("cancelled", events::ended);
     assertThat(worker.ledger().owned()).isPositive();
     network.letGo();
-    worker.awaitClosedLedger(Duration.ofSeconds(1));
+    worker.awaitClosedLedger();
   }
 
   @Test
@@ -250,10 +249,8 @@ class PrefillServiceTest {
     network.hold();
     Events<PrefillRequest, PrefillEvent> events = prefill(spec, ticket);
     events.next();
-    Thread drain =
-        Thread.ofVirtual().start(() -> worker.worker().drainAndClose(Duration.ofSeconds(10)));
-    Eventually.within(
-        Duration.ofSeconds(5), "draining", () -> worker.worker().status().getDraining());
+    Thread drain = Thread.ofVirtual().start(() -> worker.worker().drainAndClose(Eventually.AMPLE));
+    Eventually.holds("draining", () -> worker.worker().status().getDraining());
     SessionSpec late = Sample.session("late", 20, 9);
     assertThat(failure(prefill(late, ticket)).getCode()).isEqualTo(ErrorCode.DRAINING);
     network.letGo();

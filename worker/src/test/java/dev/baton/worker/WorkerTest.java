@@ -35,7 +35,6 @@ import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
@@ -43,7 +42,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
-@Timeout(30)
+@Timeout(300)
 class WorkerTest {
 
   private final FakeEngine engine = new FakeEngine();
@@ -74,8 +73,7 @@ class WorkerTest {
   @Test
   void anIdleWorkerShowsNowAndThenThatItsStepThreadAnswers() throws Exception {
     try (Worker worker = start(options(router.address()))) {
-      Eventually.within(
-          Duration.ofSeconds(5), "a beat without a session", () -> worker.status().getBeats() > 0);
+      Eventually.holds("a beat without a session", () -> worker.status().getBeats() > 0);
     }
   }
 
@@ -127,7 +125,7 @@ class WorkerTest {
     Worker worker = start(options(router.address()));
     router.awaitStatus();
     worker.close();
-    router.ended.get(10, TimeUnit.SECONDS);
+    router.ended.get(60, TimeUnit.SECONDS);
     assertThat(engine.closed()).isTrue();
     worker.close();
   }
@@ -140,7 +138,7 @@ class WorkerTest {
       // Any command wakes the loop; a drain posts one.
       ManagedChannel channel = channel(worker);
       WorkerControlGrpc.newStub(channel).drain(DrainRequest.getDefaultInstance(), new Events<>());
-      String reason = worker.fatal().toCompletableFuture().get(10, TimeUnit.SECONDS);
+      String reason = worker.fatal().toCompletableFuture().get(60, TimeUnit.SECONDS);
       assertThat(reason).contains("step failed").contains("device: gone");
       while (!router.awaitStatus().getDraining()) {
         // Statuses from before.
@@ -154,7 +152,7 @@ class WorkerTest {
     try (FakeRouter strict =
             FakeRouter.refusing(Failures.of(ErrorCode.INVALID_REQUEST, "model: other"));
         Worker worker = start(options(strict.address()))) {
-      assertThat(worker.fatal().toCompletableFuture().get(10, TimeUnit.SECONDS))
+      assertThat(worker.fatal().toCompletableFuture().get(60, TimeUnit.SECONDS))
           .contains("router refuses worker")
           .contains("model: other");
     }
@@ -209,8 +207,7 @@ class WorkerTest {
               new SessionId("lost", 3), new int[] {1, 2}, new int[0], Sampling.greedy(4), "", 0),
           new IgnoringListener());
 
-      Eventually.within(
-          Duration.ofSeconds(10), "a leak", () -> worker.status().getLeaksCount() > 0);
+      Eventually.holds("a leak", () -> worker.status().getLeaksCount() > 0);
 
       Leak leak = worker.status().getLeaks(0);
       assertThat(leak.getSessionId()).isEqualTo("lost");

@@ -19,16 +19,16 @@ public final class Events<Q, E> implements ClientResponseObserver<Q, E> {
 
   /** The next event; waits for it. */
   public E next() throws InterruptedException {
-    E event = queue.poll(10, TimeUnit.SECONDS);
+    E event = queue.poll(Eventually.AMPLE.toSeconds(), TimeUnit.SECONDS);
     if (event == null) {
-      throw new AssertionError("no event within 10 s; so far: " + all);
+      throw new AssertionError("no event comes; so far: " + all);
     }
     return event;
   }
 
   /** All events, once the call has ended well. */
   public List<E> await() throws Exception {
-    return done.get(20, TimeUnit.SECONDS);
+    return done.get(Eventually.AMPLE.toSeconds(), TimeUnit.SECONDS);
   }
 
   /** Events so far, those not read yet included. */

@@ -74,17 +74,17 @@ public final class FakeRouter implements AutoCloseable {
   }
 
   public Registration awaitRegistration() throws InterruptedException {
-    Registration registration = registrations.poll(10, TimeUnit.SECONDS);
+    Registration registration = registrations.poll(Eventually.AMPLE.toSeconds(), TimeUnit.SECONDS);
     if (registration == null) {
-      throw new AssertionError("no worker registered within 10 s");
+      throw new AssertionError("no worker registers");
     }
     return registration;
   }
 
   public WorkerStatus awaitStatus() throws InterruptedException {
-    WorkerStatus status = statuses.poll(10, TimeUnit.SECONDS);
+    WorkerStatus status = statuses.poll(Eventually.AMPLE.toSeconds(), TimeUnit.SECONDS);
     if (status == null) {
-      throw new AssertionError("no status within 10 s");
+      throw new AssertionError("no status comes");
     }
     return status;
   }

@@ -21,7 +21,7 @@ public final class RecordingCall<E> extends ServerCallStreamObserver<E> {
 
   /** All events, once the call has ended. */
   public List<E> await() throws Exception {
-    return done.get(10, TimeUnit.SECONDS);
+    return done.get(Eventually.AMPLE.toSeconds(), TimeUnit.SECONDS);
   }
 
   /** The client goes away. */

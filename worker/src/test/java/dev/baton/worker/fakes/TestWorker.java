@@ -58,9 +58,12 @@ public final class TestWorker implements AutoCloseable {
     return engine.status().ledger();
   }
 
-  /** Waits until no session is here and no block belongs to one. */
+  /**
+   * Waits until no session is here and no block belongs to one: less long than until a lease ends,
+   * of 10 s, which would free it as well.
+   */
   public void awaitClosedLedger() {
-    awaitClosedLedger(Duration.ofSeconds(5));
+    awaitClosedLedger(Duration.ofSeconds(8));
   }
 
   public void awaitClosedLedger(Duration most) {

@@ -73,7 +73,7 @@ class RegistryLinkTest {
     Failure why = Failures.of(ErrorCode.INVALID_REQUEST, "model: other (expected: ours)");
     try (FakeRouter router = FakeRouter.refusing(why);
         RegistryLink link = link(router.address())) {
-      assertThat(refusal.get(10, TimeUnit.SECONDS)).isEqualTo(why);
+      assertThat(refusal.get(60, TimeUnit.SECONDS)).isEqualTo(why);
       router.awaitRegistration();
       assertThat(router.registrations.poll(500, TimeUnit.MILLISECONDS)).isNull();
     }
@@ -85,7 +85,7 @@ class RegistryLinkTest {
       RegistryLink link = link(router.address());
       router.awaitStatus();
       link.close();
-      router.ended.get(10, TimeUnit.SECONDS);
+      router.ended.get(60, TimeUnit.SECONDS);
     }
   }
 

@@ -99,7 +99,7 @@ class SessionsTest {
   private void barrier() throws Exception {
     CompletableFuture<Void> reached = new CompletableFuture<>();
     loop.post(() -> loop.post(() -> reached.complete(null)));
-    reached.get(5, TimeUnit.SECONDS);
+    reached.get(60, TimeUnit.SECONDS);
   }
 
   private void leave(Noted attempt) throws Exception {
@@ -249,6 +249,6 @@ class SessionsTest {
     assertThat(failure(open("b", 1)).getCode()).isEqualTo(ErrorCode.DRAINING);
     assertThat(drained).isNotDone();
     leave(attempts.getFirst());
-    drained.get(5, TimeUnit.SECONDS);
+    drained.get(60, TimeUnit.SECONDS);
   }
 }
