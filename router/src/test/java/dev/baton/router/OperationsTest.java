@@ -41,7 +41,7 @@ final class OperationsTest {
   @Test
   void thatIsLostMeanwhileNamesTheWorkerAndDoesNotPassForARouterThatIsNotThere() throws Exception {
     var progress = drain("b");
-    assertThat(router.worker.drains.poll(10, TimeUnit.SECONDS)).isNotNull();
+    assertThat(router.worker.drains.poll(60, TimeUnit.SECONDS)).isNotNull();
     router.worker.die();
     // The first message says that nobody else decodes.
     assertThatThrownBy(() -> progress.forEachRemaining(message -> {}))
@@ -56,7 +56,7 @@ final class OperationsTest {
 
   private Iterator<DrainProgress> drain(String worker) {
     return RouterControlGrpc.newBlockingStub(router.channel())
-        .withDeadlineAfter(20, TimeUnit.SECONDS)
+        .withDeadlineAfter(60, TimeUnit.SECONDS)
         .drainWorker(DrainWorkerRequest.newBuilder().setWorkerId(worker).build());
   }
 }

@@ -115,7 +115,7 @@ class PrefixFetchingTest {
     complete(LONG + "!");
     assertThat(fetches()).hasSize(1);
     assertThat(target.sessions).hasSizeGreaterThanOrEqualTo(4);
-    SessionSpec asked = source.exports.poll(10, TimeUnit.SECONDS);
+    SessionSpec asked = source.exports.poll(60, TimeUnit.SECONDS);
     assertThat(asked).isEqualTo(target.fetches.peek());
     assertThat(asked.getPromptList())
         .isEqualTo(source.sessions.getFirst().getPromptList().subList(0, 64));
