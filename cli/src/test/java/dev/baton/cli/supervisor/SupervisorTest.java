@@ -15,6 +15,7 @@ import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.DisplayName;
@@ -23,7 +24,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 @DisplayName("A supervisor")
-@Timeout(20)
+@Timeout(120)
 class SupervisorTest {
 
   /** Tells that it lives, then waits for a signal or for its parent's end. */
@@ -104,6 +105,7 @@ class SupervisorTest {
     String record = "trap 'echo %s >> " + directory.resolve("order") + "; exit 0' TERM; ";
     Supervisor supervisor =
         supervisor(
+            Duration.ofSeconds(60),
             () -> lives("router") + lives("prefill-0") == 2,
             script("router", record.formatted("router") + SERVE),
             script("prefill-0", record.formatted("prefill-0") + SERVE));
@@ -142,7 +144,7 @@ class SupervisorTest {
     supervisor.stop();
     supervisor.stopAtOnce();
 
-    assertThat(end.get(5, TimeUnit.SECONDS)).isZero();
+    assertThat(end.get(30, TimeUnit.SECONDS)).isZero();
   }
 
   @Test
@@ -178,7 +180,7 @@ class SupervisorTest {
         new Launcher(List.of("/bin/bash", "-c")),
         directory,
         readiness,
-        Duration.ofSeconds(10),
+        Duration.ofSeconds(60),
         grace,
         new PrintStream(told, true, StandardCharsets.UTF_8));
   }
@@ -221,7 +223,7 @@ class SupervisorTest {
 
   private static void await(BooleanSupplier condition) {
     while (!condition.getAsBoolean()) {
-      Thread.onSpinWait();
+      LockSupport.parkNanos(1_000_000);
     }
   }
 }
