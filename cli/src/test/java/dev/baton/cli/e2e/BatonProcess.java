@@ -94,11 +94,11 @@ final class BatonProcess {
             program));
   }
 
-  /** Runs a command to its end, 30 seconds at most. */
+  /** Runs a command to its end. */
   static Outcome run(String... arguments) {
     BatonProcess process = start(List.of(arguments));
     try {
-      int code = process.await(Duration.ofSeconds(30));
+      int code = process.await();
       return new Outcome(code, process.output(), process.errors());
     } finally {
       process.kill();
@@ -138,6 +138,11 @@ final class BatonProcess {
 
   void kill() {
     handle().destroyForcibly();
+  }
+
+  /** The exit code; fails when the process does not end, however slow the machine. */
+  int await() {
+    return await(Deadline.AMPLE);
   }
 
   /** The exit code; fails when the process does not end in time. */

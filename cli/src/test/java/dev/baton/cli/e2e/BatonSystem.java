@@ -14,6 +14,7 @@ import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import tools.jackson.databind.JsonNode;
 
 /**
  * A whole system as a user starts it: {@code baton up} with its processes, on free ports. Closing
@@ -26,7 +27,7 @@ final class BatonSystem implements AutoCloseable {
           "baton: ready at http://127\\.0\\.0\\.1:(\\d+) \\(gRPC (\\d+); logs: ([^;)]+)\\); try:"
               + " curl .*");
 
-  private static final Duration START = Duration.ofSeconds(60);
+  private static final Duration START = Duration.ofSeconds(240);
 
   private final BatonProcess up;
   private final List<ProcessHandle> workers = new ArrayList<>();
@@ -145,6 +146,20 @@ final class BatonSystem implements AutoCloseable {
         .toList();
   }
 
+  /** Workers of either role that may be given sessions. */
+  record Pools(int prefill, int decode) {}
+
+  /** As the router counts them. */
+  Pools pools() {
+    JsonNode workers = openAi().get("/health/ready").body().path("workers");
+    return new Pools(workers.path("prefill").asInt(0), workers.path("decode").asInt(0));
+  }
+
+  void awaitPools(int prefill, int decode) {
+    Pools wanted = new Pools(prefill, decode);
+    Deadline.await(wanted.toString(), () -> pools().equals(wanted));
+  }
+
   Metrics metrics() {
     return Metrics.read(url("/metrics"));
   }
@@ -154,9 +169,7 @@ final class BatonSystem implements AutoCloseable {
     up.handle().children().forEach(workers::add);
     try {
       up.terminate();
-      assertThat(up.await(Duration.ofSeconds(20)))
-          .as("exit code of baton up: %s", up.errors())
-          .isZero();
+      assertThat(up.await()).as("exit code of baton up: %s", up.errors()).isZero();
       assertThat(workers).noneMatch(ProcessHandle::isAlive);
     } finally {
       up.kill();
@@ -168,7 +181,7 @@ final class BatonSystem implements AutoCloseable {
   List<ProcessHandle> killSupervisor() throws InterruptedException {
     List<ProcessHandle> children = up.handle().children().toList();
     up.kill();
-    up.handle().onExit().orTimeout(5, TimeUnit.SECONDS).join();
+    up.handle().onExit().orTimeout(Deadline.AMPLE.toSeconds(), TimeUnit.SECONDS).join();
     return children;
   }
 }

@@ -3,7 +3,6 @@ package dev.baton.cli.e2e;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.baton.cli.e2e.OpenAiClient.Answer;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -56,9 +55,9 @@ class EquivalenceTest {
     try (BatonSystem system = up(format, options)) {
       tokens = generate(system.openAi());
       Deadline.await(
-          "no block reserved any more",
-          Duration.ofSeconds(1),
-          () -> system.metrics().sum("baton_kv_blocks", "state=\"reserved\"") == 0);
+          "nothing is held any more",
+          Deadline.BEFORE_A_LEASE_ENDS,
+          () -> system.metrics().nothingHeld());
     }
 
     for (int i = 0; i < REQUESTS; i++) {

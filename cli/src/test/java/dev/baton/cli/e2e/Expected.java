@@ -37,13 +37,18 @@ final class Expected {
 
   /** A stream that goes on for as long as the model's context allows nearly. */
   static Map<String, Object> longStory() {
+    return longStory(500);
+  }
+
+  /** As above, of so many tokens. */
+  static Map<String, Object> longStory(int tokens) {
     return Map.of(
         "model",
         MODEL,
         "prompt",
         BOS,
         "max_tokens",
-        500,
+        tokens,
         "ignore_eos",
         true,
         "temperature",

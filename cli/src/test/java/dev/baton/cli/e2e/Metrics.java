@@ -12,6 +12,7 @@ import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * One reading of a {@code /metrics} page: values by name with labels, as Prometheus writes them.
@@ -61,6 +62,18 @@ record Metrics(Map<String, Double> values) {
         .filter(Matcher::find)
         .map(matcher -> matcher.group(1))
         .collect(Collectors.toSet());
+  }
+
+  /**
+   * Whether no worker holds a block for a session, as far as they have reported: one that has just
+   * registered and not reported yet might.
+   */
+  boolean nothingHeld() {
+    Set<String> workers = labels("baton_kv_blocks_capacity", "worker");
+    return !workers.isEmpty()
+        && labels("baton_kv_blocks", "worker").equals(workers)
+        && Stream.of("owned", "reserved", "quarantined")
+            .allMatch(state -> sum("baton_kv_blocks", "state=\"" + state + "\"") == 0);
   }
 
   private static boolean matches(String series, String name, String... labels) {

@@ -2,7 +2,6 @@ package dev.baton.cli.e2e;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -14,7 +13,7 @@ import org.junit.jupiter.api.Timeout;
 import tools.jackson.databind.JsonNode;
 
 @DisplayName("Workers that hold KV in different formats")
-@Timeout(90)
+@Timeout(300)
 class MixedKvTest {
 
   private static final int TOKENS = 60;
@@ -27,10 +26,7 @@ class MixedKvTest {
       String first = decodeWorkers(system).getFirst();
       BatonProcess eightBits = decodeWorker(system, "--numerics", "mixed");
       try {
-        Deadline.await(
-            "another decode worker",
-            Duration.ofSeconds(20),
-            () -> PoolsTest.workers(system)[1] == 2);
+        system.awaitPools(1, 2);
         String second =
             decodeWorkers(system).stream().filter(id -> !id.equals(first)).findAny().orElseThrow();
         BatonProcess.Outcome drained =
@@ -42,11 +38,11 @@ class MixedKvTest {
         assertThat(converted).hasSize(TOKENS);
         // The prefill worker's; those after it are as good as eight bits are.
         assertThat(converted.getFirst()).isEqualTo(alike.getFirst());
-        assertThat(handOffsIn(system, second)).isPositive();
+        Deadline.await("a hand-off to it in the metrics", () -> handOffsIn(system, second) > 0);
         assertThat(eightBits.output()).doesNotContain("computing it here");
       } finally {
         eightBits.terminate();
-        assertThat(eightBits.await(Duration.ofSeconds(10))).as(eightBits.output()).isZero();
+        assertThat(eightBits.await()).as(eightBits.output()).isZero();
       }
     }
   }
@@ -58,9 +54,8 @@ class MixedKvTest {
       try {
         Deadline.await(
             "an answer to its registration",
-            Duration.ofSeconds(20),
             () -> eightBits.output().contains("the difference: kv_dtype)"));
-        assertThat(PoolsTest.workers(system)[1]).isEqualTo(1);
+        system.awaitPools(1, 1);
         assertThat(answer(system)).hasSize(TOKENS);
       } finally {
         eightBits.kill();

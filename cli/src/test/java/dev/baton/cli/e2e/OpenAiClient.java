@@ -59,7 +59,7 @@ final class OpenAiClient {
 
   private HttpRequest request(String path, String body) {
     return HttpRequest.newBuilder(URI.create(base + path))
-        .timeout(Duration.ofSeconds(60))
+        .timeout(Duration.ofSeconds(240))
         .header("content-type", "application/json")
         .POST(HttpRequest.BodyPublishers.ofString(body))
         .build();

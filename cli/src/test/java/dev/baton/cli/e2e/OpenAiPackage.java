@@ -78,7 +78,7 @@ final class OpenAiPackage {
       builder.environment().putAll(environment);
       builder.redirectErrorStream(true).redirectOutput(file.toFile());
       Process process = builder.start();
-      boolean ended = process.waitFor(120, TimeUnit.SECONDS);
+      boolean ended = process.waitFor(2 * Deadline.AMPLE.toSeconds(), TimeUnit.SECONDS);
       if (!ended) {
         process.destroyForcibly();
       }

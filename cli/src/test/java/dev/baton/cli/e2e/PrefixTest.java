@@ -9,7 +9,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
-import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -28,7 +27,7 @@ import tools.jackson.databind.JsonNode;
  * the one that has to compute it.
  */
 @DisplayName("A prefix that another worker has cached")
-@Timeout(120)
+@Timeout(480)
 class PrefixTest {
 
   private static final int PROMPT = 3500;
@@ -99,18 +98,6 @@ class PrefixTest {
     assertThat(changed.output()).as(changed.errors()).contains(worker + ": " + role);
   }
 
-  private static void awaitPools(BatonSystem system, int prefill, int decode) {
-    Deadline.await(
-        "%d prefill and %d decode workers".formatted(prefill, decode),
-        Duration.ofSeconds(5),
-        () -> List.of(prefill, decode).equals(pools(system)));
-  }
-
-  private static List<Integer> pools(BatonSystem system) {
-    int[] counts = PoolsTest.workers(system);
-    return List.of(counts[0], counts[1]);
-  }
-
   private static double fetches(BatonSystem system, String outcome) {
     return system.metrics().sum("baton_prefix_fetches_total", "outcome=\"" + outcome + "\"");
   }
@@ -118,14 +105,11 @@ class PrefixTest {
   private static void awaitClosedLedgers(BatonSystem system) {
     Deadline.await(
         "nothing is held",
-        Duration.ofSeconds(15),
-        () ->
-            Set.of("owned", "reserved", "quarantined").stream()
-                        .mapToDouble(
-                            s -> system.metrics().sum("baton_kv_blocks", "state=\"" + s + "\""))
-                        .sum()
-                    == 0
-                && system.metrics().sum("baton_slab_bytes") == 0);
+        Duration.ofSeconds(20),
+        () -> {
+          Metrics metrics = system.metrics();
+          return metrics.nothingHeld() && metrics.sum("baton_slab_bytes") == 0;
+        });
     assertThat(system.metrics().sum("baton_worker_leaks_total")).isZero();
   }
 
@@ -164,7 +148,7 @@ class PrefixTest {
       assertThat(fetches(system, "fetched")).isZero();
 
       role(system, holder, "decode");
-      awaitPools(system, 1, 2);
+      system.awaitPools(1, 2);
       JsonNode fetched = answer(system, request(prompt, 20));
 
       assertThat(tokens(fetched)).isEqualTo(expected);
@@ -180,13 +164,13 @@ class PrefixTest {
       JsonNode right = computed(system, second, 20);
       ProcessHandle process = process(system, next);
       role(system, holder, "prefill");
+      system.awaitPools(2, 1);
       role(system, next, "decode");
-      awaitPools(system, 1, 2);
+      system.awaitPools(1, 2);
       signal(process, "STOP");
       Future<JsonNode> answer = threads.submit(() -> tokens(answer(system, request(second, 20))));
       Deadline.await(
           "the router has asked for the prefix",
-          Duration.ofSeconds(10),
           () -> fetches(system, "given_up") > 0 || process.isAlive() && asked(system, holder));
       process.destroyForcibly();
 

@@ -155,7 +155,7 @@ class ScriptTest {
     Path file = programs.resolve("output");
     builder.redirectErrorStream(true).redirectOutput(file.toFile());
     Process process = builder.start();
-    if (!process.waitFor(30, TimeUnit.SECONDS)) {
+    if (!process.waitFor(Deadline.AMPLE.toSeconds(), TimeUnit.SECONDS)) {
       process.destroyForcibly();
       throw new AssertionError("not ended: " + Files.readString(file));
     }

@@ -40,7 +40,7 @@ import tools.jackson.databind.JsonNode;
  */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 @DisplayName("A decode worker that reports as ever, but")
-@Timeout(240)
+@Timeout(480)
 class StallTest {
 
   private static final int STREAMS = 6;
@@ -133,7 +133,7 @@ class StallTest {
     goesOnElsewhere(
         "its step thread hangs", () -> Files.createFile(wedge), () -> Files.delete(wedge));
     awaitLog("is fenced: no progress");
-    assertThat(fencedAfterMillis()).as("its threads sleep, which tells sooner").isLessThan(1500);
+    assertThat(fencedAfterMillis()).as("its threads sleep, which tells sooner").isLessThan(5000);
     awaitLog("makes progress again and is taken back");
   }
 
@@ -173,25 +173,21 @@ class StallTest {
         "StallTest: %s: longest pause of %d streams %d ms%n",
         what, STREAMS, longestNanos.get() / 1_000_000);
     awaitBoth();
-    for (String state : List.of("owned", "reserved", "quarantined")) {
-      Deadline.await(
-          "no block " + state,
-          Duration.ofSeconds(10),
-          () -> Metrics.read(metrics).sum("baton_kv_blocks", "state=\"" + state + "\"") == 0);
-    }
+    Deadline.await(
+        "nothing is held any more",
+        Duration.ofSeconds(20),
+        () -> Metrics.read(metrics).nothingHeld());
   }
 
   private void awaitLog(String line) {
     Deadline.await(
         "the router says that the worker " + line,
-        Duration.ofSeconds(20),
         () -> (router.errors() + router.output()).contains(line));
   }
 
   private void awaitBoth() {
     Deadline.await(
         "two decode workers and a prefill worker",
-        Duration.ofSeconds(30),
         () -> {
           try {
             JsonNode workers = client.get("/health/ready").body().path("workers");
@@ -212,7 +208,9 @@ class StallTest {
         int which = i;
         all.add(readers.submit(() -> tokens(which, begun)));
       }
-      assertThat(begun.await(60, TimeUnit.SECONDS)).as("all streams have begun").isTrue();
+      assertThat(begun.await(Deadline.AMPLE.toSeconds(), TimeUnit.SECONDS))
+          .as("all streams have begun")
+          .isTrue();
       deed.run();
       List<List<Integer>> tokens = new ArrayList<>();
       for (Future<List<Integer>> stream : all) {

@@ -94,7 +94,7 @@ class StartTest {
     assertThat(children).hasSize(3);
     Deadline.await(
         "all children have ended",
-        Duration.ofSeconds(3),
+        Duration.ofSeconds(20),
         () -> children.stream().noneMatch(ProcessHandle::isAlive));
   }
 
