@@ -10,6 +10,7 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -17,12 +18,14 @@ import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.io.TempDir;
 import tools.jackson.databind.JsonNode;
 
 /** One running system under good, bad and rude clients; after each it serves on. */
@@ -32,12 +35,20 @@ class ServiceTest {
 
   private static final int IDLE_CONNECTIONS = 2000;
 
+  /** So long that a stream does not come to its end before its client goes away. */
+  private static final int CONTEXT = 8192;
+
+  /** In which blocks are to be free again, as the router's metrics show. */
+  private static final Duration FREED = Duration.ofSeconds(1);
+
+  @TempDir private static Path models;
   private BatonSystem system;
   private OpenAiClient client;
 
   @BeforeAll
-  void start() {
-    system = BatonSystem.up("--dtype", "float32");
+  void start() throws IOException {
+    String model = SmallModel.in(models).contextLength(CONTEXT).toString();
+    system = BatonSystem.up("--model", model, "--dtype", "float32");
     client = system.openAi();
   }
 
@@ -51,18 +62,26 @@ class ServiceTest {
     Answer answer = client.post("/v1/completions", Expected.request(Expected.BOS, false));
     assertThat(answer.body().at("/choices/0/text").asString(answer.toString()))
         .isEqualTo(Expected.text());
-    awaitNoBlockInUse();
+    awaitNothingHeld();
     assertThat(system.messages()).doesNotContain("died");
   }
 
   @Test
   void freesTheBlocksOfAClientThatGoesAway() throws IOException {
+    List<Duration> taken = new ArrayList<>();
     for (int i = 0; i < 5; i++) {
-      try (EventStream stream = client.stream("/v1/completions", Expected.longStory())) {
+      try (EventStream stream = client.stream("/v1/completions", Expected.longStory(CONTEXT - 1))) {
         assertThat(stream.next()).isNotNull();
+        Deadline.await(
+            "its blocks in the metrics",
+            () -> system.metrics().sum("baton_kv_blocks", "state=\"owned\"") > 0);
       }
-      awaitNoBlockInUse();
+      long left = System.nanoTime();
+      awaitNothingHeld();
+      taken.add(Duration.ofNanos(System.nanoTime() - left));
     }
+    // A busy machine may hold one up; what waits for a timer would always wait.
+    assertThat(Collections.min(taken)).as("%s", taken).isLessThan(FREED);
   }
 
   @Test
@@ -73,14 +92,14 @@ class ServiceTest {
 
     Deadline.await(
         "bytes of the hand-off in the metrics",
-        Duration.ofSeconds(2),
         () -> system.metrics().sum("baton_handoff_bytes_total") > before);
-    Metrics metrics = system.metrics();
-    assertThat(metrics.sum("baton_handoff_slabs_total")).isPositive();
-    assertThat(metrics.sum("baton_handoff_seconds_count")).isPositive();
-    assertThat(metrics.sum("baton_handoff_seconds_sum")).isPositive();
+    for (String metric : List.of("slabs_total", "seconds_count", "seconds_sum")) {
+      Deadline.await(metric, () -> system.metrics().sum("baton_handoff_" + metric) > 0);
+    }
+    Pattern line = Pattern.compile("\\d+ bytes, \\d+ slabs");
     for (String worker : List.of("prefill-0", "decode-0")) {
-      assertThat(system.log(worker)).containsPattern("\\d+ bytes").containsPattern("\\d+ slabs");
+      Deadline.await(
+          "the hand-off in the log of " + worker, () -> line.matcher(system.log(worker)).find());
     }
   }
 
@@ -103,7 +122,7 @@ class ServiceTest {
   @Test
   void refusesAPromptBeyondTheContext() {
     refuses(
-        completion("prompt", Collections.nCopies(513, 7)),
+        completion("prompt", Collections.nCopies(CONTEXT + 1, 7)),
         400,
         "context_length_exceeded",
         "prompt");
@@ -120,7 +139,7 @@ class ServiceTest {
     byte[] megabyte = new byte[1 << 20];
     Arrays.fill(megabyte, (byte) ' ');
     try (Socket socket = new Socket(InetAddress.getLoopbackAddress(), system.port())) {
-      socket.setSoTimeout(10_000);
+      socket.setSoTimeout((int) Deadline.AMPLE.toMillis());
       OutputStream out = socket.getOutputStream();
       String head =
           "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
@@ -153,7 +172,8 @@ class ServiceTest {
         Socket socket = new Socket();
         sockets.add(socket);
         socket.connect(
-            new InetSocketAddress(InetAddress.getLoopbackAddress(), system.port()), 5000);
+            new InetSocketAddress(InetAddress.getLoopbackAddress(), system.port()),
+            (int) Deadline.AMPLE.toMillis());
       }
       servesOnAndClosesItsAccount();
     } finally {
@@ -187,16 +207,8 @@ class ServiceTest {
     return request;
   }
 
-  private void awaitNoBlockInUse() {
+  private void awaitNothingHeld() {
     Deadline.await(
-        "no block owned or reserved on any worker",
-        Duration.ofSeconds(1),
-        () -> {
-          Metrics metrics = system.metrics();
-          return metrics.sum("baton_kv_blocks", "state=\"free\"") > 0
-              && metrics.sum("baton_kv_blocks", "state=\"owned\"") == 0
-              && metrics.sum("baton_kv_blocks", "state=\"reserved\"") == 0
-              && metrics.sum("baton_kv_blocks", "state=\"quarantined\"") == 0;
-        });
+        "nothing is held", Deadline.BEFORE_A_LEASE_ENDS, () -> system.metrics().nothingHeld());
   }
 }
