@@ -2,7 +2,8 @@
 # Builds the CUDA kernels: with g++ the library that emulates them, with nvcc, where there is one, machine code for GPUs.
 # native/build-cuda.sh [OUTPUT_DIRECTORY]   results go to OUTPUT_DIRECTORY/META-INF/native/linux-<arch>/libbaton_cuda_emulated.so
 #                                           and OUTPUT_DIRECTORY/META-INF/native/cuda/
-# NVCC names another nvcc than that of PATH; NVCC=none builds without.
+# NVCC names another nvcc than that of PATH; NVCC=none builds without. BATON_STRICT=1: its warnings are errors, as in continuous
+# integration; compilers of users may know others.
 set -euo pipefail
 cd "$(dirname "$0")"
 output=${1:-target/classes}
@@ -12,13 +13,26 @@ objects=target/cuda/$arch
 library=$output/META-INF/native/linux-$arch/libbaton_cuda_emulated.so
 code=$output/META-INF/native/cuda
 nvcc=${NVCC:-$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null || echo none)}
+release=none
+if [ "$nvcc" != none ]; then
+  release=$("$nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
+  # Distributions have old ones, and who wants no GPU shall not fail by them.
+  case $release in
+    [0-9].* | 1[01].* | '')
+      echo "baton: $nvcc is of CUDA ${release:-?} (expected: 12.0 or newer)" >&2
+      nvcc=none
+      ;;
+  esac
+fi
 
-# Not compressed: drivers that are older than the compiler must be able to read it. A GPU's compiler is told -fmad=false and the host's -ffp-contract=off: only fma_float fuses.
+# Not compressed: drivers that are older than the compiler must be able to read it. Nothing is compiled for the host, so any
+# version of its compiler will do. A GPU's compiler is told -fmad=false and the host's -ffp-contract=off: only fma_float fuses.
 host_flags=(-std=c++17 -O2 -g1 -fPIC -fvisibility=hidden -fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno
   -Wall -Wextra)
 grep -qw avx2 /proc/cpuinfo 2>/dev/null && grep -qw fma /proc/cpuinfo && host_flags+=(-mavx2 -mfma)
-device_flags=(-std=c++17 -O3 -fmad=false -Werror all-warnings -fatbin --compress-mode=none
+device_flags=(-std=c++17 -O3 -fmad=false -fatbin --no-compress -allow-unsupported-compiler
   -gencode "arch=compute_80,code=sm_80" -gencode "arch=compute_90,code=[sm_90,compute_90]" --threads 2)
+[ -z "${BATON_STRICT:-}" ] || device_flags+=(-Werror all-warnings)
 
 mkdir -p "$objects" "$code" "$(dirname "$library")"
 newest=$(ls -t "$sources"/*.h "$sources"/emulation/*.h build-cuda.sh | head -1)
@@ -34,8 +48,8 @@ for source in "$sources"/*.cu; do
     jobs+=("g++ ${host_flags[*]} -x c++ -c $source -o $objects/$name.o.new && mv $objects/$name.o.new $objects/$name.o")
   fi
   index+="$name$(sed -n 's/^BATON_KERNEL(\(.*\))$/ \1/p' "$source" | tr -d '\n')"$'\n'
-  if [ "$nvcc" != none ] && stale "$source" "$objects/$name.fatbin"; then
-    jobs+=("$nvcc ${device_flags[*]} $source -o $objects/$name.fatbin.new && mv $objects/$name.fatbin.new $objects/$name.fatbin")
+  if [ "$nvcc" != none ] && stale "$source" "$objects/$name-$release.fatbin"; then
+    jobs+=("$nvcc ${device_flags[*]} $source -o $objects/$name-$release.new && mv $objects/$name-$release.new $objects/$name-$release.fatbin")
   fi
 done
 for source in "$sources"/emulation/*.cpp; do
@@ -48,7 +62,7 @@ done
 
 if [ ${#jobs[@]} -gt 0 ]; then
   printf '%s\0' "${jobs[@]}" | xargs -0 -P "$(nproc)" -I{} bash -c '{}' ||
-    { echo "baton: the CUDA kernels do not compile; see the errors above" >&2; exit 1; }
+    { echo "baton: the CUDA kernels do not compile; see the errors above (NVCC=none builds without code for GPUs)" >&2; exit 1; }
 fi
 if [ ${#jobs[@]} -gt 0 ] || [ ! -f "$library" ]; then
   # Under this name the driver's face (cuInit and so on) is found by what would load the real one.
@@ -61,7 +75,8 @@ if [ "$nvcc" = none ]; then
 else
   for source in "$sources"/*.cu; do
     name=$(basename "$source" .cu)
-    cmp -s "$objects/$name.fatbin" "$code/$name.fatbin" || cp "$objects/$name.fatbin" "$code/$name.fatbin"
+    cmp -s "$objects/$name-$release.fatbin" "$code/$name.fatbin" || cp "$objects/$name-$release.fatbin" "$code/$name.fatbin"
   done
+  echo "$release" > "$code/toolkit.txt"
   printf '%s' "$index" > "$code/kernels.txt"
 fi

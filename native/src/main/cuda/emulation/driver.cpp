@@ -37,6 +37,7 @@ constexpr Status kSuccess = 0;
 constexpr Status kInvalidValue = 1;
 constexpr Status kOutOfMemory = 2;
 constexpr Status kInvalidDevice = 101;
+constexpr Status kInvalidImage = 200;
 constexpr Status kInvalidContext = 201;
 constexpr Status kNotFound = 500;
 constexpr Status kLaunchFailed = 719;
@@ -158,6 +159,7 @@ EXPORT Status cuGetErrorName(Status status, const char** name) {
   switch (status) {
     case kSuccess: *name = "CUDA_SUCCESS"; break;
     case kInvalidValue: *name = "CUDA_ERROR_INVALID_VALUE"; break;
+    case kInvalidImage: *name = "CUDA_ERROR_INVALID_IMAGE"; break;
     case kOutOfMemory: *name = "CUDA_ERROR_OUT_OF_MEMORY"; break;
     case kInvalidDevice: *name = "CUDA_ERROR_INVALID_DEVICE"; break;
     case kInvalidContext: *name = "CUDA_ERROR_INVALID_CONTEXT"; break;
@@ -492,7 +494,11 @@ EXPORT Status cuEventElapsedTime(float* milliseconds, Event* from, Event* to) {
   return kSuccess;
 }
 
-EXPORT Status cuModuleLoadData(Module** module, const void*) {
+// An emulated GPU's image is a byte 0; others are none of its.
+EXPORT Status cuModuleLoadData(Module** module, const void* image) {
+  if (*static_cast<const char*>(image) != 0) {
+    return kInvalidImage;
+  }
   *module = new Module();
   return kSuccess;
 }

@@ -108,7 +108,7 @@ final class CudaGpu implements AutoCloseable {
     KernelCode.load(driver)
         .forEach(
             (code, names) -> {
-              CUmodule module = driver.loadModule(code.bytes());
+              CUmodule module = KernelCode.module(driver, code);
               modules.add(module);
               names.forEach(kernel -> homes.put(kernel, module));
             });
