@@ -24,7 +24,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 /** On the model that ships with the repository, over UCX. */
-@Timeout(120)
+@Timeout(600)
 class VerificationTest {
 
   private static final EngineOptions ENGINE =

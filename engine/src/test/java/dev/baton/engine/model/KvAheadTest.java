@@ -49,7 +49,7 @@ class KvAheadTest {
     }
 
     List<Integer> next() throws InterruptedException {
-      return touches.poll(20, TimeUnit.SECONDS);
+      return touches.poll(60, TimeUnit.SECONDS);
     }
   }
 
@@ -82,7 +82,7 @@ class KvAheadTest {
   }
 
   @Test
-  @Timeout(60)
+  @Timeout(300)
   void aTouchThatFailsEndsItAndHoldsUpNoClose() throws Exception {
     CountDownLatch failed = new CountDownLatch(1);
     KvCache cache =
@@ -105,7 +105,7 @@ class KvAheadTest {
         };
     try (KvAhead ahead = new KvAhead(List.of(cache))) {
       ahead.expect(1);
-      assertThat(failed.await(20, TimeUnit.SECONDS)).isTrue();
+      assertThat(failed.await(60, TimeUnit.SECONDS)).isTrue();
       ahead.expect(BLOCKS);
     }
   }

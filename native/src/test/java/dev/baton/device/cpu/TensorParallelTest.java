@@ -28,7 +28,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** Ranks on threads of their own: the same bits as one rank, and no rank left waiting. */
-@Timeout(60)
+@Timeout(300)
 class TensorParallelTest {
 
   /** Every tier that runs here, and the reference. */
@@ -54,7 +54,7 @@ class TensorParallelTest {
                 }));
       }
       for (Future<?> rank : running) {
-        rank.get(50, TimeUnit.SECONDS);
+        rank.get(250, TimeUnit.SECONDS);
       }
     }
   }
