@@ -8,6 +8,9 @@
 // Each of the canonical ranges of k is one run of the tile from 0; ranges are then added as a binary tree, as a binary
 // counter adds: the sum after range i joins the sums that wait at the levels of i's trailing one bits.
 //
+// Many rows pass the weight in panels of PANEL bytes, which stay in the first-level cache: tile after tile of rows adds a
+// panel to its sums, while what comes after it is asked for, a few lines at a time.
+//
 // Bytes: each weight once per 48 rows from memory, once per TILE_ROWS from the nearest cache; x once per group block.
 // Operations: 2 * rows * outputs * inputs. One row is bound by memory bandwidth, many rows by FMA throughput.
 #include "products.h"
@@ -18,6 +21,24 @@ namespace BATON_TIER {
 // Rows for which partial sums wait on the stack between two ranges; bounds it to 48 KiB.
 static constexpr int ROW_BLOCK = 48;
 static constexpr int LEVELS = 3;
+
+static constexpr int PANEL = 32 * 1024;  // bytes
+static constexpr int STEPS = 8;          // of k, between which the lines of the next panel are asked for
+
+// Lines of the panel that comes next: `length` in each of some streams, the groups' weights.
+struct Ahead {
+  const float* first;
+  int64_t stride;
+  int length;
+  int line;  // the first that this tile of rows asks for
+  int end;   // behind its last
+
+  void ask(int count) {
+    for (; count > 0 && line < end; count--, line++) {
+      __builtin_prefetch(first + line / length * stride + line % length * LANES, 0, 2);
+    }
+  }
+};
 
 struct Inputs {
   const float* x;
@@ -33,45 +54,52 @@ struct Sums {
   float of[LEVELS + 1][ROW_BLOCK][G][LANES];
 };
 
-// One range for R rows and G groups from `group` of N; `row` counts from the block's first row, `row0`.
+// Inputs [from, to) of one range for R rows and G groups from `group` of N; `row` counts from the block's first row, `row0`.
 template <int R, int G, int N>
-static inline void tile(const Inputs& in, const float* weight, int group, int row0, int row, int range, Sums<N>& waiting) {
+static inline void tile(const Inputs& in, const float* weight, int group, int row0, int row, int range, int from, int to,
+                        Ahead ahead, Sums<N>& waiting) {
   Lanes sums[R][G];
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++) {
 #pragma GCC unroll 8
     for (int g = 0; g < G; g++) {
-      sums[r][g] = zero();
+      sums[r][g] = from == in.borders[range] ? zero() : load(waiting.of[LEVELS][row + r][group + g]);
     }
   }
   const int64_t group_stride = static_cast<int64_t>(in.width) * LANES;
   const float* w = weight + group * group_stride;
   const float* x = in.x + (row0 + row) * in.stride;
-  const int to = in.borders[range + 1];
-  for (int k = in.borders[range]; k < to; k++) {
-    Lanes loaded[G];
-#pragma GCC unroll 8
-    for (int g = 0; g < G; g++) {
-      loaded[g] = load(w + g * group_stride + static_cast<int64_t>(k) * LANES);
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++) {
-      const Lanes input = all(x[r * in.stride + k]);
+  const int lines = to == from ? 0 : ((ahead.end - ahead.line) * STEPS + to - from - 1) / (to - from);
+  const int steps = lines == 0 ? to - from : STEPS;
+  for (int k = from; k < to;) {
+    ahead.ask(lines);
+    for (const int end = smaller(to, k + steps); k < end; k++) {
+      Lanes loaded[G];
 #pragma GCC unroll 8
       for (int g = 0; g < G; g++) {
-        sums[r][g] = fma(input, loaded[g], sums[r][g]);
+        loaded[g] = load(w + g * group_stride + static_cast<int64_t>(k) * LANES);
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < R; r++) {
+        const Lanes input = all(x[r * in.stride + k]);
+#pragma GCC unroll 8
+        for (int g = 0; g < G; g++) {
+          sums[r][g] = fma(input, loaded[g], sums[r][g]);
+        }
       }
     }
   }
   int level = 0;
-  for (; range >> level & 1; level++) {
-    for (int r = 0; r < R; r++) {
-      for (int g = 0; g < G; g++) {
-        sums[r][g] = add(load(waiting.of[level][row + r][group + g]), sums[r][g]);
+  if (to == in.borders[range + 1]) {
+    for (; range >> level & 1; level++) {
+      for (int r = 0; r < R; r++) {
+        for (int g = 0; g < G; g++) {
+          sums[r][g] = add(load(waiting.of[level][row + r][group + g]), sums[r][g]);
+        }
       }
     }
   }
-  if (range + 1 == in.ranges) {
+  if (to < in.borders[range + 1] || range + 1 == in.ranges) {
     level = LEVELS;
   }
   for (int r = 0; r < R; r++) {
@@ -82,30 +110,41 @@ static inline void tile(const Inputs& in, const float* weight, int group, int ro
 }
 
 template <int R, int G, int N>
-static inline void tile_rows(const Inputs& in, const float* weight, int group, int row0, int row, int n, int range,
-                             Sums<N>& waiting) {
+static inline void tile_rows(const Inputs& in, const float* weight, int group, int row0, int row, int n, int range, int from,
+                             int to, const Ahead& ahead, Sums<N>& waiting) {
   if (n == R) {
-    tile<R, G>(in, weight, group, row0, row, range, waiting);
+    tile<R, G>(in, weight, group, row0, row, range, from, to, ahead, waiting);
   } else if constexpr (R > 1) {
-    tile_rows<R - 1, G>(in, weight, group, row0, row, n, range, waiting);
+    tile_rows<R - 1, G>(in, weight, group, row0, row, n, range, from, to, ahead, waiting);
   }
 }
 
 // N groups, an even number, as tiles of R rows by at most G groups.
 template <int R, int G, int N>
 static void group_block(const Product& p, const Inputs& in, int pair, int rows) {
+  constexpr int PANEL_INPUTS = PANEL / (G * LANES * 4);
   Sums<N> waiting;
   const float* weight = reinterpret_cast<const float*>(p.weight) + static_cast<int64_t>(pair) * PAIR * in.width;
+  const int64_t group_stride = static_cast<int64_t>(in.width) * LANES;
   for (int row0 = 0; row0 < rows; row0 += ROW_BLOCK) {
     const int block = smaller(ROW_BLOCK, rows - row0);
     const int tiles = (block + R - 1) / R;
+    const bool in_panels = R > 1 && row0 == 0;  // later blocks find the weight in the second-level cache
+    const int asked = in_panels ? G * PANEL_INPUTS : 0;
     for (int range = 0; range < in.ranges; range++) {
       for (int group = 0; group < N; group += G) {
-        for (int t = 0; t < tiles; t++) {
-          const int from = block * t / tiles;
-          const int to = block * (t + 1) / tiles;
-          tile_rows<R, G>(in, weight, group, row0, from, to - from, range, waiting);
-        }
+        int k = in.borders[range];
+        do {  // once for a range without inputs, too
+          const int to = smaller(in_panels ? k + PANEL_INPUTS : in.width, in.borders[range + 1]);
+          const float* next = weight + (to < in.width ? group * group_stride + to * LANES : (group + G) * group_stride);
+          for (int t = 0; t < tiles; t++) {
+            const int from = block * t / tiles;
+            const int end = block * (t + 1) / tiles;
+            const Ahead ahead = {next, group_stride, PANEL_INPUTS, asked * t / tiles, asked * (t + 1) / tiles};
+            tile_rows<R, G>(in, weight, group, row0, from, end - from, range, k, to, ahead, waiting);
+          }
+          k = to;
+        } while (k < in.borders[range + 1]);
       }
     }
     for (int row = 0; row < block; row++) {

@@ -27,11 +27,16 @@ class LinearTest {
       int outputs,
       DType dtype,
       DType stored,
+      Parallelism parallelism,
       float[] x,
       float[] w,
       float[] b) {
 
     static Product random(Trial trial, int rows, int inputs, int outputs) {
+      return random(trial, Parallelism.ROW, rows, inputs, outputs);
+    }
+
+    static Product random(Trial trial, Parallelism parallelism, int rows, int inputs, int outputs) {
       DType[] dtypes = {DType.FLOAT32, DType.BFLOAT16};
       DType[] checkpoint = {DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16};
       return new Product(
@@ -40,6 +45,7 @@ class LinearTest {
           outputs,
           dtypes[trial.between(0, 1)],
           checkpoint[trial.between(0, 2)],
+          parallelism,
           trial.normal((long) rows * inputs, 1),
           trial.normal((long) inputs * outputs, 0.1),
           trial.random.nextBoolean() ? trial.normal(outputs, 1) : new float[0]);
@@ -52,7 +58,7 @@ class LinearTest {
     /** Result with two more rows and columns than needed, which must stay as they were. */
     int[] run(Device device, int from, int to) {
       Ops ops = device.openRanks(1).getFirst();
-      LinearWeight packed = device.packLinear(weight(), WeightFormat.of(dtype), Parallelism.ROW);
+      LinearWeight packed = device.packLinear(weight(), WeightFormat.of(dtype), parallelism);
       float[] part = Arrays.copyOfRange(x, from * inputs, to * inputs);
       Tensor in = Trial.tensor(device, to - from, inputs, part);
       Tensor bias = b.length == 0 ? null : Trial.tensor(device, 1, outputs, b);
@@ -63,8 +69,8 @@ class LinearTest {
 
     @Override
     public String toString() {
-      return "rows %d, inputs %d, outputs %d, %s from %s, bias %s"
-          .formatted(rows, inputs, outputs, dtype, stored, b.length > 0);
+      return "rows %d, inputs %d, outputs %d, %s, %s from %s, bias %s"
+          .formatted(rows, inputs, outputs, parallelism, dtype, stored, b.length > 0);
     }
   }
 
@@ -101,6 +107,19 @@ class LinearTest {
       for (int outputs : new int[] {1, 15, 16, 17, 33, 64, 172, 300}) {
         assertSame(tier, () -> Product.random(trial, trial.oneOf(1, 2, 7), inputs, outputs), 1);
       }
+    }
+  }
+
+  /** Rows pass a float32 weight in panels of 128 to 512 inputs. */
+  @ParameterizedTest
+  @MethodSource(TIERS)
+  void equalsTheReferenceForRangesOfManyInputs(String tier) {
+    Trial trial = Trial.named("ranges, " + tier);
+    for (int rows : new int[] {1, 2, 6, 7, 20, 50}) {
+      for (int inputs : new int[] {512, 1024 + 3, 1600}) {
+        assertSame(tier, () -> Product.random(trial, Parallelism.COLUMN, rows, inputs, 150), 2);
+      }
+      assertSame(tier, () -> Product.random(trial, Parallelism.ROW, rows, 8 * 530, 40), 2);
     }
   }
 
