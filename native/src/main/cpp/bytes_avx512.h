@@ -9,7 +9,7 @@ namespace baton {
 namespace BATON_TIER {
 
 constexpr int BYTE_ROWS_8 = 8;  // 16 sums and 2 weights
-constexpr int BYTE_ROWS_4 = 4;  // 16 sums of groups, 4 weights and 2 inputs
+constexpr int BYTE_ROWS_4 = 6;  // 24 sums of groups, 4 weights and 2 inputs
 constexpr bool WIDENS_4 = true;  // many rows go by weights of four bits that have been made bytes
 
 struct Sums {

@@ -6,7 +6,7 @@
 namespace baton {
 namespace BATON_TIER {
 
-constexpr int BYTE_ROWS_8 = 4;
+constexpr int BYTE_ROWS_8 = 6;  // 12 sums, 2 weights and an input: two a cycle take ten sums, as each waits five cycles
 constexpr int BYTE_ROWS_4 = 4;
 constexpr bool WIDENS_4 = true;
 
@@ -16,14 +16,14 @@ static inline void add_products(__m256i& sums, __m256i weight, __m256i x) {
   __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sums) : "x"(weight), "x"(x));
 }
 
-// One tile of the two after the other: the sums of four rows by sixteen outputs are half of the registers. Inputs are read
-// again for the second tile, for there is no register to keep them in.
+// One tile of the two after the other: the sums of six rows by sixteen outputs are twelve registers. Inputs are read again
+// for the second tile, for there is no register to keep them in.
 template <int R>
 static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sums)[R][2]) {
 #pragma GCC unroll 1
   for (int g = 0; g < 2; g++) {
     __m256i own[R][2];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
       own[r][0] = sums[r][g].a;
       own[r][1] = sums[r][g].b;
@@ -33,7 +33,7 @@ static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sum
       for (int quad = four; quad < four + 4; quad++) {
         const __m256i first = half_line(weight + g * 1024 + quad * 64);
         const __m256i second = half_line(weight + g * 1024 + quad * 64 + 32);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
           const __m256i input = quad_of(x + r * 64 + quad * 4);
           add_products(own[r][0], first, input);
@@ -41,7 +41,7 @@ static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sum
         }
       }
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
       sums[r][g] = {own[r][0], own[r][1]};
     }

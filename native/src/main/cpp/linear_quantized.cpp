@@ -21,16 +21,19 @@ namespace BATON_TIER {
 static constexpr int LEVELS = 3;
 
 // Pairs of tiles that one row takes side by side: memory gives more in several streams (measured here: of what it gives at
-// best, one stream 83 %, four 92 to 95 %, eight no more), and how far ahead of its use each is asked for, in bytes.
+// best, one stream 83 %, four 92 to 95 %, eight no more), and how far ahead of its use each is asked for, in bytes; and how
+// far a pair alone is, into the second-level cache: its products take longer, and the first has too few requests under way.
 static constexpr int ONE_PAIRS = 4;
 static constexpr int AHEAD_8 = 1024;
 static constexpr int AHEAD_4 = 1536;
+static constexpr int AHEAD_ALONE = 8192;
 
-// More rows than these (or than go together) pass a panel of so many tiles of a pair, which stays in the first-level cache, a
-// chunk of rows at a time; a chunk's rows stay in the second while CHUNK_PAIRS pairs go by, and these pairs' weights while
-// chunks do.
-static constexpr int FEW_ROWS = 4;
+// More rows than these pass a panel of so many tiles of a pair, which stays in the first-level cache, a chunk of rows at a
+// time; a chunk's rows stay in the second while CHUNK_PAIRS pairs go by, and these pairs' weights while chunks do.
+static constexpr int FEW_ROWS_8 = BYTE_ROWS_8 < 4 ? BYTE_ROWS_8 : 4;
+static constexpr int FEW_ROWS_4 = BYTE_ROWS_4;
 static constexpr int PANEL = 8;
+static constexpr int ROW_TILE = 16;  // of the inputs (bytes.h)
 static constexpr int CHUNK = 64;
 static constexpr int CHUNK_PAIRS = 4;
 static constexpr int FAR_AHEAD = 16 * 1024;  // bytes
@@ -118,10 +121,14 @@ void quantize_inputs(Share share, uint8_t* staged, const float* x, int64_t x_str
   }
 }
 
-template <bool FOUR>
+template <bool FOUR, int P>
 static inline void ask_ahead(const uint8_t* weight) {
   for (int line = 0; line < (FOUR ? PAIR_BYTES_4 : PAIR_BYTES_8); line += 64) {
-    __builtin_prefetch(weight + (FOUR ? AHEAD_4 : AHEAD_8) + line, 0, 3);
+    if constexpr (P == ONE_PAIRS) {
+      __builtin_prefetch(weight + (FOUR ? AHEAD_4 : AHEAD_8) + line, 0, 3);
+    } else {
+      __builtin_prefetch(weight + AHEAD_ALONE + line, 0, 2);
+    }
   }
 }
 
@@ -188,7 +195,7 @@ static inline void few_rows(const Product& p, const Staged& x, const float* scal
 #pragma GCC unroll 4
         for (int q = 0; q < P; q++) {
           const uint8_t* own = weight + q * weight_stride;
-          ask_ahead<FOUR>(own);
+          ask_ahead<FOUR, P>(own);
           if constexpr (FOUR) {
             multiply_4<R>(own, inputs, group_sums, sums[q]);
           } else {
@@ -285,9 +292,15 @@ static inline void rest_passes(const Product& p, const Staged& x, const float* s
   }
 }
 
-// Rows [row, row + rows) by one pair, all of the depth. FIRST: of the chunks that use these weights, which come from memory
-// then: what lies FAR_AHEAD is asked for a few lines at a time, spread over the products, as requests that come together
-// wait for one another.
+// Blocks of at most R rows that so many rows of a row tile are cut into, as equal as may be.
+template <int R>
+static inline int blocks_of(int rows) {
+  return (rows + R - 1) / R;
+}
+
+// Rows [row, row + rows) by one pair, all of the depth; `row` begins a row tile. FIRST: of the chunks that use these weights,
+// which come from memory then: what lies FAR_AHEAD is asked for a few lines at a time, spread over the products, as requests
+// that come together wait for one another.
 template <bool FOUR, bool FIRST>
 static void chunk_of(const Product& p, const Staged& x, const float* scales, int pair, int row, int rows,
                      ChunkSums& chunk) {
@@ -295,7 +308,7 @@ static void chunk_of(const Product& p, const Staged& x, const float* scales, int
   constexpr bool WIDEN = FOUR && WIDENS_4;
   constexpr int R = FOUR && !WIDENS_4 ? BYTE_ROWS_4 : BYTE_ROWS_8;
   alignas(64) uint8_t widened[WIDEN ? PANEL : 1][PAIR_BYTES_8];
-  const int blocks = (rows + R - 1) / R;
+  const int blocks = rows / ROW_TILE * blocks_of<R>(ROW_TILE) + blocks_of<R>(rows % ROW_TILE);
   const uint8_t* weight = p.weight + static_cast<int64_t>(pair) * x.tiles * BYTES;
   for (int range = 0; range < x.ranges; range++) {
     const int tiles = x.first[range + 1] - x.first[range];
@@ -310,8 +323,14 @@ static void chunk_of(const Product& p, const Staged& x, const float* scales, int
         }
         panel.weight = widened[0];
       }
-      for (int at = 0; at < rows; at += R) {
-        rest_passes<R, FOUR && !WIDEN>(p, x, scales, pair, panel, row + at, at, smaller(R, rows - at), chunk, ahead);
+      for (int from = 0; from < rows; from += ROW_TILE) {
+        const int own = smaller(ROW_TILE, rows - from);
+        const int own_blocks = blocks_of<R>(own);
+        for (int block = 0; block < own_blocks; block++) {
+          const int at = from + own * block / own_blocks;
+          const int end = from + own * (block + 1) / own_blocks;
+          rest_passes<R, FOUR && !WIDEN>(p, x, scales, pair, panel, row + at, at, end - at, chunk, ahead);
+        }
       }
       weight += n * BYTES;
       t += n;
@@ -322,9 +341,8 @@ static void chunk_of(const Product& p, const Staged& x, const float* scales, int
 // A unit of a share is a pair of tiles.
 template <bool FOUR>
 static void quantized(const int64_t* products, int count, const Staged& x, Share share) {
-  constexpr int TOGETHER = FOUR ? BYTE_ROWS_4 : BYTE_ROWS_8;
-  constexpr int FEW = TOGETHER < FEW_ROWS ? TOGETHER : FEW_ROWS;
-  static_assert(16 % TOGETHER == 0 && 16 % BYTE_ROWS_8 == 0, "rows that share a weight lie in one row tile");
+  constexpr int FEW = FOUR ? FEW_ROWS_4 : FEW_ROWS_8;
+  static_assert(CHUNK % ROW_TILE == 0, "rows that share a weight lie in one row tile");
   const Product* list = products_of(products);
   const int pairs = pairs_of(list, count);
   each_product(list, count, first_of(share, pairs), end_of(share, pairs), [&](const Product& p, int pair, int end) {

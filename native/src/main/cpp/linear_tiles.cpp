@@ -10,9 +10,9 @@
 // and an and for two fma. As tiles do not wait for each other but in the last addition, one row takes DEPTH_ONE of them
 // side by side, which hides the latency of fma.
 //
-// More rows than PAIR_ROWS share each weight's widening: PANEL tiles of a pair are widened once, into the first-level
-// cache, and blocks of rows, as equal as may be, pass them, up to CHUNK rows, whose sums wait on the stack. Meanwhile what
-// comes after the next panel is asked for, a few lines at each tile.
+// More rows than PAIR_ROWS pass the weight by PANEL tiles of a pair, which stay in the first-level cache, in blocks as equal
+// as may be, up to CHUNK rows, whose sums wait on the stack; many of them share a widening of the panel. Meanwhile what comes
+// after the next panel is asked for, a few lines at each tile.
 //
 // Bytes: the weight once for up to CHUNK rows. Operations: 2 * rows * outputs * inputs. Few rows are bound by memory, many
 // by fma: a tile of 32 x 32 x PAIR_ROWS takes 16 * 4 * PAIR_ROWS of them and 4 * PAIR_ROWS additions.
@@ -25,12 +25,18 @@ namespace BATON_TIER {
 
 static constexpr int MAX_RANGES = 8;
 
-// How far ahead of its use a weight that comes from memory is asked for.
+// How far ahead of its use a weight that comes from memory is asked for, in bytes; and how far where some rows take longer to
+// use it, into the second-level cache: the first one has too few requests under way.
 static constexpr int AHEAD = 4096;
+static constexpr int AHEAD_OF_ROWS = 8192;
 
-// Tiles of a pair that are widened together, 4 KiB each, and the rows that use them.
+// Tiles of a pair that rows pass together, widened 4 KiB each, and the rows that use them.
 static constexpr int PANEL = 4;
 static constexpr int CHUNK = 64;
+
+// So many blocks of rows widen each weight for themselves, in registers, where these suffice for two groups: the panel's way
+// through the cache takes as long as the products of some rows.
+static constexpr int PACKED_BLOCKS = PAIR_GROUPS == 2 ? 3 : 0;
 static constexpr int WIDE = 2 * TILE;  // elements of one
 
 struct Staged {
@@ -65,7 +71,11 @@ static inline void add_tiles(const uint16_t* weight, const float* x, int64_t x_s
 #pragma GCC unroll 8
       for (int g = 0; g < G; g++) {
         const uint16_t* from = weight + (2 * d + group + g) * TILE + i * PAIR;
-        __builtin_prefetch(from + AHEAD / 2);
+        if constexpr (R == 1) {
+          __builtin_prefetch(from + AHEAD / 2);
+        } else {
+          __builtin_prefetch(from + AHEAD_OF_ROWS / 2, 0, 2);
+        }
         load_pairs(from, w[g][0], w[g][1]);
       }
 #pragma GCC unroll 8
@@ -170,9 +180,9 @@ struct Ahead {
   int lines;
 };
 
-// Adds a panel's tiles to the sums of R rows, G groups at a time.
-template <int R, int G>
-static inline void add_panel(const float* panel, int tiles, const float* x, int64_t x_stride, float (*sums)[2][LANES],
+// Adds a panel's tiles, widened or as they are, to the sums of R rows, G groups at a time.
+template <int R, int G, class W>
+static inline void add_panel(const W* panel, int tiles, const float* x, int64_t x_stride, float (*sums)[2][LANES],
                              Ahead& ahead) {
   for (int t = 0; t < tiles; t++) {
     for (int line = 0; line < ahead.lines; line++, ahead.weight += PAIR) {
@@ -189,15 +199,31 @@ static inline void add_panel(const float* panel, int tiles, const float* x, int6
           odd[r][g] = zero();
         }
       }
-      const float* w = panel + t * WIDE + group * TILE;
+      const W* w = panel + t * WIDE + group * TILE;
       const float* input = x + t * TILE_DEPTH;
       for (int i = 0; i < TILE_DEPTH / 2; i++, w += PAIR, input += 2) {
+        Lanes evens[G];
+        Lanes odds[G];
+#pragma GCC unroll 8
+        for (int g = 0; g < G; g++) {
+          if constexpr (sizeof(W) == sizeof(float)) {
+            evens[g] = load(w + g * TILE);
+          } else {
+            load_pairs(w + g * TILE, evens[g], odds[g]);
+          }
+        }
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
           const Lanes first = all(input[r * x_stride]);
 #pragma GCC unroll 8
           for (int g = 0; g < G; g++) {
-            even[r][g] = fma(first, load(w + g * TILE), even[r][g]);
+            even[r][g] = fma(first, evens[g], even[r][g]);
+          }
+        }
+#pragma GCC unroll 8
+        for (int g = 0; g < G; g++) {
+          if constexpr (sizeof(W) == sizeof(float)) {
+            odds[g] = load(w + g * TILE + LANES);
           }
         }
 #pragma GCC unroll 8
@@ -205,7 +231,7 @@ static inline void add_panel(const float* panel, int tiles, const float* x, int6
           const Lanes second = all(input[r * x_stride + 1]);
 #pragma GCC unroll 8
           for (int g = 0; g < G; g++) {
-            odd[r][g] = fma(second, load(w + g * TILE + LANES), odd[r][g]);
+            odd[r][g] = fma(second, odds[g], odd[r][g]);
           }
         }
       }
@@ -221,8 +247,8 @@ static inline void add_panel(const float* panel, int tiles, const float* x, int6
   }
 }
 
-template <int R>
-static inline void rest_of_panel(const float* panel, int tiles, const float* x, int64_t x_stride, int n,
+template <int R, class W>
+static inline void rest_of_panel(const W* panel, int tiles, const float* x, int64_t x_stride, int n,
                                  float (*sums)[2][LANES], Ahead& ahead) {
   if (n == R) {
     add_panel<R, PAIR_GROUPS>(panel, tiles, x, x_stride, sums, ahead);
@@ -246,13 +272,21 @@ __attribute__((noinline)) static void sum_chunk(const Staged& in, const uint16_t
     const int tiles = tiles_of(in.borders[range + 1] - in.borders[range]);
     for (int t = 0; t < tiles; t += PANEL) {
       const int n = smaller(PANEL, tiles - t);
-      widen_panel(weight, n, panel);
+      const uint16_t* packed = weight;
       weight += n * 2 * TILE;
-      Ahead ahead = {weight + AHEAD / 2, lines};
-      for (int block = 0; block < blocks; block++) {
-        const int r = rows * block / blocks;
-        rest_of_panel<PANEL_ROWS>(panel, n, x + r * in.stride + t * TILE_DEPTH, in.stride, rows * (block + 1) / blocks - r,
-                                 sums[range] + r, ahead);
+      Ahead ahead = {weight + AHEAD_OF_ROWS / 2, lines};
+      const auto pass = [&](const auto* tile) {
+        for (int block = 0; block < blocks; block++) {
+          const int r = rows * block / blocks;
+          rest_of_panel<PANEL_ROWS>(tile, n, x + r * in.stride + t * TILE_DEPTH, in.stride,
+                                    rows * (block + 1) / blocks - r, sums[range] + r, ahead);
+        }
+      };
+      if (blocks <= PACKED_BLOCKS) {
+        pass(packed);
+      } else {
+        widen_panel(packed, n, panel);
+        pass(static_cast<const float*>(panel));
       }
     }
     x += tiles * TILE_DEPTH;

@@ -22,9 +22,11 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuGatedWeight, CpuKvCache> 
 
   /**
    * Roughly what one thread does in a nanosecond, to tell which operations are worth sharing:
-   * multiplications of attention, elements of rows, elements of gates.
+   * multiplications of attention, elements rotated and stored, elements of rows, elements of gates.
    */
   private static final long ATTENTION_PRODUCTS = 20;
+
+  private static final long ROTATED = 1;
 
   private static final long ELEMENTS = 4;
   private static final long GATES = 2;
@@ -191,7 +193,7 @@ final class CpuOps extends HostOps<CpuLinearWeight, CpuGatedWeight, CpuKvCache> 
         team.address(),
         team.parts(
             batch.tokens(),
-            (long) batch.tokens() * (heads + 2L * shape.kvHeads()) * shape.headDim() / ELEMENTS),
+            (long) batch.tokens() * (heads + 2L * shape.kvHeads()) * shape.headDim() / ROTATED),
         q.address(),
         q.columns(),
         k.address(),

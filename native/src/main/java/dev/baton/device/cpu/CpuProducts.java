@@ -38,7 +38,7 @@ final class CpuProducts {
 
   private static final long PRODUCTS = 40;
   private static final long TILED_PRODUCTS = 1000;
-  private static final long STAGED_ELEMENTS = 8;
+  private static final long STAGED_ELEMENTS = 2;
   private static final long GATES = 2;
 
   private final CpuKernels kernels;

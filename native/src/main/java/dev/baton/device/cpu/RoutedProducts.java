@@ -41,7 +41,7 @@ final class RoutedProducts {
 
   private static final long PRODUCTS = 40;
   private static final long TILED_PRODUCTS = 1000;
-  private static final long STAGED_ELEMENTS = 8;
+  private static final long STAGED_ELEMENTS = 2;
 
   private static final int ALIGNMENT = 64;
 
