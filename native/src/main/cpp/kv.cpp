@@ -112,17 +112,29 @@ static inline float quantize(const float* row, int dim, int8_t* to) {
 
 static constexpr int MAX_DIM = 512;
 
+static inline void narrow_key(uint16_t* keys, const KvLayout& layout, int slot, const float* row) {
+  uint16_t narrowed[MAX_DIM + LANES];
+  for (int d = 0; d < layout.dim; d += LANES) {
+    narrow(narrowed + d, load(row + d, smaller(LANES, layout.dim - d)));
+  }
+  put_key(keys, layout, slot, narrowed);
+}
+
+static inline void narrow_value(uint16_t* values, const KvLayout& layout, int slot, const float* row) {
+  uint16_t* to = value_at(values, layout, slot);
+  for (int d = 0; d < layout.dim; d += LANES, to += 32 * LANES) {
+    const int n = smaller(LANES, layout.dim - d);
+    narrow_apart(to, load(row + d, n), n);
+  }
+}
+
 // A row from float32 into the cache.
 static inline void store_row(const float* row, bool value, uint8_t* head, const KvLayout& layout, int slot) {
   switch (layout.dtype) {
     case BFLOAT16: {
-      uint16_t narrowed[MAX_DIM];
-      for (int d = 0; d < layout.dim; d++) {
-        narrowed[d] = narrow(row[d]);
-      }
       uint16_t* keys = reinterpret_cast<uint16_t*>(head);
-      value ? put_value(keys + static_cast<int64_t>(layout.tokens) * layout.width, layout, slot, narrowed)
-            : put_key(keys, layout, slot, narrowed);
+      value ? narrow_value(keys + static_cast<int64_t>(layout.tokens) * layout.width, layout, slot, row)
+            : narrow_key(keys, layout, slot, row);
       return;
     }
     case INT8: {
@@ -185,27 +197,69 @@ static inline void load_row(const uint8_t* head, const KvLayout& layout, bool va
   }
 }
 
+// Asks for the lines of a position's key and value, all those of a tile of keys: into the second cache, for the first one
+// has too few requests under way. Always inline: a function that only prefetches is dropped by the compiler as one without
+// effects.
+__attribute__((always_inline)) static inline void ask_for(const uint8_t* head, const KvLayout& layout, int slot) {
+  const int64_t element = layout.dtype == FLOAT32 ? 4 : layout.dtype == BFLOAT16 ? 2 : 1;
+  const int64_t row = element * layout.width;
+  const uint8_t* line = head + slot / LANES * LANES * row;
+  for (const uint8_t* end = line + LANES * row; line < end; line += 64) {
+    __builtin_prefetch(line, 1, 2);
+  }
+  const uint8_t* values = head + layout.tokens * row;
+  if (layout.dtype == FLOAT32) {
+    line = values + slot * row;
+    for (const uint8_t* end = line + row; line < end; line += 64) {
+      __builtin_prefetch(line, 1, 2);
+    }
+    return;
+  }
+  line = values + slot / 32 * 32 * row + slot % 32 / 2 * 2 * LANES * element;
+  for (int d = 0; d < layout.width; d += LANES, line += 32 * LANES * element) {
+    __builtin_prefetch(line, 1, 2);
+  }
+}
+
 // q [tokens, heads * dim] is rotated in place, k [tokens, kv_heads * dim] too, then stored with v as the layout says.
-// Bytes: q twice, k and v once, the cache's rows once; some hundred cycles for the key and value of a head.
+// Bytes: q twice, k and v once, the cache's rows once. What takes the time is lines of the cache: of a bfloat16 key's each
+// holds four bytes, and a decode step finds few of them in the processor's caches. So each token asks for those of the
+// next one, unless it is its neighbour in a tile.
 void rope_store(Share share, float* q, int64_t q_stride, float* k, int64_t k_stride, const float* v, int64_t v_stride,
                 const float* cosines, int64_t cosines_stride, const float* sines, int64_t sines_stride, uint8_t* layer,
                 int32_t dtype, int32_t block_tokens, int32_t kv_heads, int32_t head_dim, int32_t heads,
                 const int32_t* positions, const int32_t* sequences, const int32_t* tables, int32_t table_stride,
                 int32_t tokens) noexcept {
   const KvLayout layout(dtype, block_tokens, kv_heads, head_dim);
-  for (int token = first_of(share, tokens); token < end_of(share, tokens); token++) {
+  const auto heads_of = [&](int token) {
+    const int64_t block = tables[static_cast<int64_t>(sequences[token]) * table_stride + positions[token] / block_tokens];
+    return layer + block * layout.block_bytes;
+  };
+  const int end = end_of(share, tokens);
+  for (int token = first_of(share, tokens); token < end; token++) {
     const int position = positions[token];
+    const int slot = position % block_tokens;
+    uint8_t* const to = heads_of(token);
+    if (token == first_of(share, tokens)) {
+      for (int h = 0; h < kv_heads; h++) {
+        ask_for(to + h * layout.head_bytes, layout, slot);
+      }
+    }
     const float* c = cosines + position * cosines_stride;
     const float* s = sines + position * sines_stride;
     for (int h = 0; h < heads; h++) {
       rotate(q + token * q_stride + static_cast<int64_t>(h) * head_dim, head_dim, c, s);
     }
-    const int64_t block = tables[static_cast<int64_t>(sequences[token]) * table_stride + position / block_tokens];
-    const int slot = position % block_tokens;
+    const int next = token + 1;
+    const bool ask = next < end && (sequences[next] != sequences[token] || positions[next] % LANES == 0);
+    const uint8_t* const soon = ask ? heads_of(next) : nullptr;
     for (int h = 0; h < kv_heads; h++) {
+      if (ask) {
+        ask_for(soon + h * layout.head_bytes, layout, positions[next] % block_tokens);
+      }
       float* key = k + token * k_stride + static_cast<int64_t>(h) * head_dim;
       rotate(key, head_dim, c, s);
-      uint8_t* head = layer + block * layout.block_bytes + h * layout.head_bytes;
+      uint8_t* head = to + h * layout.head_bytes;
       store_row(key, false, head, layout, slot);
       store_row(v + token * v_stride + static_cast<int64_t>(h) * head_dim, true, head, layout, slot);
     }

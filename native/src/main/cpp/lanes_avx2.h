@@ -103,6 +103,20 @@ static inline void store(float* p, Lanes v, int n) {
   _mm256_maskstore_ps(p + 8, lane_mask(0, n, 8), v.b);
 }
 
+static inline void narrow(uint16_t* to, Lanes v) {
+  const Lanes r = rounded(v);
+  const __m256i words = _mm256_packus_epi32(_mm256_srli_epi32(_mm256_castps_si256(r.a), 16),
+                                            _mm256_srli_epi32(_mm256_castps_si256(r.b), 16));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permute4x64_epi64(words, 0xd8));
+}
+static inline void narrow_apart(uint16_t* to, Lanes v, int n) {
+  uint16_t bits[16];
+  narrow(bits, v);
+  for (int i = 0; i < n && i < 16; i++) {
+    to[2 * i] = bits[i];
+  }
+}
+
 static inline float sum(Lanes v) {
   const __m256 eight = _mm256_add_ps(v.a, v.b);
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));

@@ -69,6 +69,15 @@ static inline void stream(float* p, Lanes v) { _mm512_stream_ps(p, v.v); }
 static inline void settle_streams() { _mm_sfence(); }
 static inline void store(float* p, Lanes v, int n) { _mm512_mask_storeu_ps(p, first_lanes(n), v.v); }
 
+// Rounded to bfloat16, as the low halves of 32-bit words.
+static inline __m512i narrow_words(Lanes v) { return _mm512_srli_epi32(_mm512_castps_si512(rounded(v).v), 16); }
+static inline void narrow(uint16_t* to, Lanes v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(narrow_words(v)));
+}
+static inline void narrow_apart(uint16_t* to, Lanes v, int n) {
+  _mm512_mask_storeu_epi16(to, n >= 16 ? 0x55555555u : 0x55555555u & ((1u << 2 * n) - 1), narrow_words(v));
+}
+
 static inline float sum(Lanes v) {
   const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(v.v), _mm512_extractf32x8_ps(v.v, 1));
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));

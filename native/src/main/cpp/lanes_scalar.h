@@ -113,6 +113,24 @@ static inline void store(float* p, const Lanes& v, int n) {
   }
 }
 
+// To sixteen bfloat16, rounded as above.
+static inline void narrow(uint16_t* to, const Lanes& v) {
+  const Lanes r = rounded(v);
+  for (int i = 0; i < 16; i++) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &r.v[i], 4);
+    to[i] = static_cast<uint16_t>(bits >> 16);
+  }
+}
+// The first n of them to every second element; those between are not touched, they may be another thread's.
+static inline void narrow_apart(uint16_t* to, const Lanes& v, int n) {
+  uint16_t bits[16];
+  narrow(bits, v);
+  for (int i = 0; i < n; i++) {
+    to[2 * i] = bits[i];
+  }
+}
+
 // Sum by halves: j + (j + 8), then 4, 2, 1.
 static inline float sum(const Lanes& v) {
   Lanes s = v;
