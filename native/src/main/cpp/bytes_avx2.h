@@ -10,6 +10,10 @@ namespace BATON_TIER {
 
 constexpr int BYTE_ROWS_8 = 2;
 constexpr int BYTE_ROWS_4 = 4;
+constexpr int FEW_ROWS_8 = 2;
+constexpr int FEW_ROWS_4 = 4;
+constexpr int TWO_PAIRS_8 = 2;
+constexpr int TWO_PAIRS_4 = 2;
 constexpr bool WIDENS_4 = false;
 
 template <int R>

@@ -10,6 +10,10 @@ namespace BATON_TIER {
 
 constexpr int BYTE_ROWS_8 = 8;  // 16 sums and 2 weights
 constexpr int BYTE_ROWS_4 = 6;  // 24 sums of groups, 4 weights and 2 inputs
+constexpr int FEW_ROWS_8 = 14;  // 28 sums and 2 weights; inputs are broadcast from memory
+constexpr int FEW_ROWS_4 = 6;
+constexpr int TWO_PAIRS_8 = 4;
+constexpr int TWO_PAIRS_4 = 2;
 constexpr bool WIDENS_4 = true;  // many rows go by weights of four bits that have been made bytes
 
 struct Sums {
@@ -50,7 +54,7 @@ static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sum
   for (int quad = 0; quad < 16; quad++) {
     const __m512i first = _mm512_loadu_si512(weight + quad * 64);
     const __m512i second = _mm512_loadu_si512(weight + 1024 + quad * 64);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
       const __m512i input = quad_of(x + r * 64 + quad * 4);
       sums[r][0].v = _mm512_dpbusd_epi32(sums[r][0].v, first, input);

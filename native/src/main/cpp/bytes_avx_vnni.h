@@ -8,6 +8,10 @@ namespace BATON_TIER {
 
 constexpr int BYTE_ROWS_8 = 6;  // 12 sums, 2 weights and an input: two a cycle take ten sums, as each waits five cycles
 constexpr int BYTE_ROWS_4 = 4;
+constexpr int FEW_ROWS_8 = 4;
+constexpr int FEW_ROWS_4 = 4;
+constexpr int TWO_PAIRS_8 = 4;
+constexpr int TWO_PAIRS_4 = 2;
 constexpr bool WIDENS_4 = true;
 
 // To each of eight sums four products of an unsigned byte of `weight` and a signed one of `x`. Not the intrinsic: around that

@@ -8,6 +8,10 @@ namespace BATON_TIER {
 
 constexpr int BYTE_ROWS_8 = 4;  // rows of inputs that share a loaded weight of eight bits
 constexpr int BYTE_ROWS_4 = 4;  // and of four
+constexpr int FEW_ROWS_8 = 4;   // rows that take the weight as it comes from memory
+constexpr int FEW_ROWS_4 = 4;
+constexpr int TWO_PAIRS_8 = 1;  // rows that take two pairs of its tiles side by side
+constexpr int TWO_PAIRS_4 = 1;
 constexpr bool WIDENS_4 = false;
 
 // Sixteen sums.

@@ -12,6 +12,7 @@ constexpr int TILE_ROWS = 6;    // 12 sums, 2 weights and a broadcast in 16 regi
 constexpr int GROUPS_ONE = 4;   // 8 sums hide the latency of FMA
 constexpr int GROUPS_MANY = 1;
 constexpr int PAIR_ROWS = 2;    // 8 sums, 4 weights and 2 broadcasts in 16 registers
+constexpr int GROUP_ROWS = 2;   // there are no registers for more
 constexpr int PANEL_ROWS = 3;   // 12 sums, 2 weights and a broadcast
 constexpr int PAIR_GROUPS = 1;
 constexpr int DEPTH_ONE = 1;    // 8 sums hide the latency of FMA

@@ -12,6 +12,7 @@ constexpr int TILE_ROWS = 6;    // 24 sums, 4 weights and a broadcast in 32 regi
 constexpr int GROUPS_ONE = 8;   // 8 sums hide the latency of FMA
 constexpr int GROUPS_MANY = 4;
 constexpr int PAIR_ROWS = 6;    // 24 sums, 4 weights and 2 broadcasts in 32 registers
+constexpr int GROUP_ROWS = 12;  // 24 sums, 2 weights; inputs are broadcast from memory
 constexpr int PANEL_ROWS = 6;   // the same, the weights widened before
 constexpr int PAIR_GROUPS = 2;
 constexpr int DEPTH_ONE = 2;    // 8 sums hide the latency of FMA

@@ -11,6 +11,7 @@ constexpr int TILE_ROWS = 4;      // rows of x that share a loaded weight
 constexpr int GROUPS_ONE = 1;     // groups of 16 outputs side by side, for one row
 constexpr int GROUPS_MANY = 1;    // and for many rows
 constexpr int PAIR_ROWS = 4;      // rows that share a weight in tiles
+constexpr int GROUP_ROWS = 4;     // and for one group of it at a time
 constexpr int PANEL_ROWS = 4;
 constexpr int PAIR_GROUPS = 1;    // groups of it side by side
 constexpr int DEPTH_ONE = 1;      // tiles of depth side by side, for one row

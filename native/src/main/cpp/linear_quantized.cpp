@@ -21,22 +21,20 @@ namespace BATON_TIER {
 static constexpr int LEVELS = 3;
 
 // Pairs of tiles that one row takes side by side: memory gives more in several streams (measured here: of what it gives at
-// best, one stream 83 %, four 92 to 95 %, eight no more), and how far ahead of its use each is asked for, in bytes; and how
-// far a pair alone is, into the second-level cache: its products take longer, and the first has too few requests under way.
+// best, one stream 83 %, four 92 to 95 %, eight no more); two suffice for a few more rows. How far ahead of its use each is
+// asked for, in bytes: FAR_AHEAD into the second-level cache, for the first one has too few requests under way to wait for
+// memory, and from there into the first.
 static constexpr int ONE_PAIRS = 4;
+static constexpr int FAR_AHEAD = 16 * 1024;
 static constexpr int AHEAD_8 = 1024;
 static constexpr int AHEAD_4 = 1536;
-static constexpr int AHEAD_ALONE = 8192;
 
-// More rows than these pass a panel of so many tiles of a pair, which stays in the first-level cache, a chunk of rows at a
-// time; a chunk's rows stay in the second while CHUNK_PAIRS pairs go by, and these pairs' weights while chunks do.
-static constexpr int FEW_ROWS_8 = BYTE_ROWS_8 < 4 ? BYTE_ROWS_8 : 4;
-static constexpr int FEW_ROWS_4 = BYTE_ROWS_4;
+// More rows than FEW_ROWS_8 or _4 pass a panel of so many tiles of a pair, which stays in the first-level cache, a chunk of
+// rows at a time; a chunk's rows stay in the second while CHUNK_PAIRS pairs go by, and these pairs' weights while chunks do.
 static constexpr int PANEL = 8;
 static constexpr int ROW_TILE = 16;  // of the inputs (bytes.h)
 static constexpr int CHUNK = 64;
 static constexpr int CHUNK_PAIRS = 4;
-static constexpr int FAR_AHEAD = 16 * 1024;  // bytes
 
 static constexpr int32_t INFINITE = 0x7f800000;
 
@@ -121,14 +119,14 @@ void quantize_inputs(Share share, uint8_t* staged, const float* x, int64_t x_str
   }
 }
 
-template <bool FOUR, int P>
+// FAR: asks far ahead, too; one row's products are too short to need it.
+template <bool FOUR, bool FAR>
 static inline void ask_ahead(const uint8_t* weight) {
   for (int line = 0; line < (FOUR ? PAIR_BYTES_4 : PAIR_BYTES_8); line += 64) {
-    if constexpr (P == ONE_PAIRS) {
-      __builtin_prefetch(weight + (FOUR ? AHEAD_4 : AHEAD_8) + line, 0, 3);
-    } else {
-      __builtin_prefetch(weight + AHEAD_ALONE + line, 0, 2);
+    if constexpr (FAR) {
+      __builtin_prefetch(weight + FAR_AHEAD + line, 0, 2);
     }
+    __builtin_prefetch(weight + (FOUR ? AHEAD_4 : AHEAD_8) + line, 0, 3);
   }
 }
 
@@ -142,21 +140,21 @@ static inline void join(const Product& p, const Staged& x, const float* scales, 
 #pragma GCC unroll 2
   for (int g = 0; g < 2; g++) {
     const Lanes scale = load(scales + pair * PAIR_OUTPUTS + g * LANES);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
       sums[r][g] = mul(to_float(exact[r][g]), mul(all(row_scales[r]), scale));
     }
   }
   int level = 0;
   for (; range >> level & 1; level++) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
       for (int g = 0; g < 2; g++) {
         sums[r][g] = add(load(waiting[level][at + r][g]), sums[r][g]);
       }
     }
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int r = 0; r < R; r++) {
     if (range + 1 == x.ranges) {
       finish(p, pair, row + r, sums[r][0], sums[r][1]);
@@ -181,7 +179,7 @@ static inline void few_rows(const Product& p, const Staged& x, const float* scal
     Sums sums[P][R][2];
 #pragma GCC unroll 4
     for (int q = 0; q < P; q++) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int r = 0; r < R; r++) {
         sums[q][r][0] = sums[q][r][1] = all_sums(FOUR ? 0 : x.sums[at + r]);
       }
@@ -195,7 +193,7 @@ static inline void few_rows(const Product& p, const Staged& x, const float* scal
 #pragma GCC unroll 4
         for (int q = 0; q < P; q++) {
           const uint8_t* own = weight + q * weight_stride;
-          ask_ahead<FOUR, P>(own);
+          ask_ahead<FOUR, (R > 1)>(own);
           if constexpr (FOUR) {
             multiply_4<R>(own, inputs, group_sums, sums[q]);
           } else {
@@ -211,12 +209,19 @@ static inline void few_rows(const Product& p, const Staged& x, const float* scal
   }
 }
 
+// All rows, at most R, by pairs [pair, end).
 template <int R, bool FOUR>
-static inline void few_rows_of(const Product& p, const Staged& x, const float* scales, int pair) {
+static inline void few_rows_of(const Product& p, const Staged& x, const float* scales, int pair, int end) {
   if (x.rows == R) {
-    few_rows<R, 1, FOUR>(p, x, scales, pair);
+    constexpr int TOGETHER = R == 1 ? ONE_PAIRS : R <= (FOUR ? TWO_PAIRS_4 : TWO_PAIRS_8) ? 2 : 1;
+    for (; pair + TOGETHER <= end; pair += TOGETHER) {
+      few_rows<R, TOGETHER, FOUR>(p, x, scales, pair);
+    }
+    for (; pair < end; pair++) {
+      few_rows<R, 1, FOUR>(p, x, scales, pair);
+    }
   } else if constexpr (R > 1) {
-    few_rows_of<R - 1, FOUR>(p, x, scales, pair);
+    few_rows_of<R - 1, FOUR>(p, x, scales, pair, end);
   }
 }
 
@@ -342,21 +347,14 @@ static void chunk_of(const Product& p, const Staged& x, const float* scales, int
 template <bool FOUR>
 static void quantized(const int64_t* products, int count, const Staged& x, Share share) {
   constexpr int FEW = FOUR ? FEW_ROWS_4 : FEW_ROWS_8;
-  static_assert(CHUNK % ROW_TILE == 0, "rows that share a weight lie in one row tile");
+  static_assert(CHUNK % ROW_TILE == 0 && FEW <= ROW_TILE, "rows that share a weight lie in one row tile");
   const Product* list = products_of(products);
   const int pairs = pairs_of(list, count);
   each_product(list, count, first_of(share, pairs), end_of(share, pairs), [&](const Product& p, int pair, int end) {
     const float* scales = reinterpret_cast<const float*>(p.weight + static_cast<int64_t>(pairs_of(p)) * x.tiles *
                                                                         (FOUR ? PAIR_BYTES_4 : PAIR_BYTES_8));
-    if (x.rows == 1) {
-      for (; pair + ONE_PAIRS <= end; pair += ONE_PAIRS) {
-        few_rows<1, ONE_PAIRS, FOUR>(p, x, scales, pair);
-      }
-    }
     if (x.rows <= FEW) {
-      for (; pair < end; pair++) {
-        few_rows_of<FEW, FOUR>(p, x, scales, pair);
-      }
+      few_rows_of<FEW, FOUR>(p, x, scales, pair, end);
       return;
     }
     ChunkSums chunk;

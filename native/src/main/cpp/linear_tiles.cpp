@@ -10,9 +10,10 @@
 // and an and for two fma. As tiles do not wait for each other but in the last addition, one row takes DEPTH_ONE of them
 // side by side, which hides the latency of fma.
 //
-// More rows than PAIR_ROWS pass the weight by PANEL tiles of a pair, which stay in the first-level cache, in blocks as equal
-// as may be, up to CHUNK rows, whose sums wait on the stack; many of them share a widening of the panel. Meanwhile what comes
-// after the next panel is asked for, a few lines at each tile.
+// Up to GROUP_ROWS rows take the weight as it comes from memory, so that its products hide behind it: up to PAIR_ROWS by both
+// groups of a pair, more of them by one after the other. More rows than these pass the weight by PANEL tiles of a pair, which
+// stay in the first-level cache, in blocks as equal as may be, up to CHUNK rows, whose sums wait on the stack; many of them
+// share a widening of the panel. Meanwhile what comes after the next panel is asked for, a few lines at each tile.
 //
 // Bytes: the weight once for up to CHUNK rows. Operations: 2 * rows * outputs * inputs. Few rows are bound by memory, many
 // by fma: a tile of 32 x 32 x PAIR_ROWS takes 16 * 4 * PAIR_ROWS of them and 4 * PAIR_ROWS additions.
@@ -25,10 +26,13 @@ namespace BATON_TIER {
 
 static constexpr int MAX_RANGES = 8;
 
-// How far ahead of its use a weight that comes from memory is asked for, in bytes; and how far where some rows take longer to
-// use it, into the second-level cache: the first one has too few requests under way.
-static constexpr int AHEAD = 4096;
-static constexpr int AHEAD_OF_ROWS = 8192;
+// How far ahead of its use a weight that comes from memory is asked for, in bytes: into the second-level cache, for the first
+// one has too few requests under way to wait for memory, and from there into the first.
+static constexpr int FAR_AHEAD = 16 * 1024;
+static constexpr int NEAR_AHEAD = 2048;
+
+// And how far behind a panel while rows pass it.
+static constexpr int AHEAD = 8192;
 
 // Tiles of a pair that rows pass together, widened 4 KiB each, and the rows that use them.
 static constexpr int PANEL = 4;
@@ -53,7 +57,7 @@ static inline void add_tiles(const uint16_t* weight, const float* x, int64_t x_s
                              float (*sums)[2][LANES]) {
   Lanes even[R][G][D];
   Lanes odd[R][G][D];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int r = 0; r < R; r++) {
 #pragma GCC unroll 8
     for (int g = 0; g < G; g++) {
@@ -71,14 +75,11 @@ static inline void add_tiles(const uint16_t* weight, const float* x, int64_t x_s
 #pragma GCC unroll 8
       for (int g = 0; g < G; g++) {
         const uint16_t* from = weight + (2 * d + group + g) * TILE + i * PAIR;
-        if constexpr (R == 1) {
-          __builtin_prefetch(from + AHEAD / 2);
-        } else {
-          __builtin_prefetch(from + AHEAD_OF_ROWS / 2, 0, 2);
-        }
+        __builtin_prefetch(from + FAR_AHEAD / 2, 0, 2);
+        __builtin_prefetch(from + NEAR_AHEAD / 2);
         load_pairs(from, w[g][0], w[g][1]);
       }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int r = 0; r < R; r++) {
         const float* input = x + r * x_stride + d * TILE_DEPTH + 2 * i;
         const Lanes first = all(input[0]);
@@ -91,7 +92,7 @@ static inline void add_tiles(const uint16_t* weight, const float* x, int64_t x_s
       }
     }
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int r = 0; r < R; r++) {
 #pragma GCC unroll 8
     for (int g = 0; g < G; g++) {
@@ -117,12 +118,14 @@ __attribute__((noinline)) static void sum_ranges(const Staged& in, const uint16_
       store(sums[range][r][1], zero());
     }
     const int tiles = tiles_of(in.borders[range + 1] - in.borders[range]);
-    for (int group = 0; group < 2; group += G) {
-      int t = 0;
-      for (; t + D <= tiles; t += D) {
+    int t = 0;
+    for (; t + D <= tiles; t += D) {
+      for (int group = 0; group < 2; group += G) {
         add_tiles<R, G, D>(weight + t * 2 * TILE, x + t * TILE_DEPTH, in.stride, group, sums[range]);
       }
-      for (; t < tiles; t++) {
+    }
+    for (; t < tiles; t++) {
+      for (int group = 0; group < 2; group += G) {
         add_tiles<R, G, 1>(weight + t * 2 * TILE, x + t * TILE_DEPTH, in.stride, group, sums[range]);
       }
     }
@@ -154,12 +157,13 @@ static inline void row_block(const Product& p, const Staged& in, const uint16_t*
   }
 }
 
-template <int R>
-static inline void rest_of_rows(const Product& p, const Staged& in, const uint16_t* weight, int pair, int row, int n) {
+// n rows, all there are, at least LEAST and at most R.
+template <int R, int G, int LEAST>
+static inline void few_rows(const Product& p, const Staged& in, const uint16_t* weight, int pair, int n) {
   if (n == R) {
-    row_block<R, PAIR_GROUPS, 1>(p, in, weight, pair, row);
-  } else if constexpr (R > 1) {
-    rest_of_rows<R - 1>(p, in, weight, pair, row, n);
+    row_block<R, G, 1>(p, in, weight, pair, 0);
+  } else if constexpr (R > LEAST) {
+    few_rows<R - 1, G, LEAST>(p, in, weight, pair, n);
   }
 }
 
@@ -274,7 +278,7 @@ __attribute__((noinline)) static void sum_chunk(const Staged& in, const uint16_t
       const int n = smaller(PANEL, tiles - t);
       const uint16_t* packed = weight;
       weight += n * 2 * TILE;
-      Ahead ahead = {weight + AHEAD_OF_ROWS / 2, lines};
+      Ahead ahead = {weight + AHEAD / 2, lines};
       const auto pass = [&](const auto* tile) {
         for (int block = 0; block < blocks; block++) {
           const int r = rows * block / blocks;
@@ -313,7 +317,11 @@ static void pairs_of_product(const Product& p, const Staged& in, int pair, int e
       continue;
     }
     if (rows <= PAIR_ROWS) {
-      rest_of_rows<PAIR_ROWS>(p, in, weight, pair, 0, rows);
+      few_rows<PAIR_ROWS, PAIR_GROUPS, 2>(p, in, weight, pair, rows);
+      continue;
+    }
+    if (rows <= GROUP_ROWS) {
+      few_rows<GROUP_ROWS, 1, PAIR_ROWS + 1>(p, in, weight, pair, rows);
       continue;
     }
     for (int row = 0; row < rows; row += CHUNK) {
