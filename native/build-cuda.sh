@@ -2,9 +2,13 @@
 # Builds the CUDA kernels: with g++ the library that emulates them, with nvcc, where there is one, machine code for GPUs.
 # native/build-cuda.sh [OUTPUT_DIRECTORY]   results go to OUTPUT_DIRECTORY/META-INF/native/linux-<arch>/libbaton_cuda_emulated.so
 #                                           and OUTPUT_DIRECTORY/META-INF/native/cuda/
-# NVCC names another nvcc than that of PATH; NVCC=none builds without. BATON_STRICT=1: its warnings are errors, as in continuous
-# integration; compilers of users may know others.
+#                           --source   prints where code for GPUs would come from: a file or none
+# NVCC names another nvcc than that of PATH; NVCC=none builds without. BATON_KERNELS names a native-*.jar of another build of
+# these sources, a release's for one: its code is taken, and no nvcc is asked. BATON_STRICT=1: nvcc's warnings are errors, as in
+# continuous integration; compilers of users may know others.
 set -euo pipefail
+export LC_ALL=C
+kernels=${BATON_KERNELS:+$(readlink -m "$BATON_KERNELS")}
 cd "$(dirname "$0")"
 output=${1:-target/classes}
 sources=src/main/cuda
@@ -13,6 +17,11 @@ objects=target/cuda/$arch
 library=$output/META-INF/native/linux-$arch/libbaton_cuda_emulated.so
 code=$output/META-INF/native/cuda
 nvcc=${NVCC:-$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null || echo none)}
+if [ "${1:-}" = --source ]; then
+  echo "${kernels:-$nvcc}"
+  exit
+fi
+[ -z "$kernels" ] || nvcc=none
 release=none
 if [ "$nvcc" != none ]; then
   release=$("$nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
@@ -32,6 +41,8 @@ host_flags=(-std=c++17 -O2 -g1 -fPIC -fvisibility=hidden -fno-exceptions -fno-rt
 grep -qw avx2 /proc/cpuinfo 2>/dev/null && grep -qw fma /proc/cpuinfo && host_flags+=(-mavx2 -mfma)
 device_flags=(-std=c++17 -O3 -fmad=false -fatbin --no-compress -allow-unsupported-compiler
   -gencode "arch=compute_80,code=sm_80" -gencode "arch=compute_90,code=[sm_90,compute_90]" --threads 2)
+# What the code was made from; machine code of other sources must not run beside this Java.
+made_from=$({ echo "${device_flags[@]}"; cat "$sources"/*.h "$sources"/*.cu; } | sha256sum | cut -d ' ' -f 1)
 [ -z "${BATON_STRICT:-}" ] || device_flags+=(-Werror all-warnings)
 
 mkdir -p "$objects" "$code" "$(dirname "$library")"
@@ -69,14 +80,26 @@ if [ ${#jobs[@]} -gt 0 ] || [ ! -f "$library" ]; then
   g++ -shared -Wl,-soname,libcuda.so.1 -Wl,--no-undefined -o "$library.new" "${objects_wanted[@]}" -lm -pthread
   mv "$library.new" "$library"
 fi
-if [ "$nvcc" = none ]; then
+if [ -n "$kernels" ]; then
+  taken=$(mktemp -d)
+  trap 'rm -rf "$taken"' EXIT
+  jar=${JAVA_HOME:+$JAVA_HOME/bin/}jar
+  [ -f "$kernels" ] && (cd "$taken" && "$jar" xf "$kernels" META-INF/native/cuda) && [ -d "$taken/META-INF/native/cuda" ] ||
+    { echo "baton: BATON_KERNELS: $kernels (expected: a native-*.jar with code for GPUs)" >&2; exit 1; }
+  theirs=$(cat "$taken/META-INF/native/cuda/made-from.txt" 2>/dev/null || true)
+  [ "$theirs" = "$made_from" ] ||
+    { echo "baton: BATON_KERNELS: $kernels has code of other sources: ${theirs:-unknown} (expected: $made_from, a build of this version)" >&2; exit 1; }
   rm -f "$code"/*
-  echo "baton: no nvcc (CUDA toolkit), so this build has no GPU kernels: --device cuda will say so" >&2
-else
+  cp "$taken"/META-INF/native/cuda/* "$code/"
+elif [ "$nvcc" != none ]; then
   for source in "$sources"/*.cu; do
     name=$(basename "$source" .cu)
     cmp -s "$objects/$name-$release.fatbin" "$code/$name.fatbin" || cp "$objects/$name-$release.fatbin" "$code/$name.fatbin"
   done
   echo "$release" > "$code/toolkit.txt"
   printf '%s' "$index" > "$code/kernels.txt"
+  echo "$made_from" > "$code/made-from.txt"
+elif [ "${NVCC:-}" = none ] || [ "$(cat "$code/made-from.txt" 2>/dev/null || true)" != "$made_from" ]; then
+  rm -f "$code"/*
+  echo "baton: no nvcc (CUDA toolkit), so this build has no GPU kernels: --device cuda will say so" >&2
 fi

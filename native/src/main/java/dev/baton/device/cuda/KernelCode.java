@@ -75,7 +75,7 @@ final class KernelCode {
     try (InputStream in = KernelCode.class.getResourceAsStream(DIRECTORY + name)) {
       if (in == null) {
         throw new CudaUnavailableException(
-            "GPU kernels: not in this build, which found no nvcc (expected: %s; install the CUDA toolkit and build again, or use --device cpu)"
+            "GPU kernels: not in this build, which found no nvcc (expected: %s; install the CUDA toolkit and run ./baton build, or do so with BATON_KERNELS=FILE, the native-*.jar of a build of this version that has them, or use --device cpu)"
                 .formatted(DIRECTORY.substring(1) + name));
       }
       return in.readAllBytes();
