@@ -7,9 +7,12 @@ import java.util.Map;
  * What the machine could do at best, measured in the same run as all else.
  *
  * @param bytesPerSecond memory read by all processors together
- * @param operationsPerSecond of products, by all processors together
+ * @param operationsPerSecond of products, by all processors together; {@link #UNKNOWN} where they
+ *     could not be measured, which limits nothing
  */
 record Ceilings(double bytesPerSecond, Map<Arithmetic, Double> operationsPerSecond) {
+
+  static final double UNKNOWN = Double.POSITIVE_INFINITY;
 
   static final Ceilings NONE = new Ceilings(0, Map.of());
 

@@ -26,7 +26,7 @@ final class GpuProbe implements Probe {
     Map<Arithmetic, Double> operations = new EnumMap<>(Arithmetic.class);
     double rate = ceilings.operationsPerSecond();
     for (Arithmetic each : needed) {
-      operations.put(each, rate == 0 ? Double.MAX_VALUE : rate);
+      operations.put(each, rate == 0 ? Ceilings.UNKNOWN : rate);
     }
     return new Ceilings(
         Math.max(ceilings.copyBytesPerSecond(), ceilings.readBytesPerSecond()), operations);

@@ -42,7 +42,9 @@ final class ReportJson {
     configuration
         .ceilings()
         .operationsPerSecond()
-        .forEach((arithmetic, rate) -> operations.put(lower(arithmetic), rate));
+        .forEach(
+            (arithmetic, rate) ->
+                operations.put(lower(arithmetic), rate == Ceilings.UNKNOWN ? null : rate));
     ArrayNode results = node.putArray("results");
     configuration.results().forEach(result -> write(results.addObject(), result));
   }

@@ -59,7 +59,7 @@ final class ReportText {
         ceilings.bytesPerSecond() / 1e9,
         ceilings.operationsPerSecond().entrySet().stream()
             .sorted(Map.Entry.comparingByKey())
-            .map(each -> "%s %.2f T/s".formatted(lower(each.getKey()), each.getValue() / 1e12))
+            .map(each -> lower(each.getKey()) + " " + operations(each.getValue()))
             .collect(Collectors.joining(", ")));
     List<Result> results = configuration.results();
     boolean busy = results.stream().anyMatch(Result::hasDisturbed);
@@ -91,6 +91,10 @@ final class ReportText {
       rows.add(row);
     }
     TextTable.write(text, rows);
+  }
+
+  private static String operations(double rate) {
+    return rate == Ceilings.UNKNOWN ? "not measured" : "%.2f T/s".formatted(rate / 1e12);
   }
 
   private static List<String> row(Result result) {

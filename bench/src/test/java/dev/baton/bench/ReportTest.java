@@ -125,6 +125,21 @@ class ReportTest {
   }
 
   @Test
+  void aCeilingThatCannotBeMeasuredLimitsNothingAndIsNoNumber() {
+    Ceilings unknown = ceilings(300_000, Ceilings.UNKNOWN);
+    Result result =
+        new Result(
+            DECODE, COSTS, unknown, List.of(tenSteps(0.2, 0.1)), List.of(), List.of(), List.of());
+    assertThat(result.bound()).isEqualTo(Ceilings.Bound.MEMORY);
+    assertThat(result.limit()).isCloseTo(100, within(1e-9));
+    BenchReport report = report(unknown, result);
+    assertThat(report.text()).contains("products bfloat16 1.00 T/s, int8 not measured\n");
+    JsonNode ceilings =
+        JsonMapper.shared().readTree(report.json()).get("configurations").get(0).get("ceilings");
+    assertThat(ceilings.get("operations_per_second").get("int8").isNull()).isTrue();
+  }
+
+  @Test
   void theJsonHasEveryRound() {
     JsonNode report = JsonMapper.shared().readTree(report(List.of(25.0)).json());
     JsonNode result = report.get("configurations").get(0).get("results").get(0);
@@ -148,12 +163,16 @@ class ReportTest {
   }
 
   private static BenchReport report(Result result) {
+    return report(CEILINGS, result);
+  }
+
+  private static BenchReport report(Ceilings ceilings, Result result) {
     Formats formats = new Formats(DType.BFLOAT16, WeightFormat.INT8, DType.BFLOAT16);
     Machine machine = new Machine("a processor", 2, "a device", "25", 0.5, -1);
     return new BenchReport(
         "shape",
         machine,
         1,
-        List.of(new BenchReport.Configuration(formats, 1, 1.5, CEILINGS, List.of(result))));
+        List.of(new BenchReport.Configuration(formats, 1, 1.5, ceilings, List.of(result))));
   }
 }
