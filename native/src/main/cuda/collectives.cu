@@ -22,6 +22,7 @@ struct Peers {
   int rank;
   int ranks;
 };
+static_assert(sizeof(Peers) == 160, "as the host writes it");
 
 namespace {
 

@@ -48,6 +48,7 @@ struct Packing {
     return at < border(range + 1) ? at : -1;
   }
 };
+static_assert(sizeof(Packing) == 24, "as the host writes it");
 
 // One step's batch, see StepBatch. 72 bytes.
 struct Batch {
@@ -62,6 +63,7 @@ struct Batch {
   int maxBlocks;
   int unused;
 };
+static_assert(sizeof(Batch) == 72, "as the host writes it");
 
 // One layer of a rank's KV: bfloat16 [block][key, value][head][blockTokens][width], width being the head's dimension
 // filled up with zeros to a multiple of 32. 24 bytes.
@@ -76,6 +78,7 @@ struct KvLayer {
     return (((static_cast<long long>(block) * 2 + value) * heads + head) * blockTokens + slot) * width;
   }
 };
+static_assert(sizeof(KvLayer) == 24, "as the host writes it");
 
 // What a product's sums become.
 enum ProductMode {
@@ -98,6 +101,7 @@ struct Product {
   int firstTile;  // tiles of sixteen rows of weight in the products before this one
   int mode;
 };
+static_assert(sizeof(Product) == 56, "as the host writes it");
 
 // Up to four products of the same inputs in one launch. 264 bytes.
 struct Products {
@@ -108,6 +112,7 @@ struct Products {
   int ranges;  // of the weights and inputs
   int width;
 };
+static_assert(sizeof(Products) == 264, "as the host writes it");
 
 // Which experts each row goes to, see Routing. 64 bytes.
 struct Routes {
@@ -122,6 +127,7 @@ struct Routes {
   int maxRows;
   int unused;
 };
+static_assert(sizeof(Routes) == 64, "as the host writes it");
 
 // Products of slots by the weights of their experts: one product, whose weight and first tile are not looked at and
 // whose rows are slots. 272 bytes.
@@ -129,5 +135,6 @@ struct RoutedProducts {
   Products products;
   Global<const unsigned long long> weights;  // [experts]: address
 };
+static_assert(sizeof(RoutedProducts) == 272, "as the host writes it");
 
 }  // namespace baton

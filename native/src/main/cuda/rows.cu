@@ -10,6 +10,7 @@ struct Shards {
   Global<const bf16> shard[8];
   int rows[8];
 };
+static_assert(sizeof(Shards) == 96, "as the host writes it");
 
 namespace {
 

@@ -31,6 +31,7 @@ struct Order {
   float presence;
   int unused;
 };
+static_assert(sizeof(Order) == 64, "as the host writes it");
 
 struct Change {
   int token;
@@ -38,6 +39,7 @@ struct Change {
   int generated;
   int flags;
 };
+static_assert(sizeof(Change) == 16, "as the host writes it");
 
 struct Result {
   float peak;
@@ -50,6 +52,7 @@ struct Result {
   int topIds[kMostTops];
   float topLogits[kMostTops];
 };
+static_assert(sizeof(Result) == 192, "as the host writes it");
 
 using Count = unsigned long long;
 

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "streams.h"
+
 namespace {
 
 using Status = int;
@@ -100,26 +102,50 @@ EXPORT Status cublasLtMatmulAlgoGetHeuristic(void*, const Description* what, con
   return fits ? kSuccess : kNotSupported;
 }
 
+namespace {
+
+struct Product {
+  float alpha;
+  float beta;
+  const uint16_t* a;
+  const uint16_t* b;
+  const float* c;
+  float* d;
+  Layout aLayout;
+  Layout bLayout;
+  Layout cLayout;
+  Layout dLayout;
+
+  void run() const {
+    for (uint64_t column = 0; column < dLayout.columns; column++) {
+      for (uint64_t row = 0; row < dLayout.rows; row++) {
+        const uint16_t* left = a + static_cast<int64_t>(row) * aLayout.pitch;
+        const uint16_t* right = b + static_cast<int64_t>(column) * bLayout.pitch;
+        double sum = 0;
+        for (uint64_t i = 0; i < aLayout.rows; i++) {
+          sum += static_cast<double>(widen(left[i])) * widen(right[i]);
+        }
+        int64_t at = static_cast<int64_t>(column) * dLayout.pitch + static_cast<int64_t>(row);
+        int64_t from = static_cast<int64_t>(column) * cLayout.pitch + static_cast<int64_t>(row);
+        float before = beta == 0.0f ? 0.0f : beta * c[from];
+        d[at] = alpha * static_cast<float>(sum) + before;
+      }
+    }
+  }
+};
+
+}  // namespace
+
 EXPORT Status cublasLtMatmul(void*, const Description*, const float* alpha, const uint16_t* a, const Layout* aLayout,
                              const uint16_t* b, const Layout* bLayout, const float* beta, const float* c,
                              const Layout* cLayout, float* d, const Layout* dLayout, const void* algorithm, void* workspace,
-                             size_t workspaceBytes, void*) {
+                             size_t workspaceBytes, baton::driver::Stream* stream) {
   if (algorithm == nullptr || (workspace == nullptr && workspaceBytes > 0)) {
     return kInvalidValue;
   }
-  for (uint64_t column = 0; column < dLayout->columns; column++) {
-    for (uint64_t row = 0; row < dLayout->rows; row++) {
-      const uint16_t* left = a + static_cast<int64_t>(row) * aLayout->pitch;
-      const uint16_t* right = b + static_cast<int64_t>(column) * bLayout->pitch;
-      double sum = 0;
-      for (uint64_t i = 0; i < aLayout->rows; i++) {
-        sum += static_cast<double>(widen(left[i])) * widen(right[i]);
-      }
-      int64_t at = static_cast<int64_t>(column) * dLayout->pitch + static_cast<int64_t>(row);
-      int64_t from = static_cast<int64_t>(column) * cLayout->pitch + static_cast<int64_t>(row);
-      float before = *beta == 0.0f ? 0.0f : *beta * c[from];
-      d[at] = *alpha * static_cast<float>(sum) + before;
-    }
-  }
-  return kSuccess;
+  Product product = {*alpha, *beta, a, b, c, d, *aLayout, *bLayout, *cLayout, *dLayout};
+  return baton::driver::enqueue(stream, [product] {
+    product.run();
+    return baton::driver::kSuccess;
+  }) == baton::driver::kSuccess ? kSuccess : kInvalidValue;
 }

@@ -1,80 +1,61 @@
 // libcuda.so.1 on a machine without a GPU: the functions of the driver API that Baton calls, over host memory. Built into
 // libbaton_cuda_emulated.so, whose soname is libcuda.so.1, so that the very same Java, JCuda and kernels' launches run in
-// tests as on a GPU. Streams run at once, on the caller's thread; a stream that is captured keeps launches, copies and
-// fills, and replays them on the thread that launches the graph. Memory is full of NaNs when it is handed out.
-// Long, because it is one flat list of the driver's functions.
+// tests as on a GPU. Streams run as late as they may (streams.h); a stream that is captured keeps launches, copies and
+// fills, and replays them when the graph's turn comes. Memory is full of NaNs when it is handed out. What the driver API
+// forbids is refused, also where a GPU would let it pass by luck.
+// Memory and copies are in driver_memory.cpp.
 //
 // BATON_EMULATED_GPUS: how many GPUs there are (default 8); BATON_EMULATED_GPU_MEMORY: MiB of each (default 4096).
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "streams.h"
+
 extern "C" {
 int baton_emulate(const char* kernel, const uint32_t grid[3], const uint32_t block[3], uint32_t shared_bytes, void* const* params);
 const char* baton_emulate_error();
-void baton_emulate_memory(void* address, size_t bytes, int live);
 int baton_emulate_parameters(const char* kernel, uint32_t* sizes, int most);
 }
 
 namespace baton {
 namespace emulation {
 extern std::atomic<unsigned long long> launches;
-}
+void reach(unsigned devices);
+int most_threads(const char* kernel);
+}  // namespace emulation
 }  // namespace baton
+
+using namespace baton::driver;
 
 namespace {
 
-using Status = int;
-constexpr Status kSuccess = 0;
-constexpr Status kInvalidValue = 1;
-constexpr Status kOutOfMemory = 2;
-constexpr Status kInvalidDevice = 101;
-constexpr Status kInvalidImage = 200;
-constexpr Status kInvalidContext = 201;
-constexpr Status kNotFound = 500;
-constexpr Status kLaunchFailed = 719;
-constexpr Status kCaptureInvalid = 901;
-
 constexpr int kMostParameters = 64;
-constexpr int kMostDevices = 16;
 
-// What a GPU refuses to launch.
-constexpr int kMostShared = 232448;
+// What a GPU refuses to launch; of shared memory, what the least of the GPUs that there is code for has.
+constexpr int kMostShared = 99 << 10;
 constexpr uint32_t kPlainShared = 48 << 10;
 constexpr unsigned kMostThreads = 1024;
 constexpr unsigned kMostGrid = 65535;  // in the second and third dimension
 
-struct Context {
-  int device;
-};
-
-struct Graph {
-  std::vector<std::function<Status()>> work;
-};
-
-struct Stream {
-  std::unique_ptr<Graph> captured;
-};
-
-struct Event {
-  uint64_t nanos;
-};
-
 struct Function {
+  Context* context;
   std::string name;
   std::vector<uint32_t> sizes;
+  unsigned most;  // threads of a block
   std::atomic<uint32_t> shared{kPlainShared};
 };
 
 struct Module {
+  Context* context;
   std::map<std::string, std::unique_ptr<Function>> functions;
 };
 
@@ -83,47 +64,17 @@ long setting(const char* name, long otherwise) {
   return text != nullptr && *text != 0 ? std::strtol(text, nullptr, 10) : otherwise;
 }
 
-int device_count() { return static_cast<int>(std::min<long>(setting("BATON_EMULATED_GPUS", 8), kMostDevices)); }
-
-size_t device_memory() { return static_cast<size_t>(setting("BATON_EMULATED_GPU_MEMORY", 4096)) << 20; }
-
-Context contexts[kMostDevices];
-thread_local Context* current = nullptr;
-
 std::mutex guard;
-struct Allocation {
-  size_t bytes;
-  int device;
-};
-std::map<void*, Allocation> allocations;  // guarded
-size_t used[kMostDevices];                // guarded
 std::string last_failure;                 // guarded
-
-// Now, or when the graph that is being captured is launched.
-Status enqueue(Stream* stream, std::function<Status()> work) {
-  if (current == nullptr) {
-    return kInvalidContext;
-  }
-  if (stream != nullptr && stream->captured != nullptr) {
-    stream->captured->work.push_back(std::move(work));
-    return kSuccess;
-  }
-  return work();
-}
 
 // What was called of what a step may call, as long as it is asked for (baton_emulate_trace).
 std::atomic<bool> tracing{false};
 std::string trace;  // guarded
 
-void called(const char* what) {
-  if (tracing.load(std::memory_order_relaxed)) {
-    std::lock_guard<std::mutex> lock(guard);
-    trace += trace.empty() ? what : std::string(" ") + what;
-  }
-}
-
-Status launch(const char* name, const uint32_t* grid, const uint32_t* block, uint32_t shared, void* const* params) {
+Status launch(const Context& context, const char* name, const uint32_t* grid, const uint32_t* block, uint32_t shared,
+              void* const* params) {
   baton::emulation::launches.fetch_add(1, std::memory_order_relaxed);
+  baton::emulation::reach(context.reaches | 1u << context.device);
   if (baton_emulate(name, grid, block, shared, params) != 0) {
     std::lock_guard<std::mutex> lock(guard);
     last_failure = baton_emulate_error();
@@ -134,6 +85,21 @@ Status launch(const char* name, const uint32_t* grid, const uint32_t* block, uin
 }
 
 }  // namespace
+
+namespace baton::driver {
+
+int device_count() { return static_cast<int>(std::min<long>(setting("BATON_EMULATED_GPUS", 8), kMostDevices)); }
+
+size_t device_memory() { return static_cast<size_t>(setting("BATON_EMULATED_GPU_MEMORY", 4096)) << 20; }
+
+void called(const char* what) {
+  if (tracing.load(std::memory_order_relaxed)) {
+    std::lock_guard<std::mutex> lock(guard);
+    trace += trace.empty() ? what : std::string(" ") + what;
+  }
+}
+
+}  // namespace baton::driver
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -163,6 +129,15 @@ EXPORT Status cuGetErrorName(Status status, const char** name) {
     case kOutOfMemory: *name = "CUDA_ERROR_OUT_OF_MEMORY"; break;
     case kInvalidDevice: *name = "CUDA_ERROR_INVALID_DEVICE"; break;
     case kInvalidContext: *name = "CUDA_ERROR_INVALID_CONTEXT"; break;
+    case kDestroyed: *name = "CUDA_ERROR_CONTEXT_IS_DESTROYED"; break;
+    case kInvalidHandle: *name = "CUDA_ERROR_INVALID_HANDLE"; break;
+    case kIllegalState: *name = "CUDA_ERROR_ILLEGAL_STATE"; break;
+    case kNotReady: *name = "CUDA_ERROR_NOT_READY"; break;
+    case kOutOfResources: *name = "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES"; break;
+    case kPeerAlready: *name = "CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED"; break;
+    case kCaptureUnsupported: *name = "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"; break;
+    case kCapturedEvent: *name = "CUDA_ERROR_CAPTURED_EVENT"; break;
+    case kCaptureThread: *name = "CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD"; break;
     case kNotFound: *name = "CUDA_ERROR_NOT_FOUND"; break;
     case kLaunchFailed: *name = "CUDA_ERROR_LAUNCH_FAILED"; break;
     case kCaptureInvalid: *name = "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"; break;
@@ -222,222 +197,100 @@ EXPORT Status cuDevicePrimaryCtxRetain(Context** context, int device) {
   if (device < 0 || device >= device_count()) {
     return kInvalidDevice;
   }
-  contexts[device].device = device;
-  *context = &contexts[device];
+  *context = &context_of(device);
+  (*context)->retained++;
   return kSuccess;
 }
 
-EXPORT Status cuDevicePrimaryCtxRelease_v2(int) { return kSuccess; }
+EXPORT Status cuDevicePrimaryCtxRelease_v2(int device) {
+  if (device < 0 || device >= device_count()) {
+    return kInvalidDevice;
+  }
+  Context& context = context_of(device);
+  if (context.retained == 0) {
+    return kInvalidContext;
+  }
+  release(context);
+  return kSuccess;
+}
 
 EXPORT Status cuCtxSetCurrent(Context* context) {
   called("cuCtxSetCurrent");
-  current = context;
+  return make_current(context);
+}
+
+EXPORT Status cuCtxSynchronize() {
+  Status status = context_wait();
+  return status == kSuccess ? finish(*current()) : status;
+}
+
+EXPORT Status cuDeviceCanAccessPeer(int* can, int device, int peer) {
+  *can = device == peer ? 0 : 1;
   return kSuccess;
 }
 
-EXPORT Status cuCtxSynchronize() { return kSuccess; }
-
-EXPORT Status cuDeviceCanAccessPeer(int* can, int, int) {
-  *can = 1;
-  return kSuccess;
-}
-
-EXPORT Status cuCtxEnablePeerAccess(Context*, unsigned) { return kSuccess; }
-
-EXPORT Status cuMemGetInfo_v2(size_t* free, size_t* total) {
-  if (current == nullptr) {
+EXPORT Status cuCtxEnablePeerAccess(Context* peer, unsigned flags) {
+  Status status = usable();
+  if (status != kSuccess) {
+    return status;
+  }
+  if (flags != 0) {
+    return kInvalidValue;
+  }
+  if (peer == current()) {
+    return kInvalidDevice;
+  }
+  if (peer == nullptr || peer->retained == 0) {
     return kInvalidContext;
   }
-  std::lock_guard<std::mutex> lock(guard);
-  *total = device_memory();
-  *free = *total - used[current->device];
-  return kSuccess;
-}
-
-EXPORT Status cuMemAlloc_v2(uint64_t* address, size_t bytes) {
-  called("cuMemAlloc");
-  if (current == nullptr) {
-    return kInvalidContext;
-  }
-  if (bytes == 0) {
-    return kInvalidValue;
-  }
-  std::lock_guard<std::mutex> lock(guard);
-  if (bytes > device_memory() - used[current->device]) {
-    return kOutOfMemory;
-  }
-  void* memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
-  if (memory == nullptr) {
-    return kOutOfMemory;
-  }
-  std::memset(memory, 0xff, bytes);
-  allocations[memory] = {bytes, current->device};
-  used[current->device] += bytes;
-  baton_emulate_memory(memory, bytes, 1);
-  *address = reinterpret_cast<uint64_t>(memory);
-  return kSuccess;
-}
-
-EXPORT Status cuMemFree_v2(uint64_t address) {
-  std::lock_guard<std::mutex> lock(guard);
-  void* memory = reinterpret_cast<void*>(address);
-  auto found = allocations.find(memory);
-  if (found == allocations.end()) {
-    return kInvalidValue;
-  }
-  used[found->second.device] -= found->second.bytes;
-  baton_emulate_memory(memory, found->second.bytes, 0);
-  allocations.erase(found);
-  std::free(memory);
-  return kSuccess;
-}
-
-EXPORT Status cuMemHostAlloc(void** address, size_t bytes, unsigned) {
-  called("cuMemHostAlloc");
-  void* memory = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-  if (memory == nullptr) {
-    return kOutOfMemory;
-  }
-  std::memset(memory, 0xff, bytes);
-  baton_emulate_memory(memory, bytes, 1);
-  std::lock_guard<std::mutex> lock(guard);
-  allocations[memory] = {bytes, -1};
-  *address = memory;
-  return kSuccess;
-}
-
-EXPORT Status cuMemFreeHost(void* memory) {
-  std::lock_guard<std::mutex> lock(guard);
-  auto found = allocations.find(memory);
-  if (found == allocations.end() || found->second.device != -1) {
-    return kInvalidValue;
-  }
-  baton_emulate_memory(memory, found->second.bytes, 0);
-  allocations.erase(found);
-  std::free(memory);
-  return kSuccess;
-}
-
-namespace {
-
-Status copy(Stream* stream, void* to, const void* from, size_t bytes) {
-  return enqueue(stream, [=] {
-    std::memcpy(to, from, bytes);
-    return kSuccess;
-  });
-}
-
-}  // namespace
-
-EXPORT Status cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, Stream* stream) {
-  called("cuMemcpyHtoDAsync");
-  return copy(stream, reinterpret_cast<void*>(to), from, bytes);
-}
-
-EXPORT Status cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, Stream* stream) {
-  called("cuMemcpyDtoHAsync");
-  return copy(stream, to, reinterpret_cast<const void*>(from), bytes);
-}
-
-EXPORT Status cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, Stream* stream) {
-  called("cuMemcpyDtoDAsync");
-  return copy(stream, reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
-}
-
-// CUDA_MEMCPY2D of cuda.h; memory types 1 = host, 2 = device.
-struct Copy2D {
-  size_t srcXInBytes, srcY;
-  int srcMemoryType;
-  const void* srcHost;
-  uint64_t srcDevice;
-  void* srcArray;
-  size_t srcPitch;
-  size_t dstXInBytes, dstY;
-  int dstMemoryType;
-  void* dstHost;
-  uint64_t dstDevice;
-  void* dstArray;
-  size_t dstPitch;
-  size_t widthInBytes, height;
-};
-
-EXPORT Status cuMemcpy2DAsync_v2(const Copy2D* given, Stream* stream) {
-  called("cuMemcpy2DAsync");
-  Copy2D c = *given;
-  return enqueue(stream, [c] {
-    const char* from = c.srcMemoryType == 1 ? static_cast<const char*>(c.srcHost) : reinterpret_cast<const char*>(c.srcDevice);
-    char* to = c.dstMemoryType == 1 ? static_cast<char*>(c.dstHost) : reinterpret_cast<char*>(c.dstDevice);
-    for (size_t row = 0; row < c.height; row++) {
-      std::memcpy(to + (c.dstY + row) * c.dstPitch + c.dstXInBytes, from + (c.srcY + row) * c.srcPitch + c.srcXInBytes,
-                  c.widthInBytes);
-    }
-    return kSuccess;
-  });
-}
-
-EXPORT Status cuMemsetD8Async(uint64_t to, unsigned char value, size_t count, Stream* stream) {
-  called("cuMemsetD8Async");
-  return enqueue(stream, [=] {
-    std::memset(reinterpret_cast<void*>(to), value, count);
-    return kSuccess;
-  });
-}
-
-EXPORT Status cuMemsetD32Async(uint64_t to, unsigned value, size_t count, Stream* stream) {
-  called("cuMemsetD32Async");
-  return enqueue(stream, [=] {
-    for (size_t i = 0; i < count; i++) {
-      reinterpret_cast<unsigned*>(to)[i] = value;
-    }
-    return kSuccess;
-  });
+  unsigned bit = 1u << peer->device;
+  return (current()->reaches.fetch_or(bit) & bit) != 0 ? kPeerAlready : kSuccess;
 }
 
 EXPORT Status cuStreamCreate(Stream** stream, unsigned) {
-  *stream = new Stream();
-  return kSuccess;
+  Status status = usable();
+  if (status == kSuccess) {
+    *stream = add_stream();
+  }
+  return status;
 }
 
-EXPORT Status cuStreamDestroy_v2(Stream* stream) {
-  delete stream;
-  return kSuccess;
-}
+EXPORT Status cuStreamDestroy_v2(Stream* stream) { return drop_stream(stream); }
 
 EXPORT Status cuStreamSynchronize(Stream* stream) {
   called("cuStreamSynchronize");
-  return stream != nullptr && stream->captured != nullptr ? kCaptureInvalid : kSuccess;
+  return synchronize(stream);
 }
 
-EXPORT Status cuStreamWaitEvent(Stream*, Event*, unsigned) {
+EXPORT Status cuStreamWaitEvent(Stream* stream, Event* event, unsigned) {
   called("cuStreamWaitEvent");
-  return kSuccess;
+  return wait_for(stream, event);
 }
 
-EXPORT Status cuStreamBeginCapture_v2(Stream* stream, int) {
+EXPORT Status cuStreamBeginCapture_v2(Stream* stream, int mode) {
   called("cuStreamBeginCapture");
-  if (stream == nullptr || stream->captured != nullptr) {
-    return kInvalidValue;
-  }
-  stream->captured = std::make_unique<Graph>();
-  return kSuccess;
+  return begin_capture(stream, mode);
 }
 
 EXPORT Status cuStreamEndCapture(Stream* stream, Graph** graph) {
   called("cuStreamEndCapture");
-  if (stream == nullptr || stream->captured == nullptr) {
-    return kInvalidValue;
+  return end_capture(stream, graph);
+}
+
+EXPORT Status cuGraphInstantiateWithFlags(std::shared_ptr<Graph>** executable, Graph* graph, unsigned long long) {
+  Status status = safe_call();
+  if (status == kSuccess) {
+    *executable = new std::shared_ptr<Graph>(new Graph(*graph));
   }
-  *graph = stream->captured.release();
-  return kSuccess;
+  return status;
 }
 
-EXPORT Status cuGraphInstantiateWithFlags(Graph** executable, Graph* graph, unsigned long long) {
-  *executable = new Graph(*graph);
-  return kSuccess;
-}
-
-EXPORT Status cuGraphLaunch(Graph* graph, Stream* stream) {
+EXPORT Status cuGraphLaunch(std::shared_ptr<Graph>* executable, Stream* stream) {
   called("cuGraphLaunch");
+  std::shared_ptr<Graph> graph = *executable;
+  if (graph->context != current()) {
+    return kInvalidContext;
+  }
   return enqueue(stream, [graph] {
     for (auto& each : graph->work) {
       Status status = each();
@@ -449,9 +302,9 @@ EXPORT Status cuGraphLaunch(Graph* graph, Stream* stream) {
   });
 }
 
-EXPORT Status cuGraphUpload(Graph*, Stream*) {
+EXPORT Status cuGraphUpload(std::shared_ptr<Graph>*, Stream* stream) {
   called("cuGraphUpload");
-  return kSuccess;
+  return enqueue(stream, [] { return kSuccess; });
 }
 
 EXPORT Status cuGraphDestroy(Graph* graph) {
@@ -459,38 +312,42 @@ EXPORT Status cuGraphDestroy(Graph* graph) {
   return kSuccess;
 }
 
-EXPORT Status cuGraphExecDestroy(Graph* graph) {
-  delete graph;
+EXPORT Status cuGraphExecDestroy(std::shared_ptr<Graph>* executable) {
+  delete executable;
   return kSuccess;
 }
 
-EXPORT Status cuEventCreate(Event** event, unsigned) {
-  *event = new Event{};
-  return kSuccess;
+// Flag 2: not for times.
+EXPORT Status cuEventCreate(Event** event, unsigned flags) {
+  Status status = usable();
+  if (status == kSuccess) {
+    *event = add_event((flags & 2) == 0);
+  }
+  return status;
 }
 
-EXPORT Status cuEventDestroy_v2(Event* event) {
-  delete event;
-  return kSuccess;
-}
+EXPORT Status cuEventDestroy_v2(Event* event) { return drop_event(event); }
 
 EXPORT Status cuEventRecord(Event* event, Stream* stream) {
   called("cuEventRecord");
-  return enqueue(stream, [event] {
-    timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    event->nanos = static_cast<uint64_t>(now.tv_sec) * 1000000000u + static_cast<uint64_t>(now.tv_nsec);
-    return kSuccess;
-  });
+  return record(event, stream);
 }
 
-EXPORT Status cuEventSynchronize(Event*) {
+EXPORT Status cuEventSynchronize(Event* event) {
   called("cuEventSynchronize");
-  return kSuccess;
+  return synchronize(event);
 }
 
 EXPORT Status cuEventElapsedTime(float* milliseconds, Event* from, Event* to) {
-  *milliseconds = static_cast<float>(static_cast<double>(to->nanos - from->nanos) / 1e6);
+  std::shared_ptr<Event> begin = event_of(from);
+  std::shared_ptr<Event> end = event_of(to);
+  if (begin == nullptr || end == nullptr || !begin->timed || !end->timed) {
+    return kInvalidHandle;
+  }
+  if (begin->nanos == 0 || end->nanos == 0) {
+    return kNotReady;
+  }
+  *milliseconds = static_cast<float>(static_cast<double>(end->nanos - begin->nanos) / 1e6);
   return kSuccess;
 }
 
@@ -499,8 +356,11 @@ EXPORT Status cuModuleLoadData(Module** module, const void* image) {
   if (*static_cast<const char*>(image) != 0) {
     return kInvalidImage;
   }
-  *module = new Module();
-  return kSuccess;
+  Status status = usable();
+  if (status == kSuccess) {
+    *module = new Module{current(), {}};
+  }
+  return status;
 }
 
 EXPORT Status cuModuleUnload(Module* module) {
@@ -517,7 +377,9 @@ EXPORT Status cuModuleGetFunction(Function** function, Module* module, const cha
   std::unique_ptr<Function>& own = module->functions[name];
   if (own == nullptr) {
     own = std::make_unique<Function>();
+    own->context = module->context;
     own->name = name;
+    own->most = static_cast<unsigned>(baton::emulation::most_threads(name));
     own->sizes.assign(sizes, sizes + count);
   }
   *function = own.get();
@@ -539,13 +401,19 @@ EXPORT Status cuFuncGetAttribute(int* value, int attribute, Function*) {
   return attribute == 3 ? kSuccess : kInvalidValue;
 }
 
-EXPORT Status cuCtxSetLimit(int, size_t) { return current == nullptr ? kInvalidContext : kSuccess; }
+EXPORT Status cuCtxSetLimit(int, size_t) { return context_wait(); }
 
 EXPORT Status cuLaunchKernel(Function* function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX,
                              unsigned blockY, unsigned blockZ, unsigned shared, Stream* stream, void** params, void**) {
   if (gridX == 0 || gridX > 0x7fffffffu || gridY == 0 || gridY > kMostGrid || gridZ == 0 || gridZ > kMostGrid ||
       blockX * blockY * blockZ == 0 || blockX * blockY * blockZ > kMostThreads || shared > function->shared) {
     return kInvalidValue;
+  }
+  if (blockX > function->most) {
+    return kOutOfResources;
+  }
+  if (function->context != current()) {
+    return kInvalidHandle;
   }
   // A launch owns its parameters: the caller's may change as soon as it returns.
   struct Call {
@@ -564,9 +432,6 @@ EXPORT Status cuLaunchKernel(Function* function, unsigned gridX, unsigned gridY,
   std::memcpy(call->grid, grid, sizeof grid);
   std::memcpy(call->block, block, sizeof block);
   call->shared = shared;
-  if (gridX == 0 || gridY == 0 || gridZ == 0) {
-    return kInvalidValue;
-  }
   for (size_t i = 0; i < function->sizes.size(); i++) {
     std::vector<uint64_t> value((function->sizes[i] + 7) / 8);
     std::memcpy(value.data(), params[i], function->sizes[i]);
@@ -575,5 +440,8 @@ EXPORT Status cuLaunchKernel(Function* function, unsigned gridX, unsigned gridY,
   for (auto& value : call->values) {
     call->params.push_back(value.data());
   }
-  return enqueue(stream, [call] { return launch(call->name.c_str(), call->grid, call->block, call->shared, call->params.data()); });
+  Context* context = current();
+  return enqueue(stream, [call, context] {
+    return launch(*context, call->name.c_str(), call->grid, call->block, call->shared, call->params.data());
+  });
 }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <shared_mutex>
@@ -18,15 +19,20 @@
 
 namespace baton::emulation {
 
+// Called now and then while a kernel waits for another one.
+void (*while_polling)() = nullptr;
+
 namespace {
 
 constexpr int kLanes = 32;
-constexpr int kMostThreads = 1024;
 constexpr size_t kMostBytes = 16;  // of a lane in an exchange
-constexpr size_t kMostShared = 232448;
+constexpr size_t kMostShared = 99 << 10;
+constexpr int kEverywhere = -1;
+constexpr unsigned kPollsAlone = 64;
 
 struct Kernel {
   Invoke invoke;
+  int most_threads;
   std::vector<uint32_t> sizes;  // of its parameters
 };
 
@@ -35,9 +41,14 @@ std::map<std::string, Kernel>& kernels() {
   return all;
 }
 
-// Memory that kernels may touch: first byte to end.
+// Memory that kernels may touch, by first byte: its end, and the device that it lies on.
+struct Range {
+  uintptr_t to;
+  int device;
+};
+
 std::shared_mutex ranges_lock;
-std::map<uintptr_t, uintptr_t> ranges;
+std::map<uintptr_t, Range> ranges;
 unsigned long ranges_version = 1;
 
 enum class State { RUNNABLE, WARP, BLOCK, POLLING, DONE };
@@ -53,7 +64,7 @@ struct Touch {
 struct Cell {
   Touch write;
   Touch read;
-  Touch other_read;  // of another thread than `read`
+  Touch other_read;  // of another warp than `read`; else of another thread
 };
 
 constexpr size_t kCellBytes = 2;
@@ -87,6 +98,9 @@ struct Warp {
   float c[kLanes][4];
 };
 
+// The bound of the kernel whose registration comes next; kernels are registered one after the other.
+int next_bound = 0;
+
 // One launch on one host thread; its fibers and their stacks are kept for the next.
 struct Launch {
   const char* name = "";
@@ -108,6 +122,8 @@ struct Launch {
   uintptr_t from = 1;
   uintptr_t to = 0;
   unsigned long version = 0;
+  unsigned devices = ~0u;  // whose memory may be touched
+  bool reversed = false;
 
   ~Launch() {
     for (Fiber& each : fibers) {
@@ -170,8 +186,8 @@ bool run_warp(Launch& l, int from, int to, int& done, bool& polling) {
   bool ran = false;
   for (bool again = true; again && !l.failed;) {
     again = false;
-    for (int t = from; t < to && !l.failed; t++) {
-      Fiber& fiber = l.fibers[t];
+    for (int i = from; i < to && !l.failed; i++) {
+      Fiber& fiber = l.fibers[l.reversed ? to - 1 - (i - from) : i];
       if (fiber.state != State::RUNNABLE) {
         continue;
       }
@@ -208,13 +224,19 @@ void report_stuck(Launch& l, int threads) {
 void run_block(Launch& l, int threads) {
   start_block(l, threads);
   int done = 0;
+  unsigned polls = 0;
+  int warps = (threads + kLanes - 1) / kLanes;
   while (done < threads && !l.failed) {
     bool ran = false;
     bool polling = false;
-    for (int from = 0; from < threads && !l.failed; from += kLanes) {
+    for (int i = 0; i < warps && !l.failed; i++) {
+      int from = (l.reversed ? warps - 1 - i : i) * kLanes;
       ran |= run_warp(l, from, std::min(threads, from + kLanes), done, polling);
     }
     if (polling) {
+      if (++polls % kPollsAlone == 0 && while_polling != nullptr) {
+        while_polling();
+      }
       sched_yield();
     } else if (!ran) {
       report_stuck(l, threads);
@@ -321,15 +343,24 @@ void check_global(const void* address, size_t bytes, size_t alignment) {
   if (at >= l.from && at + bytes <= l.to && l.version == __atomic_load_n(&ranges_version, __ATOMIC_RELAXED)) {
     return;
   }
+  bool reachable = true;
   {
     std::shared_lock<std::shared_mutex> guard(ranges_lock);
     auto next = ranges.upper_bound(at);
-    if (next != ranges.begin() && at + bytes <= std::prev(next)->second) {
-      l.from = std::prev(next)->first;
-      l.to = std::prev(next)->second;
-      l.version = ranges_version;
-      return;
+    if (next != ranges.begin() && at + bytes <= std::prev(next)->second.to) {
+      const Range& range = std::prev(next)->second;
+      if (range.device != kEverywhere && (l.devices >> range.device & 1) == 0) {
+        reachable = false;
+      } else {
+        l.from = std::prev(next)->first;
+        l.to = range.to;
+        l.version = ranges_version;
+        return;
+      }
     }
+  }
+  if (!reachable) {
+    fail("global memory: of a GPU that this one does not reach (expected: peer access)", address, bytes);
   }
   fail("global memory: access outside of what is allocated", address, bytes);
 }
@@ -373,7 +404,10 @@ void touch_shared(const void* address, size_t bytes, Access access) {
       report_race(cell.write, byte);
     }
     if (access == Access::READ) {
-      if (cell.read.thread != now.thread) {
+      // Of two readers one is left that is not the thread that writes next, if possible not of its warp either.
+      bool other_warp = cell.read.thread / kLanes != now.thread / kLanes;
+      bool known = cell.other_read.epoch == now.epoch && cell.other_read.thread / kLanes != now.thread / kLanes;
+      if (other_warp || (!known && cell.read.thread != now.thread)) {
         cell.other_read = cell.read;
       }
       cell.read = now;
@@ -465,8 +499,33 @@ void copies_waited(int left) {
 
 void give_way() { wait_as(State::POLLING); }
 
+Bound::Bound(int threads) { next_bound = threads; }
+
 Registration::Registration(const char* name, Invoke invoke, const uint32_t* sizes, int count) {
-  kernels()[name] = {invoke, std::vector<uint32_t>(sizes, sizes + count)};
+  kernels()[name] = {invoke, next_bound, std::vector<uint32_t>(sizes, sizes + count)};
+  next_bound = 0;
+}
+
+void announce(void* address, size_t bytes, int device, bool live) {
+  std::unique_lock<std::shared_mutex> guard(ranges_lock);
+  auto from = reinterpret_cast<uintptr_t>(address);
+  if (live) {
+    ranges[from] = {from + bytes, device};
+  } else {
+    ranges.erase(from);
+  }
+  __atomic_add_fetch(&ranges_version, 1, __ATOMIC_RELAXED);
+}
+
+// Of this host thread's launches: a bit for each device whose memory they may touch.
+void reach(unsigned devices) {
+  launch.devices = devices;
+  launch.version = 0;
+}
+
+int most_threads(const char* kernel) {
+  auto found = kernels().find(kernel);
+  return found == kernels().end() ? 0 : found->second.most_threads;
 }
 
 }  // namespace baton::emulation
@@ -476,14 +535,7 @@ Registration::Registration(const char* name, Invoke invoke, const uint32_t* size
 // Announces host memory that plays device memory (live = 1), or takes it back (0), by its first byte.
 EXPORT void baton_emulate_memory(void* address, size_t bytes, int live) {
   using namespace baton::emulation;
-  std::unique_lock<std::shared_mutex> guard(ranges_lock);
-  auto from = reinterpret_cast<uintptr_t>(address);
-  if (live != 0) {
-    ranges[from] = from + bytes;
-  } else {
-    ranges.erase(from);
-  }
-  __atomic_add_fetch(&ranges_version, 1, __ATOMIC_RELAXED);
+  announce(address, bytes, kEverywhere, live != 0);
 }
 
 // Whether later launches look for races in shared memory: they take about twice as long.
@@ -516,7 +568,7 @@ EXPORT int baton_emulate(const char* kernel, const uint32_t grid[3], const uint3
     return 1;
   }
   int threads = static_cast<int>(block[0]);
-  if (block[0] < 1 || block[0] > kMostThreads || block[1] != 1 || block[2] != 1 || shared_bytes > kMostShared ||
+  if (block[0] < 1 || block[0] > static_cast<uint32_t>(found->second.most_threads) || block[1] != 1 || block[2] != 1 || shared_bytes > kMostShared ||
       grid[0] < 1 || grid[1] < 1 || grid[2] < 1 || grid[1] > 65535 || grid[2] > 65535 || grid[0] > 0x7fffffff) {
     char text[256];
     snprintf(text, sizeof(text),
@@ -545,17 +597,16 @@ EXPORT int baton_emulate(const char* kernel, const uint32_t grid[3], const uint3
       fiber.place.grid[i] = static_cast<int>(grid[i]);
     }
   }
-  for (uint32_t z = 0; z < grid[2] && !l.failed; z++) {
-    for (uint32_t y = 0; y < grid[1] && !l.failed; y++) {
-      for (uint32_t x = 0; x < grid[0] && !l.failed; x++) {
-        for (int t = 0; t < threads; t++) {
-          l.fibers[t].place.block[0] = static_cast<int>(x);
-          l.fibers[t].place.block[1] = static_cast<int>(y);
-          l.fibers[t].place.block[2] = static_cast<int>(z);
-        }
-        run_block(l, threads);
-      }
+  l.reversed = std::hash<std::string>()(found->first + std::to_string(grid[0] + grid[1] + grid[2])) % 2 == 1;
+  uint64_t blocks = static_cast<uint64_t>(grid[0]) * grid[1] * grid[2];
+  for (uint64_t i = 0; i < blocks && !l.failed; i++) {
+    uint64_t number = l.reversed ? blocks - 1 - i : i;
+    const int block[3] = {static_cast<int>(number % grid[0]), static_cast<int>(number / grid[0] % grid[1]),
+                          static_cast<int>(number / grid[0] / grid[1])};
+    for (int t = 0; t < threads; t++) {
+      std::copy_n(block, 3, l.fibers[t].place.block);
     }
+    run_block(l, threads);
   }
   return l.failed ? 1 : 0;
 }

@@ -9,7 +9,8 @@
 // the same shared memory that no barrier orders are errors too. The lanes of a matrix product add in order of their
 // terms, which a GPU does not promise: bits are comparable between emulated kernels, not with a GPU.
 //
-// One thread emulates one launch; several may do so at once (ranks), and meet in memory through signal_system.
+// Blocks, a block's warps and their lanes run in order or, as name and grid of a launch decide, in the reverse order. One
+// thread emulates one launch; several may do so at once (ranks), and meet in memory through signal_system.
 #pragma once
 
 #include <cmath>
@@ -21,7 +22,12 @@
 #include <utility>
 
 #define DEVICE inline
-#define KERNEL(threads) extern "C" void
+#define BATON_JOINED(a, b) a##b
+#define BATON_JOIN(a, b) BATON_JOINED(a, b)
+// Tells the most threads of a block to the BATON_KERNEL that follows.
+#define KERNEL(threads)                                                                       \
+  static const baton::emulation::Bound BATON_JOIN(kernel_bound_, __COUNTER__)(threads);       \
+  extern "C" void
 #define UNROLL
 
 namespace baton {
@@ -68,6 +74,10 @@ void copies_waited(int left);
 void give_way();
 
 using Invoke = void (*)(void* const* params);
+
+struct Bound {
+  explicit Bound(int threads);
+};
 
 struct Registration {
   Registration(const char* name, Invoke invoke, const uint32_t* sizes, int count);

@@ -14,6 +14,7 @@ import dev.baton.engine.Precision;
 import dev.baton.engine.Quantization;
 import java.nio.file.Path;
 import java.util.Collections;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -35,8 +36,12 @@ class EmulatedCudaTest {
   private static final int[] MORE = {33, 8, 32};
 
   static Device open(int ranks, boolean graphs) {
-    return CudaDevice.open(
-        new CudaOptions(true, Collections.nCopies(ranks, 0), UTILIZATION, graphs), ranks);
+    return open(Collections.nCopies(ranks, 0), graphs);
+  }
+
+  /** A rank on each of these GPUs. */
+  private static Device open(List<Integer> gpus, boolean graphs) {
+    return CudaDevice.open(new CudaOptions(true, gpus, UTILIZATION, graphs), gpus.size());
   }
 
   private static EngineOptions options(int ranks) {
@@ -53,14 +58,15 @@ class EmulatedCudaTest {
 
   @Test
   void givesTheSameBitsInChunksOnRanksAndRecorded() {
-    float[][] plain = run(1, false, 64);
-    assertThat(run(1, true, 5)).isDeepEqualTo(plain);
-    assertThat(run(2, true, 7)).isDeepEqualTo(plain);
+    float[][] plain = run(List.of(0), false, 64);
+    assertThat(run(List.of(0), true, 5)).isDeepEqualTo(plain);
+    assertThat(run(List.of(0, 0), true, 7)).isDeepEqualTo(plain);
+    assertThat(run(List.of(1, 0), true, 6)).isDeepEqualTo(plain);
   }
 
   /** Logits after the prompt and after each of some more tokens. */
-  private static float[][] run(int ranks, boolean graphs, int chunk) {
-    try (Loaded loaded = new Loaded(options(ranks), open(ranks, graphs))) {
+  private static float[][] run(List<Integer> gpus, boolean graphs, int chunk) {
+    try (Loaded loaded = new Loaded(options(gpus.size()), open(gpus, graphs))) {
       Loaded.Sequence sequence = loaded.new Sequence(PROMPT.length + MORE.length);
       float[][] logits = new float[MORE.length + 1][];
       logits[0] = sequence.prefill(PROMPT, chunk);
@@ -73,7 +79,7 @@ class EmulatedCudaTest {
 
   @Test
   void goesOnFromKvOfOtherRanksWithTheSameBitsAndFromTheCpusAsFarAsBfloat16Goes() {
-    float[][] whole = run(1, true, 64);
+    float[][] whole = run(List.of(0), true, 64);
     byte[] ofTwo = prefilled(2, open(2, true));
     byte[] ofCpu = prefilled(1, CpuDevice.open());
     try (Loaded loaded = new Loaded(options(1), open(1, true))) {

@@ -290,17 +290,21 @@ final class CudaGpu implements AutoCloseable {
     return stream;
   }
 
+  /** Gives the context back also when a kernel has failed, which is told; it takes all with it. */
   @Override
   public synchronized void close() {
-    bind();
-    streams.forEach(driver::synchronize);
-    streams.forEach(driver::destroy);
-    addresses.forEach(driver::free);
-    pinned.forEach(driver::freeHost);
-    modules.forEach(driver::unload);
-    arena.close();
-    driver.release(device);
-    BOUND.remove();
+    try {
+      bind();
+      streams.forEach(driver::synchronize);
+      streams.forEach(driver::destroy);
+      addresses.forEach(driver::free);
+      pinned.forEach(driver::freeHost);
+      modules.forEach(driver::unload);
+    } finally {
+      arena.close();
+      driver.release(device);
+      BOUND.remove();
+    }
   }
 
   static String size(long bytes) {
