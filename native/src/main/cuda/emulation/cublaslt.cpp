@@ -10,6 +10,7 @@ namespace {
 
 using Status = int;
 constexpr Status kSuccess = 0;
+constexpr Status kNotInitialized = 1;
 constexpr Status kInvalidValue = 7;
 constexpr Status kNotSupported = 15;
 constexpr int kFloat32 = 0;
@@ -44,6 +45,9 @@ float widen(uint16_t bits) {
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 EXPORT Status cublasLtCreate(void** handle) {
+  if (baton::driver::usable() != baton::driver::kSuccess) {
+    return kNotInitialized;
+  }
   *handle = new int(0);
   return kSuccess;
 }

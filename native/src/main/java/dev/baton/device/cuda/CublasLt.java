@@ -140,13 +140,19 @@ final class CublasLt implements AutoCloseable {
 
   /**
    * @param cost what is not to be had without it
-   * @throws CudaUnavailableException when the machine has none
+   * @throws CudaUnavailableException when the machine has none, or one that does not begin
    */
   static CublasLt open(boolean emulated, String cost) {
-    return new CublasLt(
+    SystemLibrary library =
         emulated
             ? SystemLibrary.open("libcuda.so", List.of(1), cost)
-            : SystemLibrary.open("libcublasLt.so", List.of(13, 12, 11), cost));
+            : SystemLibrary.open("libcublasLt.so", List.of(13, 12, 11), cost);
+    try {
+      return new CublasLt(library);
+    } catch (CudaException e) {
+      throw new CudaUnavailableException(
+          "%s: %s; without it: %s".formatted(library.name(), e.getMessage(), cost));
+    }
   }
 
   private static MethodHandle of(SystemLibrary library, String name, MemoryLayout... parameters) {
@@ -172,9 +178,28 @@ final class CublasLt implements AutoCloseable {
     } catch (Throwable e) {
       throw new CudaException("%s: %s".formatted(name, e));
     }
+    require(name, status);
+  }
+
+  private static void require(String name, int status) {
     if (status != 0) {
-      throw new CudaException("%s: status %d (expected: 0)".formatted(name, status));
+      throw new CudaException(
+          "%s: status %d, %s (expected: 0)".formatted(name, status, meaning(status)));
     }
+  }
+
+  /** Of cublasStatus_t. */
+  private static String meaning(int status) {
+    return switch (status) {
+      case 1 -> "not initialized: no GPU, or a driver that is older than the library";
+      case 3 -> "no memory";
+      case 7 -> "invalid value";
+      case 8 -> "not for this GPU";
+      case 13 -> "execution failed";
+      case 14 -> "internal error";
+      case 15 -> "not supported";
+      default -> "see cublasStatus_t";
+    };
   }
 
   /**
@@ -225,9 +250,7 @@ final class CublasLt implements AutoCloseable {
     } catch (Throwable e) {
       throw new IllegalStateException(e);
     }
-    if (status != 0) {
-      throw new CudaException("cublasLtMatmul: status %d (expected: 0)".formatted(status));
-    }
+    require("cublasLtMatmul", status);
   }
 
   private Plan plan(Shape shape) {

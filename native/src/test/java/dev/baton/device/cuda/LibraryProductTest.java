@@ -2,6 +2,7 @@ package dev.baton.device.cuda;
 
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.catchThrowable;
 import static org.assertj.core.api.Assertions.within;
 
 import dev.baton.device.DType;
@@ -20,6 +21,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
 
 /** Products that cuBLASLt computes, an emulated one: the values of our own kernels. */
@@ -137,5 +139,20 @@ final class LibraryProductTest {
       assertThat(theirs.numerics(WeightFormat.BFLOAT16))
           .isNotEqualTo(own.numerics(WeightFormat.BFLOAT16));
     }
+  }
+
+  @Test
+  void aLibraryThatDoesNotBeginSaysWhyAndWhatItCosts() throws Exception {
+    CudaDriver.open(true);
+    AtomicReference<Throwable> thrown = new AtomicReference<>();
+    // A thread without a GPU.
+    Thread unbound =
+        new Thread(() -> thrown.set(catchThrowable(() -> CublasLt.open(true, "fast products"))));
+    unbound.start();
+    unbound.join();
+    assertThat(thrown.get())
+        .isInstanceOf(CudaUnavailableException.class)
+        .hasMessageContaining("cublasLtCreate: status 1, not initialized")
+        .hasMessageContaining("without it: fast products");
   }
 }
