@@ -43,7 +43,7 @@ device_flags=(-std=c++17 -O3 -fmad=false -fatbin --no-compress -allow-unsupporte
   -gencode "arch=compute_80,code=sm_80" -gencode "arch=compute_90,code=[sm_90,compute_90]" --threads 2)
 # What the code was made from; machine code of other sources must not run beside this Java.
 made_from=$({ echo "${device_flags[@]}"; cat "$sources"/*.h "$sources"/*.cu; } | sha256sum | cut -d ' ' -f 1)
-[ -z "${BATON_STRICT:-}" ] || device_flags+=(-Werror all-warnings)
+[ -z "${BATON_STRICT:-}" ] || device_flags+=(-Werror all-warnings -Xptxas -warn-spills)
 
 mkdir -p "$objects" "$code" "$(dirname "$library")"
 newest=$(ls -t "$sources"/*.h "$sources"/emulation/*.h build-cuda.sh | head -1)

@@ -64,12 +64,33 @@ DEVICE void attend_tile(float (&result)[WIDTH / 8][4], Running& running, const Q
   }
 }
 
-// Results of the splits before.
+// Eights of dimensions whose results of the splits before wait in shared memory: of the widest heads there are more than
+// registers hold, and these are touched once in a split.
+template <int WIDTH>
+constexpr int kFoldedInShared = WIDTH == 128 ? 6 : 0;
+
+// Results of the splits before: of the first eights of dimensions behind the tiles in shared memory, [eight][4][thread],
+// each thread's own; of the others in registers.
 template <int WIDTH>
 struct Folded {
+  static constexpr int kShared = kFoldedInShared<WIDTH>;
   float most[2];
   float sum[2];
-  float result[WIDTH / 8][4];
+  float kept[WIDTH / 8 - kShared][4];
+
+  DEVICE static Shared<float> at(int d, int i) {
+    return shared_at<float>(2 * TileLayout<WIDTH>::kElements * 2) + ((d * 4 + i) * kRunThreads + thread());
+  }
+
+  DEVICE float result(int d, int i) const { return d < kShared ? static_cast<float>(at(d, i)[0]) : kept[d - kShared][i]; }
+
+  DEVICE void put(int d, int i, float value) {
+    if (d < kShared) {
+      at(d, i)[0] = value;
+    } else {
+      kept[d - kShared][i] = value;
+    }
+  }
 
   DEVICE void clear() {
     UNROLL
@@ -81,7 +102,7 @@ struct Folded {
     for (int d = 0; d < WIDTH / 8; d++) {
       UNROLL
       for (int i = 0; i < 4; i++) {
-        result[d][i] = 0.0f;
+        put(d, i, 0.0f);
       }
     }
   }
@@ -98,7 +119,7 @@ struct Folded {
       for (int d = 0; d < WIDTH / 8; d++) {
         UNROLL
         for (int i = row * 2; i < row * 2 + 2; i++) {
-          result[d][i] = by.of(result[d][i], split[d][i]);
+          put(d, i, by.of(result(d, i), split[d][i]));
           split[d][i] = 0.0f;
         }
       }
@@ -175,7 +196,7 @@ DEVICE void attend_run(Global<float> out, int outPitch, Global<bf16> rounded, co
       UNROLL
       for (int i = 0; i < 2; i++) {
         int at = (lane() / 4 + row * 8) * kPitch + d * 8 + lane() % 4 * 2 + i;
-        shared[at] = folded.result[d][row * 2 + i] * inverse;
+        shared[at] = folded.result(d, row * 2 + i) * inverse;
       }
     }
   }

@@ -63,6 +63,10 @@ final class CudaOps
   private static final int SHARED_A_DIM = 512;
 
   private static final int RUNS_SHARED = 2048;
+
+  /** Of the widest heads, results of runs that registers do not hold. */
+  private static final int WIDEST_RUNS_SHARED = 24_576;
+
   private static final int SINGLES_SHARED = 5376;
 
   /** The widest head that attention has a kernel for. */
@@ -561,7 +565,7 @@ final class CudaOps
               shape.kvHeads(),
               Math.ceilDiv(RUN * group, RUN_ROWS),
               BLOCK,
-              SHARED_A_DIM * width + RUNS_SHARED);
+              runsShared(width));
     }
     // A recorded pass is for more tokens than there are, but for no more than have room.
     int singles =
@@ -599,6 +603,11 @@ final class CudaOps
       batch.write(launch.struct(CudaStepBatch.STRUCT_BYTES), imageAt);
       launch.number(window).run(singles, heads, 1, WARP, 0);
     }
+  }
+
+  /** Bytes of a block of attention over runs. */
+  static int runsShared(int width) {
+    return SHARED_A_DIM * width + RUNS_SHARED + (width == MAX_HEAD_DIM ? WIDEST_RUNS_SHARED : 0);
   }
 
   @Override

@@ -173,7 +173,7 @@ final class AttentionKernelTest {
           "attention_runs_" + shape.compiled(),
           new Grid(count + 1, shape.kvHeads(), (64 * shape.group() + 127) / 128),
           256,
-          512 * shape.compiled() + 2048,
+          CudaOps.runsShared(shape.compiled()),
           out,
           qPitch + 1,
           rounded,
