@@ -5,7 +5,8 @@
 
 namespace baton {
 
-// Writes a column of a packed row, and behind the last column of a range its filling.
+// Writes a column of a packed row, and behind the last column of a range all filling up to the next column, that of
+// ranges without a column among it. What comes before the first column is that column's.
 DEVICE void put_rounded(Global<bf16> rounded, const Packing& packing, int row, int column, float value) {
   Global<bf16> to = rounded + static_cast<long long>(row) * packing.pitch();
   if (packing.ranges * packing.width == packing.inputs) {
@@ -16,11 +17,17 @@ DEVICE void put_rounded(Global<bf16> rounded, const Packing& packing, int row, i
   while (column >= packing.border(range + 1)) {
     range++;
   }
-  int at = column - packing.border(range);
-  to[range * packing.width + at] = round_float(value);
+  int at = range * packing.width + column - packing.border(range);
+  to[at] = round_float(value);
   if (column + 1 == packing.border(range + 1)) {
-    for (int fill = at + 1; fill < packing.width; fill++) {
-      to[range * packing.width + fill] = round_float(0.0f);
+    int next = column + 1 < packing.inputs ? packing.place(column + 1) : packing.pitch();
+    for (int fill = at + 1; fill < next; fill++) {
+      to[fill] = round_float(0.0f);
+    }
+  }
+  if (column == 0) {
+    for (int fill = 0; fill < at; fill++) {
+      to[fill] = round_float(0.0f);
     }
   }
 }

@@ -48,9 +48,15 @@ class EmulatedCudaTest {
     return Loaded.options(MODEL, Precision.BFLOAT16, ranks).withKvCacheBytes(1 << 20);
   }
 
-  /** One of each kind of arithmetic: biases, head norms and windows, mixtures, tied embeddings. */
+  /** One of each kind: biases, head norms and windows, mixtures, tied embeddings, few columns. */
   @ParameterizedTest(name = "{0}, TP {1}")
-  @CsvSource({"llama-bare, 1", "llama-biases, 2", "qwen2-window, 1", "mixtral-fused, 1"})
+  @CsvSource({
+    "llama-bare, 1",
+    "llama-biases, 2",
+    "llama-narrow, 1",
+    "qwen2-window, 1",
+    "mixtral-fused, 1"
+  })
   void agreesWithTransformers(String name, int ranks) {
     GoldenTest.compareAll(
         Loaded.GOLDEN.resolve(name), Precision.BFLOAT16, ranks, 64, open(ranks, true));
