@@ -184,6 +184,7 @@ public final class EngineBench {
     Rounds disturbed = new Rounds();
     Ceilings ceilings = Ceilings.NONE;
     progress.accept("warming up");
+    driver.fillKv();
     driver.run(WARM_UP);
     for (int round = 1; round <= plan.repeats(); round++) {
       String prefix = "round %d of %d: ".formatted(round, plan.repeats());
