@@ -142,8 +142,8 @@ void attention(Share share, float* out, int64_t out_stride, const float* q, int6
     attention_narrow(share, step, layout, scale);
     return;
   }
-  Query queries[QUERIES];
-  each_unit(share, step, layout, QUERIES, queries, [&](const Query* unit, int n, const Cache& cache) {
+  Query queries[2 * QUERIES];
+  each_unit(share, step, layout, QUERIES, queries, [&](const Query* unit, int n, const Cache& cache, const Unit*) {
     attend_all<QUERIES>(unit, n, cache, scale);
   });
 }

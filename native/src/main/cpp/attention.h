@@ -45,12 +45,42 @@ struct Step {
   int32_t window;
 };
 
-// Calls attend(queries, n, cache) for all of the share's units. A unit is up to `most` queries of one KV head of one
-// sequence, tokens in order and the group's heads of each; every parts-th unit belongs to the share. A sequence's last
-// tokens come first: they see the most positions, and what is long should not begin at the end.
+// Some queries of one KV head of one sequence that are computed together.
+struct Unit {
+  const Query* queries;
+  int n;
+  const uint8_t* layer_head;
+  const int32_t* table;
+};
+
+// Whether every token has a sequence of its own.
+static inline bool all_decode(const Step& s) {
+  for (int i = 1; i < s.tokens; i++) {
+    if (s.sequences[i] == s.sequences[i - 1]) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Calls attend(queries, n, cache, next) for all of the share's units; `next` is the unit that comes then, or null. A unit is
+// up to `most` queries of one KV head of one sequence, tokens in order and the group's heads of each; `queries` has room
+// for two. Where every sequence has one token the share is some units in a row, those of tokens that rope_store gives the
+// same thread, in whose cache keys and values are still. Else every parts-th unit belongs to it, a sequence's last tokens
+// first: they see the most positions, and what is long should not begin at the end.
 template <class F>
 static void each_unit(Share share, const Step& s, const KvLayout& layout, int most, Query* queries, const F& attend) {
   const int group = s.heads / s.kv_heads;
+  const bool in_a_row = group <= most && all_decode(s);
+  const int64_t units = static_cast<int64_t>(s.tokens) * s.kv_heads;
+  const int64_t begin = units * share.part / share.parts;
+  const int64_t end = units * share.end / share.parts;
+  const auto call = [&](const Unit& unit, const Unit* next) {
+    if (unit.n > 0) {
+      attend(unit.queries, unit.n, Cache{layout, unit.layer_head, unit.table}, next);
+    }
+  };
+  Unit waiting = {queries, 0, nullptr, nullptr};
   int64_t unit = 0;
   for (int from = 0; from < s.tokens;) {
     int to = from + 1;
@@ -62,22 +92,26 @@ static void each_unit(Share share, const Step& s, const KvLayout& layout, int mo
     for (int64_t block = (rows - 1) / most; block >= 0; block--) {
       const int n = static_cast<int>(rows - block * most < most ? rows - block * most : most);
       for (int kv_head = 0; kv_head < s.kv_heads; kv_head++, unit++) {
-        if (unit % share.parts != share.part) {
+        if (in_a_row ? unit < begin || unit >= end : unit % share.parts != share.part) {
           continue;
         }
+        Query* const own = waiting.queries == queries ? queries + most : queries;
         for (int i = 0; i < n; i++) {
           const int token = from + static_cast<int>((block * most + i) / group);
           const int head = kv_head * group + static_cast<int>((block * most + i) % group);
           const int64_t column = static_cast<int64_t>(head) * layout.dim;
           const int last = s.positions[token];
           const int first = s.window == 0 ? 0 : larger(0, last - s.window + 1);
-          queries[i] = {s.q + token * s.q_stride + column, s.out + token * s.out_stride + column, first, last};
+          own[i] = {s.q + token * s.q_stride + column, s.out + token * s.out_stride + column, first, last};
         }
-        attend(queries, n, Cache{layout, s.layer + kv_head * layout.head_bytes, table});
+        const Unit found = {own, n, s.layer + kv_head * layout.head_bytes, table};
+        call(waiting, &found);
+        waiting = found;
       }
     }
     from = to;
   }
+  call(waiting, nullptr);
 }
 
 // Attention over bfloat16 or int8 KV; the vector tiers' kernel (attention_narrow.cpp).

@@ -452,8 +452,8 @@ void attention(Share share, float* out, int64_t out_stride, const float* q, int6
   int configured = 0;
   const int row_tiles = larger(1, smaller(ROW_TILES, ROW_TILES * UNIT_WIDTH / layout.width));
   const float base = scale * LOG2_E;
-  Query queries[UNIT];
-  each_unit(share, step, layout, row_tiles * ROWS, queries, [&](const Query* unit, int n, const Cache& cache) {
+  Query queries[2 * UNIT];
+  each_unit(share, step, layout, row_tiles * ROWS, queries, [&](const Query* unit, int n, const Cache& cache, const Unit*) {
     const int own_rows = smaller(n, ROWS);
     if (own_rows != configured) {
       const TileConfig config = config_of(QUERY_TILES, own_rows);

@@ -27,7 +27,6 @@ struct Work {
   float sums[UNIT][LANES];
   float maxima[UNIT];
   float weights[QUERIES][TILE];  // of a block, rounded, for the values
-  uint16_t seen[HALVES][HALF * MAX_HEAD_DIM];
 };
 
 static thread_local Work work_of_thread;
@@ -42,12 +41,16 @@ struct Block {
   int full_to;
 };
 
-// The tile under way, and where the next one's keys and values lie.
+// The tile under way, what of it any query of the unit sees, and where the next one's keys and values lie.
 template <class T>
 struct Tile {
   int start;
+  int from;  // positions of the tile
+  int to;
   int begin;  // of its halves
   int end;
+  int begin_group;
+  int end_group;
   Half<T> halves[HALVES];
   const T* next_keys[HALVES];
   const T* next_values[HALVES];
@@ -101,7 +104,8 @@ static inline void score(const float* queries, const T* keys, const T* next, int
   }
 }
 
-// results += weights * values.
+// results += weights * values. Positions that nobody sees are left out: their slots may hold NaN, which a weight of 0 does
+// not stop. What they would add is +0, which makes a -0 of very small products a +0.
 template <int Q, bool ASKS, class T>
 static inline void add_values(const Work& work, float* results, const Tile<T>& tile, int width) {
   for (int d = 0; d < width; d += LANES) {
@@ -111,8 +115,10 @@ static inline void add_values(const Work& work, float* results, const Tile<T>& t
       sums[q] = load(results + q * width + d);
     }
     for (int h = tile.begin; h < tile.end; h++) {
-      const T* values = tile.halves[h].values + d * HALF;
-      const T* next = tile.next_values[h] + d * HALF;
+      const int from = larger(tile.from, h * HALF);
+      const int to = smaller(tile.to, h * HALF + HALF);
+      const T* values = tile.halves[h].values + d * HALF - h * HALF * LANES;  // a position's pair begins at LANES times it
+      const T* next = tile.next_values[h] + d * HALF - h * HALF * LANES;
       Lanes even[Q];
       Lanes odd[Q];
 #pragma GCC unroll 8
@@ -120,16 +126,43 @@ static inline void add_values(const Work& work, float* results, const Tile<T>& t
         even[q] = zero();
         odd[q] = zero();
       }
-      for (int i = h * HALF; i < h * HALF + HALF; i += 2, values += 2 * LANES, next += 2 * LANES) {
-        if (ASKS) {
-          ask_for(next, i);
-        }
-        const Lanes first = evens(values);
-        const Lanes second = odds(values);
+      const auto add_even = [&](int i) {
+        const Lanes first = evens(values + i * LANES);
 #pragma GCC unroll 8
         for (int q = 0; q < Q; q++) {
           even[q] = fma(all(work.weights[q][i]), first, even[q]);
+        }
+      };
+      const auto add_odd = [&](int i) {
+        const Lanes second = odds(values + i * LANES);
+#pragma GCC unroll 8
+        for (int q = 0; q < Q; q++) {
           odd[q] = fma(all(work.weights[q][i + 1]), second, odd[q]);
+        }
+      };
+      const auto add_pairs = [&](int i, int end) {
+        for (; i < end; i += 2) {
+          if (ASKS) {
+            ask_for(next + i * LANES, i);
+          }
+          add_even(i);
+          add_odd(i);
+        }
+      };
+      if (to - from == HALF) {
+        add_pairs(h * HALF, h * HALF + HALF);
+      } else {
+        if (from % 2 != 0) {
+          add_odd(from - 1);
+        }
+        add_pairs(from + from % 2, to - to % 2);
+        if (to % 2 != 0) {
+          add_even(to - 1);
+        }
+#pragma GCC unroll 8
+        for (int q = 0; q < Q; q++) {
+          even[q] = add(even[q], zero());
+          odd[q] = add(odd[q], zero());
         }
       }
 #pragma GCC unroll 8
@@ -149,8 +182,8 @@ template <int Q, bool MASKED, class T>
 static inline void weigh(Work& work, Lanes (&scores)[GROUPS][Q], const Tile<T>& tile, const Block& block, int width,
                          float scale) {
   const Lanes base = all(scale);
-  const int begin = MASKED ? tile.begin * 2 : 0;
-  const int end = MASKED ? tile.end * 2 : GROUPS;
+  const int begin = MASKED ? tile.begin_group : 0;
+  const int end = MASKED ? tile.end_group : GROUPS;
   for (int q = 0; q < Q; q++) {
     const int first = block.queries[q].first - tile.start;
     const int past = block.queries[q].last + 1 - tile.start;
@@ -196,7 +229,7 @@ static inline void weigh(Work& work, Lanes (&scores)[GROUPS][Q], const Tile<T>& 
 template <int Q, bool ASKS, class T>
 static inline void attend_tile(Work& work, const Tile<T>& tile, const Block& block, int width, float scale) {
   Lanes scores[GROUPS][Q];
-  for (int g = tile.begin * 2; g < tile.end * 2; g++) {
+  for (int g = tile.begin_group; g < tile.end_group; g++) {
     const Half<T>& half = tile.halves[g / 2];
     const int group = g % 2 * LANES * width;
     score<Q, ASKS>(work.queries + block.at * width, half.keys + group, tile.next_keys[g / 2] + group, width, scores[g]);
@@ -206,7 +239,7 @@ static inline void attend_tile(Work& work, const Tile<T>& tile, const Block& blo
       }
     }
   }
-  if (tile.begin == 0 && tile.end == HALVES && tile.start >= block.full_from && tile.start + TILE - 1 <= block.full_to) {
+  if (tile.from == 0 && tile.to == TILE && tile.start >= block.full_from && tile.start + TILE - 1 <= block.full_to) {
     weigh<Q, false>(work, scores, tile, block, width, scale);
   } else {
     weigh<Q, true>(work, scores, tile, block, width, scale);
@@ -260,7 +293,7 @@ static inline void all_blocks(Work& work, const Tile<T>& tile, const Block* bloc
 }
 
 template <class T>
-static void attend(const Query* queries, int n, const Cache& cache, float scale) {
+static void attend(const Query* queries, int n, const Cache& cache, const Unit* next, float scale) {
   Work& work = work_of_thread;
   const int dim = cache.layout.dim;
   const int width = cache.layout.width;
@@ -284,13 +317,23 @@ static void attend(const Query* queries, int n, const Cache& cache, float scale)
   for (int start = first / TILE * TILE; start <= last; start += TILE) {
     Tile<T> tile;
     tile.start = start;
-    tile.end = halves_of(cache, start, first, last, tile.halves, &tile.begin, work.seen);
+    tile.from = larger(0, first - start);
+    tile.to = smaller(TILE, last + 1 - start);
+    tile.begin = tile.from / HALF;
+    tile.end = (tile.to + HALF - 1) / HALF;
+    tile.begin_group = tile.from / LANES;
+    tile.end_group = (tile.to + LANES - 1) / LANES;
     for (int h = tile.begin; h < tile.end; h++) {
-      const int ahead = smaller(start + TILE + h * HALF, last);
-      const uint8_t* head = cache.head(ahead);
-      const int slot = cache.slot(ahead) / HALF * HALF;
-      tile.next_keys[h] = cache.layout.keys<T>(head, slot);
-      tile.next_values[h] = cache.layout.values<T>(head, slot);
+      tile.halves[h] = half_at<T>(cache, start + h * HALF);
+    }
+    const bool goes_on = start + TILE <= last || next == nullptr;
+    const Cache coming = goes_on ? cache : Cache{cache.layout, next->layer_head, next->table};
+    const int coming_start = goes_on ? start + TILE : next->queries[0].first / TILE * TILE;
+    const int coming_last = goes_on ? last : next->queries[next->n - 1].last;
+    for (int h = tile.begin; h < tile.end; h++) {
+      const Half<T> ahead = half_at<T>(coming, smaller(coming_start + h * HALF, coming_last) / HALF * HALF);
+      tile.next_keys[h] = ahead.keys;
+      tile.next_values[h] = ahead.values;
     }
     all_blocks<QUERIES, true>(work, tile, blocks, n, 0, width, scale);
   }
@@ -306,12 +349,12 @@ void attention_narrow(Share share, const Step& step, const KvLayout& layout, flo
   const DenormalsAsZero mode;
   const int most = larger(1, smaller(BLOCKS, BLOCKS * UNIT_WIDTH / layout.width)) * QUERIES;
   const float base = scale * LOG2_E;
-  Query queries[UNIT];
-  each_unit(share, step, layout, most, queries, [&](const Query* unit, int n, const Cache& cache) {
+  Query queries[2 * UNIT];
+  each_unit(share, step, layout, most, queries, [&](const Query* unit, int n, const Cache& cache, const Unit* next) {
     if (layout.dtype == BFLOAT16) {
-      attend<uint16_t>(unit, n, cache, base);
+      attend<uint16_t>(unit, n, cache, next, base);
     } else {
-      attend<int8_t>(unit, n, cache, base);
+      attend<int8_t>(unit, n, cache, next, base);
     }
   });
 }

@@ -47,6 +47,19 @@ static inline void copy_seen(const uint16_t* values, int width, int from, int to
   }
 }
 
+// The half tile from position `from`.
+template <class T>
+static inline Half<T> half_at(const Cache& cache, int from) {
+  const uint8_t* head = cache.head(from);
+  const int slot = cache.slot(from);
+  Half<T> half = {cache.layout.keys<T>(head, slot), cache.layout.values<T>(head, slot), nullptr, nullptr};
+  if constexpr (sizeof(T) == 1) {
+    half.key_scales = cache.layout.scales(head) + slot;
+    half.value_scales = half.key_scales + cache.layout.tokens;
+  }
+  return half;
+}
+
 // The half tiles from position `start` of which a unit that sees [first, last] sees any position: their number is returned,
 // from which of the tile's they begin is put in *begin. `seen` has room for each half's values, cleaned where needed.
 template <class T>
@@ -56,17 +69,13 @@ static inline int halves_of(const Cache& cache, int start, int first, int last, 
   int h = *begin;
   for (; h < HALVES && start + h * HALF <= last; h++) {
     const int from = start + h * HALF;
-    const uint8_t* head = cache.head(from);
-    const int slot = cache.slot(from);
     Half<T>& half = halves[h];
-    half.keys = cache.layout.keys<T>(head, slot);
-    half.values = cache.layout.values<T>(head, slot);
-    if constexpr (sizeof(T) == 1) {
-      half.key_scales = cache.layout.scales(head) + slot;
-      half.value_scales = half.key_scales + cache.layout.tokens;
-    } else if (first > from || last < from + HALF - 1) {
-      copy_seen(half.values, cache.layout.width, first - from, last + 1 - from, seen[h]);
-      half.values = seen[h];
+    half = half_at<T>(cache, from);
+    if constexpr (sizeof(T) == 2) {
+      if (first > from || last < from + HALF - 1) {
+        copy_seen(half.values, cache.layout.width, first - from, last + 1 - from, seen[h]);
+        half.values = seen[h];
+      }
     }
   }
   return h;
