@@ -264,7 +264,9 @@ public final class Scheduler {
       shareRest(budget);
     }
     step += plan.size() == 0 ? 0 : 1;
-    swapping.copyAhead(lastGrowing(), growing);
+    if (pool.available() < blocksToCome()) {
+      swapping.copyAhead(lastGrowing(), growing);
+    }
     return plan;
   }
 
@@ -569,6 +571,16 @@ public final class Scheduler {
       }
     }
     return count;
+  }
+
+  /** Blocks that the running sessions may yet take. */
+  private long blocksToCome() {
+    long blocks = 0;
+    for (int i = 0; i < running.size(); i++) {
+      Session session = running.get(i);
+      blocks += Math.max(0, pool.blocksFor(session.mostPositions()) - session.table().count());
+    }
+    return blocks;
   }
 
   private Session lastThatGrows() {

@@ -58,6 +58,21 @@ class SwappingTest extends SchedulerFixture {
     checkIntegrity();
   }
 
+  @Test
+  void whereAllHaveRoomToTheirEndNothingIsCopiedAhead() {
+    poolOf(9);
+    swap = new SwapSpace(100, 1, BLOCK, new NoCopies(), System::nanoTime);
+    scheduler = new Scheduler(pool, swap, slow, 256, 0, 8, 256, _ -> {});
+    stepTokens = 256;
+    Session first = enqueue("first", 3 * BLOCK, 0, Kind.GENERATE, BLOCK + 1);
+    Session last = enqueue("last", 4 * BLOCK - 4, 0, Kind.GENERATE, BLOCK + 5);
+    while (first.state() != State.ENDED || last.state() != State.ENDED) {
+      step();
+      assertThat(swap.used()).isZero();
+    }
+    assertThat(scheduler.preemptions()).isZero();
+  }
+
   /** Copies are so slow that a step has time for one block. */
   private Session twoOfWhichTheLastIsCopiedAhead() {
     poolOf(9);
