@@ -34,6 +34,30 @@ struct TileLayout {
   DEVICE static int value(int position, int part) { return kValues + position * kValuePitch + part * 8; }
 };
 
+// Where a tile's keys and values in eight bits lie before they are widened, in bytes: keys [64][WIDTH], values, the
+// scales of keys, those of values. Two such stages lie behind one tile, and take as much as a second tile would.
+template <int WIDTH>
+struct ByteLayout {
+  static constexpr int kValues = kPositions * WIDTH;
+  static constexpr int kScales = 2 * kValues;
+  static constexpr int kBytes = kScales + 2 * kPositions * 4;
+
+  DEVICE static int stage(int number) { return TileLayout<WIDTH>::kElements * 2 + number * kBytes; }
+};
+
+// What scores and weights are multiplied with: nothing, or the scales of keys and values of a tile.
+struct NoScales {
+  DEVICE float key(float score, int) const { return score; }
+  DEVICE float value(float weight, int) const { return weight; }
+};
+
+struct ByteScales {
+  Shared<const float> of;  // [key, value][64]
+
+  DEVICE float key(float score, int position) const { return score * of[position % kPositions]; }
+  DEVICE float value(float weight, int position) const { return weight * of[kPositions + position % kPositions]; }
+};
+
 // The positions that a row sees: none when last < first.
 struct Sight {
   int first;
@@ -86,6 +110,104 @@ DEVICE void copy_tile(Shared<bf16> to, const KvLayer& layer, int head, Global<co
   }
 }
 
+// As copy_tile, of eight bits, to a stage.
+template <int WIDTH, int THREADS>
+DEVICE void copy_bytes_of_tile(int stage, const KvLayer& layer, int head, Global<const int> table, int start,
+                               const Sight& seen) {
+  constexpr int kParts = WIDTH / 16;
+  using Layout = ByteLayout<WIDTH>;
+  Shared<bf16> to = shared_at<bf16>(Layout::stage(stage));
+  UNROLL
+  for (int half = 0; half < 2; half++) {
+    int from = start + half * 32;
+    bool any = from <= seen.last && from + 31 >= seen.first;
+    int block = any ? table[from / layer.blockTokens] : 0;
+    int slot = from % layer.blockTokens;
+    UNROLL
+    for (int value = 0; value < 2; value++) {
+      Global<const bf16> rows = cast<bf16>(layer.bytes(block, value, head) + static_cast<long long>(slot) * layer.width);
+      for (int i = thread(); i < 32 * kParts; i += THREADS) {
+        int row = i / kParts;
+        int part = i % kParts;
+        bool valid = seen.sees(from + row) && part * 16 < layer.width;
+        int at = value * Layout::kValues + (half * 32 + row) * WIDTH + part * 16;
+        copy_async(to + at / 2, rows + (row * layer.width + part * 16) / 2, valid);
+      }
+      // Four scales at a time, of which some may be of positions that are not seen.
+      Global<const bf16> scales = cast<bf16>(layer.scales(block, value, head) + slot);
+      for (int i = thread(); i < 8; i += THREADS) {
+        copy_async(to + (Layout::kScales + (value * kPositions + half * 32 + i * 4) * 4) / 2, scales + i * 8, any);
+      }
+    }
+  }
+}
+
+// Two of a word's signed bytes in bfloat16, exactly: as the last bits of 2^23.
+DEVICE unsigned widen_bytes(unsigned word, int from) {
+  unsigned shifted = (word ^ 0x80808080u) >> (8 * from);
+  float low = as_float(0x4b000000u | (shifted & 255u)) - 8388736.0f;
+  float high = as_float(0x4b000000u | (shifted >> 8 & 255u)) - 8388736.0f;
+  return as_bits(low) >> 16 | (as_bits(high) & 0xffff0000u);
+}
+
+// A stage's keys and values as a tile of bfloat16, without their scales.
+template <int WIDTH, int THREADS>
+DEVICE void widen_tile(Shared<bf16> to, int stage) {
+  constexpr int kParts = WIDTH / 16;
+  using Layout = TileLayout<WIDTH>;
+  Shared<bf16> from = shared_at<bf16>(ByteLayout<WIDTH>::stage(stage));
+  for (int i = thread(); i < 2 * kPositions * kParts; i += THREADS) {
+    int row = i / kParts % kPositions;
+    int part = i % kParts * 2;
+    bool key = i < kPositions * kParts;
+    Words4 bytes = load_shared(from + i * 8);
+    Words4 low = {widen_bytes(bytes.x, 0), widen_bytes(bytes.x, 2), widen_bytes(bytes.y, 0), widen_bytes(bytes.y, 2)};
+    Words4 high = {widen_bytes(bytes.z, 0), widen_bytes(bytes.z, 2), widen_bytes(bytes.w, 0), widen_bytes(bytes.w, 2)};
+    cast<Words4>(to + (key ? Layout::key(row, part) : Layout::value(row, part)))[0] = low;
+    cast<Words4>(to + (key ? Layout::key(row, part + 1) : Layout::value(row, part + 1)))[0] = high;
+  }
+}
+
+// The tiles of one kind of cache on their way through shared memory, one ahead of the one that is multiplied.
+template <int WIDTH, int THREADS, bool BYTES>
+struct Tiles {
+  const KvLayer& layer;
+  int head;
+  Global<const int> table;
+  Sight seen;
+  int from;
+
+  DEVICE void copy(int tile) const {
+    int stage = (tile - from) % 2;
+    if (BYTES) {
+      copy_bytes_of_tile<WIDTH, THREADS>(stage, layer, head, table, tile * kPositions, seen);
+    } else {
+      copy_tile<WIDTH, THREADS>(shared_at<bf16>(stage * TileLayout<WIDTH>::kElements * 2), layer, head, table,
+                                tile * kPositions, seen);
+    }
+  }
+
+  // What a block has to do, all of it, between a tile's arrival and its use.
+  DEVICE void open(int tile) const {
+    if (BYTES) {
+      widen_tile<WIDTH, THREADS>(shared_at<bf16>(0), (tile - from) % 2);
+      block_barrier();
+    }
+  }
+
+  DEVICE Shared<bf16> at(int tile) const {
+    return shared_at<bf16>(BYTES ? 0 : (tile - from) % 2 * TileLayout<WIDTH>::kElements * 2);
+  }
+
+  DEVICE auto scales(int tile) const {
+    if constexpr (BYTES) {
+      return ByteScales{shared_at<float>(ByteLayout<WIDTH>::stage((tile - from) % 2) + ByteLayout<WIDTH>::kScales)};
+    } else {
+      return NoScales{};
+    }
+  }
+};
+
 // Eight elements of a query, rounded.
 DEVICE Words4 query_part(Global<const float> q, int from, int headDim) {
   float x[8];
@@ -113,8 +235,9 @@ struct Queries {
 };
 
 // Scores of eight positions from `from` of the tile.
-template <int WIDTH>
-DEVICE void score(float (&scores)[4], const Queries<WIDTH>& queries, Shared<const bf16> tile, int from) {
+template <int WIDTH, typename Scales>
+DEVICE void score(float (&scores)[4], const Queries<WIDTH>& queries, Shared<const bf16> tile, int from,
+                  const Scales& scales) {
   UNROLL
   for (int i = 0; i < 4; i++) {
     scores[i] = 0.0f;
@@ -123,6 +246,10 @@ DEVICE void score(float (&scores)[4], const Queries<WIDTH>& queries, Shared<cons
   for (int i = 0; i < WIDTH / kTerms; i++) {
     Words4 key = load_shared(tile + TileLayout<WIDTH>::key(from + lane() / 4, i * 4 + lane() % 4));
     multiply_terms(scores, queries.low[i], queries.high[i], key);
+  }
+  UNROLL
+  for (int i = 0; i < 4; i++) {
+    scores[i] = scales.key(scores[i], from + lane() % 4 * 2 + i % 2);
   }
 }
 
@@ -145,21 +272,27 @@ DEVICE void largest(float (&most)[2], const float (&scores)[EIGHTS][4], const Si
   }
 }
 
-// Turns the scores of sixteen positions into weights, adds them up and rounds them: the fragment for the values.
+// Turns the scores of sixteen positions into weights, adds them up, scales and rounds them: the fragment for the values.
+template <typename Scales>
 DEVICE void weigh(unsigned (&fragment)[4], float (&sums)[2], const float (&low)[4], const float (&high)[4],
-                  const Sight (&seen)[2], int start, float base, const float (&most)[2], const float (&correction)[2]) {
+                  const Sight (&seen)[2], int start, float base, const float (&most)[2], const float (&correction)[2],
+                  const Scales& scales) {
   UNROLL
   for (int row = 0; row < 2; row++) {
     float weights[4];
+    float scaled[4];
     UNROLL
     for (int i = 0; i < 4; i++) {
       float score = i < 2 ? low[row * 2 + i] : high[row * 2 + i - 2];
-      bool sees = seen[row].sees(start + i / 2 * 8 + lane() % 4 * 2 + i % 2);
+      int position = start + i / 2 * 8 + lane() % 4 * 2 + i % 2;
+      bool sees = seen[row].sees(position);
       weights[i] = sees ? power_of_two(fma_float(score, base, -most[row])) : 0.0f;
+      // The scale of a position that is not seen may be anything.
+      scaled[i] = sees ? scales.value(weights[i], position) : 0.0f;
     }
     sums[row] = fma_float(sums[row], correction[row], (weights[0] + weights[1]) + (weights[2] + weights[3]));
-    fragment[row] = round_pair(weights[0], weights[1]);
-    fragment[row + 2] = round_pair(weights[2], weights[3]);
+    fragment[row] = round_pair(scaled[0], scaled[1]);
+    fragment[row + 2] = round_pair(scaled[2], scaled[3]);
   }
 }
 

@@ -31,13 +31,13 @@ DEVICE Rows rows_of(const Batch& batch, int run, int first, int group, int kvHea
   return rows;
 }
 
-template <int WIDTH>
+template <int WIDTH, typename Scales>
 DEVICE void attend_tile(float (&result)[WIDTH / 8][4], Running& running, const Queries<WIDTH>& queries,
-                        const Rows& rows, Shared<bf16> tile, int start, float base) {
+                        const Rows& rows, Shared<bf16> tile, const Scales& scales, int start, float base) {
   float scores[8][4];
   UNROLL
   for (int j = 0; j < 8; j++) {
-    score<WIDTH>(scores[j], queries, tile, j * 8);
+    score<WIDTH>(scores[j], queries, tile, j * 8, scales);
   }
   float most[2];
   largest<8>(most, scores, rows.seen, start, base);
@@ -57,7 +57,7 @@ DEVICE void attend_tile(float (&result)[WIDTH / 8][4], Running& running, const Q
     unsigned weights[4];
     float sums[2] = {running.sums[0][group], running.sums[1][group]};
     weigh(weights, sums, scores[group * 2], scores[group * 2 + 1], rows.seen, start + group * 16, base, most,
-          correction);
+          correction, scales);
     running.sums[0][group] = sums[0];
     running.sums[1][group] = sums[1];
     add_values<WIDTH>(result, weights, tile, group * 16, 0);
@@ -67,7 +67,7 @@ DEVICE void attend_tile(float (&result)[WIDTH / 8][4], Running& running, const Q
 // Eights of dimensions whose results of the splits before wait in shared memory: of the widest heads there are more than
 // registers hold, and these are touched once in a split.
 template <int WIDTH>
-constexpr int kFoldedInShared = WIDTH == 128 ? 6 : 0;
+constexpr int kFoldedInShared = WIDTH == 128 ? 7 : 0;
 
 // Results of the splits before: of the first eights of dimensions behind the tiles in shared memory, [eight][4][thread],
 // each thread's own; of the others in registers.
@@ -128,11 +128,10 @@ struct Folded {
   }
 };
 
-template <int WIDTH>
+template <int WIDTH, bool BYTES>
 DEVICE void attend_run(Global<float> out, int outPitch, Global<bf16> rounded, const Packing& packing,
                        Global<const float> q, int qPitch, int heads, const KvLayer& layer, const Batch& batch,
                        float scale, int window) {
-  constexpr int kTileElements = TileLayout<WIDTH>::kElements;
   // The last run of a prompt sees most: it begins first, so that at the end short ones fill the gaps.
   int run = blocks_x() - 1 - block_x();
   int group = heads / layer.heads;
@@ -166,19 +165,19 @@ DEVICE void attend_run(Global<float> out, int outPitch, Global<bf16> rounded, co
   float base = scale * kLog2E;
   int from = seen.first / kPositions;
   int to = seen.last / kPositions;
-  copy_tile<WIDTH, kRunThreads>(shared_at<bf16>(0), layer, block_y(), table, from * kPositions, seen);
+  Tiles<WIDTH, kRunThreads, BYTES> tiles = {layer, block_y(), table, seen, from};
+  tiles.copy(from);
   copies_committed();
   for (int tile = from; tile <= to; tile++) {
     if (tile < to) {
-      Shared<bf16> next = shared_at<bf16>(0) + (tile + 1 - from) % 2 * kTileElements;
-      copy_tile<WIDTH, kRunThreads>(next, layer, block_y(), table, (tile + 1) * kPositions, seen);
+      tiles.copy(tile + 1);
     }
     copies_committed();
     copies_waited<1>();
     block_barrier();
+    tiles.open(tile);
     if (busy) {
-      Shared<bf16> now = shared_at<bf16>(0) + (tile - from) % 2 * kTileElements;
-      attend_tile<WIDTH>(result, running, queries, rows, now, tile * kPositions, base);
+      attend_tile<WIDTH>(result, running, queries, rows, tiles.at(tile), tiles.scales(tile), tile * kPositions, base);
       if (tile == to || (tile + 1) % kSplitTiles == 0) {
         folded.take(result, running);
       }
@@ -221,16 +220,21 @@ DEVICE void attend_run(Global<float> out, int outPitch, Global<bf16> rounded, co
 
 using namespace baton;
 
-#define ATTENTION_RUNS(WIDTH)                                                                                          \
-  KERNEL(256) attention_runs_##WIDTH(Global<float> out, int outPitch, Global<bf16> rounded, Packing packing,           \
-                                     Global<const float> q, int qPitch, int heads, KvLayer layer, Batch batch,         \
-                                     float scale, int window) {                                                        \
-    attend_run<WIDTH>(out, outPitch, rounded, packing, q, qPitch, heads, layer, batch, scale, window);                 \
+#define ATTENTION_RUNS(NAME, WIDTH, BYTES)                                                                             \
+  KERNEL(256) NAME(Global<float> out, int outPitch, Global<bf16> rounded, Packing packing, Global<const float> q,      \
+                   int qPitch, int heads, KvLayer layer, Batch batch, float scale, int window) {                       \
+    attend_run<WIDTH, BYTES>(out, outPitch, rounded, packing, q, qPitch, heads, layer, batch, scale, window);          \
   }
 
-ATTENTION_RUNS(32)
+ATTENTION_RUNS(attention_runs_32, 32, false)
 BATON_KERNEL(attention_runs_32)
-ATTENTION_RUNS(64)
+ATTENTION_RUNS(attention_runs_64, 64, false)
 BATON_KERNEL(attention_runs_64)
-ATTENTION_RUNS(128)
+ATTENTION_RUNS(attention_runs_128, 128, false)
 BATON_KERNEL(attention_runs_128)
+ATTENTION_RUNS(attention_runs_int8_32, 32, true)
+BATON_KERNEL(attention_runs_int8_32)
+ATTENTION_RUNS(attention_runs_int8_64, 64, true)
+BATON_KERNEL(attention_runs_int8_64)
+ATTENTION_RUNS(attention_runs_int8_128, 128, true)
+BATON_KERNEL(attention_runs_int8_128)

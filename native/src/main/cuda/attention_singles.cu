@@ -24,16 +24,16 @@ struct Exchange {
   }
 };
 
-template <int WIDTH>
+template <int WIDTH, typename Scales>
 DEVICE void attend_tile(float (&result)[WIDTH / 32][4], float (&runningMost)[2], float (&runningSums)[2],
-                        const Queries<WIDTH>& queries, const Sight (&seen)[2], Shared<bf16> tile, int start, float base,
-                        const Exchange& exchange) {
+                        const Queries<WIDTH>& queries, const Sight (&seen)[2], Shared<bf16> tile, const Scales& scales,
+                        int start, float base, const Exchange& exchange) {
   int g = lane() / 4;
   int own = warp() * 16;
   float scores[2][4];
   UNROLL
   for (int j = 0; j < 2; j++) {
-    score<WIDTH>(scores[j], queries, tile, own + j * 8);
+    score<WIDTH>(scores[j], queries, tile, own + j * 8, scales);
   }
   float most[2];
   largest<2>(most, scores, seen, start + own, base);
@@ -54,7 +54,7 @@ DEVICE void attend_tile(float (&result)[WIDTH / 32][4], float (&runningMost)[2],
     runningMost[i] = most[i];
   }
   unsigned weights[4];
-  weigh(weights, runningSums, scores[0], scores[1], seen, start + own, base, most, correction);
+  weigh(weights, runningSums, scores[0], scores[1], seen, start + own, base, most, correction, scales);
   UNROLL
   for (int i = 0; i < 4; i++) {
     exchange.weights[(i * 4 + warp()) * 32 + lane()] = weights[i];
@@ -74,7 +74,7 @@ DEVICE void attend_tile(float (&result)[WIDTH / 32][4], float (&runningMost)[2],
   }
 }
 
-template <int WIDTH>
+template <int WIDTH, bool BYTES>
 DEVICE void attend_single(Global<float> partials, Global<float> stats, int splits, Global<const float> q, int qPitch,
                           int heads, const KvLayer& layer, const Batch& batch, float scale, int window) {
   int group = heads / layer.heads;
@@ -115,19 +115,19 @@ DEVICE void attend_single(Global<float> partials, Global<float> stats, int split
   float base = scale * kLog2E;
   int from = seen.first / kPositions;
   int to = seen.last / kPositions;
-  constexpr int kTileElements = TileLayout<WIDTH>::kElements;
-  copy_tile<WIDTH, kSingleThreads>(shared_at<bf16>(0), layer, kvHead, table, from * kPositions, seen);
+  Tiles<WIDTH, kSingleThreads, BYTES> tiles = {layer, kvHead, table, seen, from};
+  tiles.copy(from);
   copies_committed();
   for (int tile = from; tile <= to; tile++) {
     if (tile < to) {
-      Shared<bf16> next = shared_at<bf16>(0) + (tile + 1 - from) % 2 * kTileElements;
-      copy_tile<WIDTH, kSingleThreads>(next, layer, kvHead, table, (tile + 1) * kPositions, seen);
+      tiles.copy(tile + 1);
     }
     copies_committed();
     copies_waited<1>();
     block_barrier();
-    Shared<bf16> now = shared_at<bf16>(0) + (tile - from) % 2 * kTileElements;
-    attend_tile<WIDTH>(result, most, sums, queries, rows, now, tile * kPositions, base, exchange);
+    tiles.open(tile);
+    attend_tile<WIDTH>(result, most, sums, queries, rows, tiles.at(tile), tiles.scales(tile), tile * kPositions, base,
+                       exchange);
     block_barrier();
   }
   UNROLL
@@ -170,19 +170,24 @@ DEVICE void attend_single(Global<float> partials, Global<float> stats, int split
 
 using namespace baton;
 
-#define ATTENTION_SINGLES(WIDTH)                                                                                       \
-  KERNEL(128) attention_singles_##WIDTH(Global<float> partials, Global<float> stats, int splits,                       \
-                                        Global<const float> q, int qPitch, int heads, KvLayer layer, Batch batch,      \
-                                        float scale, int window) {                                                     \
-    attend_single<WIDTH>(partials, stats, splits, q, qPitch, heads, layer, batch, scale, window);                      \
+#define ATTENTION_SINGLES(NAME, WIDTH, BYTES)                                                                          \
+  KERNEL(128) NAME(Global<float> partials, Global<float> stats, int splits, Global<const float> q, int qPitch,         \
+                   int heads, KvLayer layer, Batch batch, float scale, int window) {                                   \
+    attend_single<WIDTH, BYTES>(partials, stats, splits, q, qPitch, heads, layer, batch, scale, window);               \
   }
 
-ATTENTION_SINGLES(32)
+ATTENTION_SINGLES(attention_singles_32, 32, false)
 BATON_KERNEL(attention_singles_32)
-ATTENTION_SINGLES(64)
+ATTENTION_SINGLES(attention_singles_64, 64, false)
 BATON_KERNEL(attention_singles_64)
-ATTENTION_SINGLES(128)
+ATTENTION_SINGLES(attention_singles_128, 128, false)
 BATON_KERNEL(attention_singles_128)
+ATTENTION_SINGLES(attention_singles_int8_32, 32, true)
+BATON_KERNEL(attention_singles_int8_32)
+ATTENTION_SINGLES(attention_singles_int8_64, 64, true)
+BATON_KERNEL(attention_singles_int8_64)
+ATTENTION_SINGLES(attention_singles_int8_128, 128, true)
+BATON_KERNEL(attention_singles_int8_128)
 
 // Folds a row's splits in order.
 KERNEL(32) attention_join(Global<float> out, int outPitch, Global<bf16> rounded, Packing packing,

@@ -1,7 +1,7 @@
 // KV between a rank's blocks and canonical slabs, [layer][k, v][head][token][dim]: each element is moved once, a warp
 // for each row, so that both sides are read and written in whole lines.
 
-#include "layouts.h"
+#include "eight_bits.h"
 
 namespace baton {
 namespace {
@@ -9,8 +9,6 @@ namespace {
 constexpr int kFloat = 0;
 constexpr int kBf16 = 1;
 constexpr int kInt8 = 2;  // a row's elements, then its scale, a float32 at any address
-
-constexpr int kMostParts = 4;  // of 32 elements in a row
 
 DEVICE long long row_bytes(int dim, int type) {
   return type == kFloat ? dim * 4LL : type == kBf16 ? dim * 2LL : dim + 4LL;
@@ -21,36 +19,13 @@ DEVICE float scale_at(Global<const unsigned char> at) {
                   static_cast<unsigned>(at[3]) << 24);
 }
 
-// The scale of a row of eight bits: largest / 127 to sixteen significant bits; 0 where that is denormal, NaN where an
-// element is infinite or no number.
-DEVICE float scale_of(const float (&row)[kMostParts]) {
-  float most = 0.0f;
-  bool finite = true;
-  UNROLL
-  for (int i = 0; i < kMostParts; i++) {
-    float magnitude = as_float(as_bits(row[i]) & 0x7fffffffu);
-    finite = finite && as_bits(magnitude) < 0x7f800000u;
-    most = larger(most, magnitude);
-  }
-  UNROLL
-  for (int mask = 16; mask > 0; mask >>= 1) {
-    most = larger(most, lane_xor(most, mask));
-  }
-  if (vote(!finite) != 0) {
-    return as_float(0x7fc00000u);
-  }
-  unsigned bits = (as_bits(most / 127.0f) + 128u) >> 8 << 8;
-  return bits < 0x00800000u ? 0.0f : as_float(bits);
-}
-
-// To the nearest whole number, to even.
-DEVICE int nearest(float x) {
-  const float rounder = 12582912.0f;
-  return static_cast<int>(x + rounder - rounder);
-}
-
+// Which row of the cache and of the slab a warp has.
 struct Row {
-  Global<bf16> cache;
+  KvLayer layer;
+  int block;
+  int value;
+  int head;
+  int slot;
   Global<unsigned char> slab;
   bool real;
 };
@@ -59,18 +34,33 @@ DEVICE Row row_of(Global<unsigned char> slab, int type, const KvLayer& layer, lo
                   Global<const int> table, int layerFrom, int headFrom, int tokenFrom, int tokens, int slabHeads,
                   int slabHeadFrom) {
   int token = block_x() * (threads() / 32) + warp();
-  Row row = {nullptr, nullptr, token < tokens};
+  Row row = {layer, 0, block_z() % 2, headFrom + block_y(), 0, nullptr, token < tokens};
   if (row.real) {
-    int number = block_z() / 2;
-    int value = block_z() % 2;
     int position = tokenFrom + token;
-    Global<bf16> base = cast<bf16>(cast<unsigned char>(layer.base) + (layerFrom + number) * layerBytes);
-    int block = table[position / layer.blockTokens];
-    row.cache = base + layer.offset(block, value, headFrom + block_y(), position % layer.blockTokens);
+    row.layer.base = cast<bf16>(cast<unsigned char>(layer.base) + (layerFrom + block_z() / 2) * layerBytes);
+    row.block = table[position / layer.blockTokens];
+    row.slot = position % layer.blockTokens;
     long long at = (static_cast<long long>(block_z()) * slabHeads + slabHeadFrom + block_y()) * tokens + token;
     row.slab = slab + at * row_bytes(layer.headDim, type);
   }
   return row;
+}
+
+// What the cache has, widened.
+DEVICE void read_cache(float (&values)[kMostParts], const Row& row) {
+  const KvLayer& layer = row.layer;
+  Global<const unsigned char> bytes = layer.bytes(row.block, row.value, row.head);
+  float scale = layer.inBytes != 0 ? layer.scales(row.block, row.value, row.head)[row.slot] : 1.0f;
+  UNROLL
+  for (int i = 0; i < kMostParts; i++) {
+    int d = i * 32 + lane();
+    values[i] = 0.0f;
+    if (d < layer.headDim && layer.inBytes != 0) {
+      values[i] = static_cast<float>(static_cast<signed char>(bytes[row.slot * layer.width + d])) * scale;
+    } else if (d < layer.headDim) {
+      values[i] = widen(layer.base[layer.offset(row.block, row.value, row.head, row.slot) + d]);
+    }
+  }
 }
 
 }  // namespace
@@ -87,11 +77,7 @@ KERNEL(256) kv_pack(Global<unsigned char> slab, int slabType, KvLayer layer, lon
     return;
   }
   float values[kMostParts];
-  UNROLL
-  for (int i = 0; i < kMostParts; i++) {
-    int d = i * 32 + lane();
-    values[i] = d < layer.headDim ? widen(row.cache[d]) : 0.0f;
-  }
+  read_cache(values, row);
   float scale = slabType == kInt8 ? scale_of(values) : 1.0f;
   float inverse = 1.0f / scale;
   UNROLL
@@ -103,7 +89,7 @@ KERNEL(256) kv_pack(Global<unsigned char> slab, int slabType, KvLayer layer, lon
       } else if (slabType == kBf16) {
         cast<bf16>(row.slab)[d] = round_float(values[i]);
       } else {
-        row.slab[d] = static_cast<unsigned char>(scale > 0.0f ? nearest(values[i] * inverse) : 0);
+        row.slab[d] = eight_bits(values[i], scale, inverse);
       }
     }
   }
@@ -122,14 +108,28 @@ KERNEL(256) kv_unpack(Global<unsigned char> slab, int slabType, KvLayer layer, l
     return;
   }
   float scale = slabType == kInt8 ? scale_at(row.slab + layer.headDim) : 1.0f;
-  for (int d = lane(); d < layer.width; d += 32) {
-    float value = 0.0f;
+  float values[kMostParts];
+  UNROLL
+  for (int i = 0; i < kMostParts; i++) {
+    int d = i * 32 + lane();
+    values[i] = 0.0f;
     if (d < layer.headDim) {
-      value = slabType == kFloat  ? cast<float>(row.slab)[d]
-              : slabType == kBf16 ? widen(cast<bf16>(row.slab)[d])
-                                  : static_cast<float>(static_cast<signed char>(row.slab[d])) * scale;
+      values[i] = slabType == kFloat  ? cast<float>(row.slab)[d]
+                  : slabType == kBf16 ? widen(cast<bf16>(row.slab)[d])
+                                      : static_cast<float>(static_cast<signed char>(row.slab[d])) * scale;
     }
-    row.cache[d] = round_float(value);
+  }
+  if (layer.inBytes != 0) {
+    store_eight_bits(row.layer, row.block, row.value, row.head, row.slot, values);
+    return;
+  }
+  Global<bf16> to = row.layer.base + row.layer.offset(row.block, row.value, row.head, row.slot);
+  UNROLL
+  for (int i = 0; i < kMostParts; i++) {
+    int d = i * 32 + lane();
+    if (d < layer.width) {
+      to[d] = round_float(values[i]);
+    }
   }
 }
 BATON_KERNEL(kv_unpack)

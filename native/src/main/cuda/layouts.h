@@ -65,20 +65,35 @@ struct Batch {
 };
 static_assert(sizeof(Batch) == 72, "as the host writes it");
 
-// One layer of a rank's KV: bfloat16 [block][key, value][head][blockTokens][width], width being the head's dimension
-// filled up with zeros to a multiple of 32. 24 bytes.
+// One layer of a rank's KV, [block][key, value][head]: bfloat16 [blockTokens][width], width being the head's dimension
+// filled up with zeros to a multiple of 32; or eight bits [blockTokens][width] and behind them the rows' scales, float32
+// [blockTokens]. 32 bytes.
 struct KvLayer {
   Global<bf16> base;
   int blockTokens;  // a multiple of 32
   int heads;
   int width;
   int headDim;
+  int inBytes;  // 1 = eight bits, 0 = bfloat16
+  int unused;
+
+  DEVICE long long part(int block, int value, int head) const {
+    return ((static_cast<long long>(block) * 2 + value) * heads + head) * blockTokens;
+  }
 
   DEVICE long long offset(int block, int value, int head, int slot) const {
-    return (((static_cast<long long>(block) * 2 + value) * heads + head) * blockTokens + slot) * width;
+    return (part(block, value, head) + slot) * width;
+  }
+
+  DEVICE Global<unsigned char> bytes(int block, int value, int head) const {
+    return cast<unsigned char>(base) + part(block, value, head) * (width + 4);
+  }
+
+  DEVICE Global<float> scales(int block, int value, int head) const {
+    return cast<float>(bytes(block, value, head) + static_cast<long long>(blockTokens) * width);
   }
 };
-static_assert(sizeof(KvLayer) == 24, "as the host writes it");
+static_assert(sizeof(KvLayer) == 32, "as the host writes it");
 
 // What a product's sums become.
 enum ProductMode {

@@ -1,7 +1,7 @@
 // Rotation of queries and keys, and the store of keys and values to a layer's blocks. Reads and writes each element
 // once.
 
-#include "layouts.h"
+#include "eight_bits.h"
 
 using namespace baton;
 
@@ -15,6 +15,30 @@ struct Pair {
 // Elements d and d + half of a head, Hugging Face's pairs.
 DEVICE Pair rotate(float low, float high, float cos, float sin) {
   return {fma_float(low, cos, -(high * sin)), fma_float(high, cos, low * sin)};
+}
+
+// A token's keys and values in eight bits, a warp for each row.
+DEVICE void store_rows(Global<const float> key, Global<const float> value, Global<const float> cos,
+                       Global<const float> sin, const KvLayer& layer, int block, int slot) {
+  int half = layer.headDim / 2;
+  for (int row = warp(); row < 2 * layer.heads; row += threads() / 32) {
+    int head = row / 2;
+    int from = head * layer.headDim;
+    float x[kMostParts];
+    UNROLL
+    for (int i = 0; i < kMostParts; i++) {
+      int d = i * 32 + lane();
+      x[i] = 0.0f;
+      if (d < layer.headDim && row % 2 == 0) {
+        int low = d < half ? d : d - half;
+        Pair turned = rotate(key[from + low], key[from + low + half], cos[low], sin[low]);
+        x[i] = d < half ? turned.low : turned.high;
+      } else if (d < layer.headDim) {
+        x[i] = value[from + d];
+      }
+    }
+    store_eight_bits(layer, block, row % 2, head, slot, x);
+  }
 }
 
 }  // namespace
@@ -42,6 +66,10 @@ KERNEL(128) rope_store(Global<float> q, int qPitch, Global<const float> k, int k
   long long table = static_cast<long long>(batch.sequenceOf[token]) * batch.maxBlocks;
   int block = batch.tables[table + position / layer.blockTokens];
   int slot = position % layer.blockTokens;
+  if (layer.inBytes != 0) {
+    store_rows(key, value, c, s, layer, block, slot);
+    return;
+  }
   for (int i = thread(); i < layer.heads * half; i += threads()) {
     int head = i / half;
     int d = i % half;

@@ -43,19 +43,19 @@ public record Formats(DType dtype, WeightFormat weights, DType kv) {
     boolean floats = device.supports(WeightFormat.FLOAT32);
     Formats formats = choose(options, own, floats ? DType.FLOAT32 : DType.BFLOAT16);
     if (!device.supports(formats.weights()) || !device.supports(formats.head())) {
-      throw refused("weights: %s".formatted(formats.weights()), device);
+      throw refused("weights: %s".formatted(formats.weights()), "BFLOAT16", device);
     }
     if (!device.supportsKv(formats.kv())) {
-      throw refused("KV: %s".formatted(formats.kv()), device);
+      throw refused("KV: %s".formatted(formats.kv()), "BFLOAT16 or INT8", device);
     }
     return formats;
   }
 
-  private static EngineException refused(String what, Device device) {
+  private static EngineException refused(String what, String expected, Device device) {
     return new EngineException(
         EngineException.Kind.INVALID,
-        "%s on this device (expected: BFLOAT16, for which it has kernels; use --device cpu for others): %s"
-            .formatted(what, device.description()));
+        "%s on this device (expected: %s, for which it has kernels; use --device cpu for others): %s"
+            .formatted(what, expected, device.description()));
   }
 
   private static Formats choose(EngineOptions options, DType own, DType wide) {

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.baton.device.Device;
 import dev.baton.device.cpu.CpuDevice;
 import dev.baton.device.cpu.Tier;
+import dev.baton.engine.KvPrecision;
 import dev.baton.engine.Precision;
 import dev.baton.engine.checkpoint.ConfigReader;
 import dev.baton.engine.checkpoint.ModelConfig;
@@ -116,10 +117,21 @@ class GoldenTest {
 
   static void compareAll(
       Path model, Precision precision, int tensorParallel, int chunk, Device device) {
+    compareAll(model, precision, KvPrecision.AUTO, tensorParallel, chunk, device);
+  }
+
+  static void compareAll(
+      Path model,
+      Precision precision,
+      KvPrecision kv,
+      int tensorParallel,
+      int chunk,
+      Device device) {
     JsonNode golden = JsonMapper.shared().readTree(model.resolve("golden.json"));
     List<Double> differences = new ArrayList<>();
     boolean mixture = ConfigReader.read(model).mixture() != null;
-    try (Loaded loaded = new Loaded(Loaded.options(model, precision, tensorParallel), device)) {
+    try (Loaded loaded =
+        new Loaded(Loaded.options(model, precision, tensorParallel).withKvPrecision(kv), device)) {
       for (JsonNode answer : golden.get("cases")) {
         compare(loaded, answer, closeCall(precision, mixture), chunk, differences);
       }

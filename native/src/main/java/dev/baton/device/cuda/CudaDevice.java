@@ -1,6 +1,7 @@
 package dev.baton.device.cuda;
 
 import static dev.baton.device.DType.BFLOAT16;
+import static dev.baton.device.DType.INT8;
 
 import dev.baton.device.DType;
 import dev.baton.device.Device;
@@ -41,7 +42,7 @@ import org.slf4j.LoggerFactory;
 /**
  * The GPUs of one worker, as one of its ranks sees them: what is allocated here lies on the rank's
  * own GPU. The device that {@link #open} returns is rank 0's and owns all of them; {@link #onRank}
- * gives those of the others. Weights and KV are bfloat16, sums float32.
+ * gives those of the others. Weights are bfloat16, KV that or eight bits, sums float32.
  */
 public final class CudaDevice implements Device {
 
@@ -191,7 +192,7 @@ public final class CudaDevice implements Device {
 
   @Override
   public boolean supportsKv(DType dtype) {
-    return dtype == BFLOAT16;
+    return dtype == BFLOAT16 || dtype == INT8;
   }
 
   @Override
@@ -368,7 +369,7 @@ public final class CudaDevice implements Device {
     }
     if (!supportsKv(shape.dtype())) {
       throw new IllegalArgumentException(
-          "KV: %s on a GPU (expected: BFLOAT16)".formatted(shape.dtype()));
+          "KV: %s on a GPU (expected: BFLOAT16 or INT8)".formatted(shape.dtype()));
     }
     return new CudaKvCache(
         shape, gpu.allocate(shape.bytes(), "KV cache of %d blocks".formatted(shape.blocks())));

@@ -65,7 +65,7 @@ final class CudaOps
   private static final int RUNS_SHARED = 2048;
 
   /** Of the widest heads, results of runs that registers do not hold. */
-  private static final int WIDEST_RUNS_SHARED = 24_576;
+  private static final int WIDEST_RUNS_SHARED = 28_672;
 
   private static final int SINGLES_SHARED = 5376;
 
@@ -547,9 +547,10 @@ final class CudaOps
     Packing packing = next == null ? Packing.plain(heads * shape.headDim()) : next;
     // Kernels are made for the powers of two of widths.
     int width = Math.max(32, Integer.highestOneBit(2 * cache.width() - 1));
+    String kind = (cache.inBytes() ? "int8_" : "") + width;
     if (batch.runs() > 0) {
       launch
-          .of("attention_runs_" + width)
+          .of("attention_runs_" + kind)
           .address(out.address())
           .number(pitch(out))
           .address(rounded);
@@ -578,7 +579,7 @@ final class CudaOps
       long partials = attention.address(sums * (cache.width() + 2) * Float.BYTES);
       long stats = partials + sums * cache.width() * Float.BYTES;
       launch
-          .of("attention_singles_" + width)
+          .of("attention_singles_" + kind)
           .address(partials)
           .address(stats)
           .number(splits)

@@ -11,6 +11,8 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * Rotation, store and attention over paged KV on the emulated GPU: values against sums in double
@@ -21,7 +23,8 @@ final class AttentionKernelTest {
   private static final int SPLIT = 256;
 
   /** Heads of a rank and how its KV lies. */
-  private record Shape(int heads, int kvHeads, int headDim, int blockTokens, int window) {
+  private record Shape(
+      int heads, int kvHeads, int headDim, int blockTokens, int window, boolean inBytes) {
     int width() {
       return (headDim + 31) / 32 * 32;
     }
@@ -32,6 +35,15 @@ final class AttentionKernelTest {
 
     int group() {
       return heads / kvHeads;
+    }
+
+    String kernel(String name) {
+      return name + (inBytes ? "_int8_" : "_") + compiled();
+    }
+
+    /** Of the key or value of a token and head. */
+    int rowBytes() {
+      return inBytes ? width() + 4 : 2 * width();
     }
   }
 
@@ -55,7 +67,7 @@ final class AttentionKernelTest {
       int longest = sequences.stream().mapToInt(Sequence::length).max().orElseThrow();
       maxBlocks = (longest + shape.blockTokens() - 1) / shape.blockTokens() + 1;
       int blocks = maxBlocks * sequences.size();
-      base = gpu.bytes(2L * 2 * blocks * shape.kvHeads() * shape.blockTokens() * shape.width());
+      base = gpu.bytes(2L * blocks * shape.kvHeads() * shape.blockTokens() * shape.rowBytes());
       List<Integer> order = new ArrayList<>();
       for (int i = 0; i < blocks; i++) {
         order.add(i);
@@ -71,7 +83,9 @@ final class AttentionKernelTest {
               shape.blockTokens(),
               shape.kvHeads(),
               shape.width(),
-              shape.headDim()));
+              shape.headDim(),
+              shape.inBytes() ? 1 : 0,
+              0));
     }
   }
 
@@ -170,7 +184,7 @@ final class AttentionKernelTest {
     float scale = (float) (1 / Math.sqrt(shape.headDim()));
     if (runs) {
       gpu.launch(
-          "attention_runs_" + shape.compiled(),
+          shape.kernel("attention_runs"),
           new Grid(count + 1, shape.kvHeads(), (64 * shape.group() + 127) / 128),
           256,
           CudaOps.runsShared(shape.compiled()),
@@ -190,7 +204,7 @@ final class AttentionKernelTest {
       MemorySegment partials = gpu.bytes(4L * tokens * shape.heads() * splits * shape.width());
       MemorySegment stats = gpu.bytes(8L * tokens * shape.heads() * splits);
       gpu.launch(
-          "attention_singles_" + shape.compiled(),
+          shape.kernel("attention_singles"),
           new Grid(tokens + 1, shape.kvHeads() * ((shape.group() + 15) / 16), splits),
           128,
           512 * shape.compiled() + 5376,
@@ -265,10 +279,9 @@ final class AttentionKernelTest {
     double most = Double.NEGATIVE_INFINITY;
     for (int p = first; p <= position; p++) {
       double score = 0;
+      float[] key = stored(shape, s.k(), p, kv);
       for (int d = 0; d < dim; d++) {
-        score +=
-            (double) bf16(s.q()[(position * shape.heads() + head) * dim + d])
-                * bf16(s.k()[(p * shape.kvHeads() + kv) * dim + d]);
+        score += (double) bf16(s.q()[(position * shape.heads() + head) * dim + d]) * key[d];
       }
       scores[p] = score / Math.sqrt(dim);
       most = Math.max(most, scores[p]);
@@ -277,14 +290,28 @@ final class AttentionKernelTest {
     for (int p = first; p <= position; p++) {
       double weight = Math.exp(scores[p] - most);
       sum += weight;
+      float[] values = stored(shape, s.v(), p, kv);
       for (int d = 0; d < dim; d++) {
-        result[d] += weight * bf16(s.v()[(p * shape.kvHeads() + kv) * dim + d]);
+        result[d] += weight * values[d];
       }
     }
     for (int d = 0; d < dim; d++) {
       result[d] /= sum;
     }
     return result;
+  }
+
+  /** A row as the cache gives it back. */
+  private static float[] stored(Shape shape, float[] of, int position, int kvHead) {
+    int from = (position * shape.kvHeads() + kvHead) * shape.headDim();
+    float[] row = Arrays.copyOfRange(of, from, from + shape.headDim());
+    if (shape.inBytes()) {
+      return EightBits.of(row).widened();
+    }
+    for (int d = 0; d < row.length; d++) {
+      row[d] = bf16(row[d]);
+    }
+    return row;
   }
 
   private static float bf16(float value) {
@@ -300,7 +327,7 @@ final class AttentionKernelTest {
     return chunks;
   }
 
-  private static Shape random(Trial trial, int mostDim) {
+  private static Shape random(Trial trial, int mostDim, boolean inBytes) {
     int kvHeads = trial.between(1, 2);
     int group = trial.oneOf(1, 3, 4, 18);
     return new Shape(
@@ -308,14 +335,16 @@ final class AttentionKernelTest {
         kvHeads,
         2 * trial.between(4, mostDim / 2),
         trial.oneOf(32, 64, 96),
-        trial.oneOf(0, trial.between(1, 100)));
+        trial.oneOf(0, trial.between(1, 100)),
+        inBytes);
   }
 
-  @Test
-  void attentionIsWithinRoundingOfTheSumInDoublePrecision() {
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void attentionIsWithinRoundingOfTheSumInDoublePrecision(boolean inBytes) {
     Trial trial = Trial.named("attention");
     for (int mostDim : new int[] {32, 64, 128}) {
-      Shape shape = random(trial, mostDim);
+      Shape shape = random(trial, mostDim, inBytes);
       List<Sequence> sequences =
           List.of(
               sequence(trial, shape, trial.between(60, 150)),
@@ -339,10 +368,11 @@ final class AttentionKernelTest {
     }
   }
 
-  @Test
-  void chunksNeighboursAndBlocksDoNotShowInTheBits() {
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void chunksNeighboursAndBlocksDoNotShowInTheBits(boolean inBytes) {
     Trial trial = Trial.named("invariance");
-    Shape shape = random(trial, trial.oneOf(32, 64));
+    Shape shape = random(trial, trial.oneOf(32, 64), inBytes);
     int length = SPLIT + trial.between(5, 60); // the last three are a chunk behind the border's
     List<Sequence> sequences = List.of(sequence(trial, shape, 5), sequence(trial, shape, length));
     int border = trial.between(SPLIT - 10, SPLIT + 1);
@@ -354,7 +384,13 @@ final class AttentionKernelTest {
 
       int otherBlocks = shape.blockTokens() == 32 ? 64 : 32;
       Shape other =
-          new Shape(shape.heads(), shape.kvHeads(), shape.headDim(), otherBlocks, shape.window());
+          new Shape(
+              shape.heads(),
+              shape.kvHeads(),
+              shape.headDim(),
+              otherBlocks,
+              shape.window(),
+              inBytes);
       Cache cache = new Cache(gpu, trial, other, sequences);
       float[] first = step(cache, sequences, List.of(new Chunk(1, 0, border)), true);
       Trial.assertSameBits(
@@ -389,7 +425,7 @@ final class AttentionKernelTest {
   @Test
   void storedRowsAreFilledUpWithZeros() {
     Trial trial = Trial.named("store");
-    Shape shape = new Shape(2, 1, 14, 32, 0);
+    Shape shape = new Shape(2, 1, 14, 32, 0, false);
     List<Sequence> sequences = List.of(sequence(trial, shape, 3));
     try (EmulatedGpu gpu = new EmulatedGpu()) {
       Cache cache = new Cache(gpu, trial, shape, sequences);
@@ -401,6 +437,43 @@ final class AttentionKernelTest {
           long at = ((block * 2L + value) * 32 + 2) * 32 + d;
           float stored = Bf16.toFloat(cache.base.getAtIndex(ValueLayout.JAVA_SHORT, at));
           assertEquals(d < 14 ? bf16(source[2 * 14 + d]) : 0f, stored, "element " + d);
+        }
+      }
+    }
+  }
+
+  @Test
+  void storedRowsInEightBitsHaveTheBitsOfAllDevices() {
+    Trial trial = Trial.named("store in eight bits");
+    int dim = 2 * trial.between(2, 64);
+    Shape shape = new Shape(2, 2, dim, 32, 0, true);
+    int width = shape.width();
+    List<Sequence> sequences = List.of(sequence(trial, shape, 3));
+    float[] k = sequences.get(0).k();
+    float[] v = sequences.get(0).v();
+    Arrays.fill(v, 2 * 2 * dim, (2 * 2 + 1) * dim, 1e-38f * trial.oneOf(0, 1));
+    try (EmulatedGpu gpu = new EmulatedGpu()) {
+      Cache cache = new Cache(gpu, trial, shape, sequences);
+      step(cache, sequences, List.of(new Chunk(0, 0, 3)), true);
+      int block = cache.tables.get(ValueLayout.JAVA_INT, 0);
+      for (int token = 0; token < 3; token++) {
+        for (int row = 0; row < 4; row++) {
+          int value = row / 2;
+          int head = row % 2;
+          int from = (token * 2 + head) * dim;
+          EightBits expected =
+              EightBits.of(Arrays.copyOfRange(value == 0 ? k : v, from, from + dim));
+          long part = ((block * 2L + value) * 2 + head) * 32 * (width + 4);
+          for (int d = 0; d < width; d++) {
+            assertEquals(
+                d < dim ? expected.elements()[d] : 0,
+                cache.base.get(ValueLayout.JAVA_BYTE, part + (long) token * width + d),
+                "token " + token + ", row " + row + ", element " + d);
+          }
+          assertEquals(
+              Float.floatToIntBits(expected.scale()),
+              Float.floatToIntBits(
+                  cache.base.get(ValueLayout.JAVA_FLOAT, part + 32L * width + 4L * token)));
         }
       }
     }

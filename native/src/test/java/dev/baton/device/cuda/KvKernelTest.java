@@ -1,6 +1,8 @@
 package dev.baton.device.cuda;
 
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT;
 
 import dev.baton.device.DType;
@@ -25,11 +27,14 @@ final class KvKernelTest {
       MemorySegment slab,
       DType dtype,
       MemorySegment cache,
+      boolean inBytes,
       int dim,
       int... table) {
     int width = (dim + 31) / 32 * 32;
-    byte[] layer = EmulatedGpu.inner(gpu.struct(cache.address(), BLOCK_TOKENS, HEADS, width, dim));
-    long layerBytes = 2L * 2 * BLOCKS * HEADS * BLOCK_TOKENS * width;
+    byte[] layer =
+        EmulatedGpu.inner(
+            gpu.struct(cache.address(), BLOCK_TOKENS, HEADS, width, dim, inBytes ? 1 : 0, 0));
+    long layerBytes = 2L * BLOCKS * HEADS * BLOCK_TOKENS * (inBytes ? width + 4 : 2 * width);
     int type =
         switch (dtype) {
           case FLOAT32 -> 0;
@@ -77,9 +82,9 @@ final class KvKernelTest {
         MemorySegment from = gpu.bf16s(trial.normal(elements, 1));
         MemorySegment to = gpu.bytes(2L * elements);
         MemorySegment slab = gpu.bytes(slabBytes(dim, dtype));
-        region(gpu, "kv_pack", slab, dtype, from, dim, 3, 1);
+        region(gpu, "kv_pack", slab, dtype, from, false, dim, 3, 1);
         assertUntouched(slab, dim, dtype);
-        region(gpu, "kv_unpack", slab, dtype, to, dim, 0, 2);
+        region(gpu, "kv_unpack", slab, dtype, to, false, dim, 0, 2);
         short[] expected = new short[elements];
         java.util.Arrays.fill(expected, (short) -1);
         for (int layer = 1; layer < 3; layer++) {
@@ -104,22 +109,79 @@ final class KvKernelTest {
     }
   }
 
+  /** A row in eight bits comes back from every kind of slab, as far as the slab can carry it. */
+  @Test
+  void rowsInEightBitsComeBackFromSlabs() {
+    Trial trial = Trial.named("kv in eight bits");
+    int dim = trial.between(3, 120);
+    int width = (dim + 31) / 32 * 32;
+    int part = BLOCK_TOKENS * (width + 4);
+    int parts = LAYERS * BLOCKS * 2 * HEADS;
+    for (DType dtype : new DType[] {DType.FLOAT32, DType.BFLOAT16, DType.INT8}) {
+      try (EmulatedGpu gpu = new EmulatedGpu()) {
+        MemorySegment from = gpu.bytes((long) parts * part);
+        for (int i = 0; i < parts * BLOCK_TOKENS; i++) {
+          float[] plain = trial.normal(dim, 1);
+          plain[0] = i % 7 == 3 ? Float.NaN : plain[0];
+          EightBits row = EightBits.of(plain);
+          long at = (long) (i / BLOCK_TOKENS) * part;
+          int slot = i % BLOCK_TOKENS;
+          MemorySegment.copy(row.elements(), 0, from, JAVA_BYTE, at + (long) slot * width, dim);
+          from.set(JAVA_FLOAT, at + (long) BLOCK_TOKENS * width + 4L * slot, row.scale());
+        }
+        MemorySegment to = gpu.bytes(from.byteSize());
+        MemorySegment slab = gpu.bytes(slabBytes(dim, dtype));
+        region(gpu, "kv_pack", slab, dtype, from, true, dim, 3, 1);
+        assertUntouched(slab, dim, dtype);
+        region(gpu, "kv_unpack", slab, dtype, to, true, dim, 0, 2);
+        byte[] expected = new byte[Math.toIntExact(to.byteSize())];
+        java.util.Arrays.fill(expected, (byte) -1);
+        MemorySegment wanted = MemorySegment.ofArray(expected);
+        for (int row = 0; row < 2 * 2 * 2 * 36; row++) {
+          int p = 5 + row % 36;
+          int head = 1 + row / 36 % 2;
+          int value = row / 72 % 2;
+          int layer = 1 + row / 144;
+          long source = part * (at(1, layer, value, head, p < 32 ? 3 : 1, 0) / 1024);
+          long target = part * (at(1, layer, value, head, p < 32 ? 0 : 2, 0) / 1024);
+          long slot = p % BLOCK_TOKENS;
+          float[] carried = new float[dim];
+          float scale = from.get(JAVA_FLOAT, source + (long) BLOCK_TOKENS * width + 4 * slot);
+          for (int d = 0; d < dim; d++) {
+            carried[d] = from.get(JAVA_BYTE, source + slot * width + d) * scale;
+            if (dtype == DType.BFLOAT16) {
+              carried[d] = Bf16.toFloat(Bf16.fromFloat(carried[d]));
+            }
+          }
+          EightBits kept = EightBits.of(carried);
+          wanted.asSlice(target + slot * width, width).fill((byte) 0);
+          MemorySegment.copy(kept.elements(), 0, wanted, JAVA_BYTE, target + slot * width, dim);
+          wanted.set(
+              JAVA_FLOAT_UNALIGNED,
+              target + (long) BLOCK_TOKENS * width + 4 * slot,
+              dtype == DType.BFLOAT16 ? kept.scale() : scale);
+        }
+        long differs = to.mismatch(wanted);
+        if (differs >= 0) {
+          throw new AssertionError(
+              "%s: byte %d is %d (expected: %d)"
+                  .formatted(
+                      dtype, differs, to.get(JAVA_BYTE, differs), wanted.get(JAVA_BYTE, differs)));
+        }
+      }
+    }
+  }
+
   /** What a row becomes that went through a slab of this dtype. */
   private static void row(
       MemorySegment from, long source, int dim, DType dtype, short[] to, int target, int width) {
-    float most = 0;
+    float[] row = new float[dim];
     for (int d = 0; d < dim; d++) {
-      most = Math.max(most, Math.abs(Bf16.toFloat(from.getAtIndex(JAVA_SHORT, source + d))));
+      row[d] = Bf16.toFloat(from.getAtIndex(JAVA_SHORT, source + d));
     }
-    int bits = (Float.floatToRawIntBits(most / 127) + 128) >>> 8 << 8;
-    float scale = Float.intBitsToFloat(bits);
+    float[] carried = dtype == DType.INT8 ? EightBits.of(row).widened() : row;
     for (int d = 0; d < width; d++) {
-      short element = d < dim ? from.getAtIndex(JAVA_SHORT, source + d) : 0;
-      if (dtype == DType.INT8 && d < dim) {
-        int level = (int) Math.rint((double) (Bf16.toFloat(element) * (1f / scale)));
-        element = Bf16.fromFloat(level * scale);
-      }
-      to[target + d] = element;
+      to[target + d] = d < dim ? Bf16.fromFloat(carried[d]) : 0;
     }
   }
 
