@@ -10,7 +10,7 @@ namespace BATON_TIER {
 
 constexpr int BYTE_ROWS_8 = 8;  // 16 sums and 2 weights
 constexpr int BYTE_ROWS_4 = 6;  // 24 sums of groups, 4 weights and 2 inputs
-constexpr int FEW_ROWS_8 = 14;  // 28 sums and 2 weights; inputs are broadcast from memory
+constexpr int FEW_ROWS_8 = 8;
 constexpr int FEW_ROWS_4 = 6;
 constexpr int TWO_PAIRS_8 = 4;
 constexpr int TWO_PAIRS_4 = 2;

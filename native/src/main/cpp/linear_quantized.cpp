@@ -225,6 +225,12 @@ static inline void few_rows_of(const Product& p, const Staged& x, const float* s
   }
 }
 
+// What is asked for at each tile while rows pass a panel.
+struct Ahead {
+  uint64_t line;
+  int lines;
+};
+
 // Some tiles of a range of a pair's weights, by which all rows of a chunk pass.
 struct Panel {
   const uint8_t* weight;
@@ -232,12 +238,6 @@ struct Panel {
   int tile;  // of the range
   int tiles;
   bool ends;  // the range
-};
-
-// What is asked for at each tile while rows pass a panel.
-struct Ahead {
-  const uint8_t* weight;
-  int lines;
 };
 
 // What a chunk's rows have so far: exact sums of the present range, and ranges that wait for their neighbours.
@@ -264,8 +264,8 @@ static inline void pass(const Product& p, const Staged& x, const float* scales, 
   const int64_t x_stride = static_cast<int64_t>(x.stride) * TILE_INPUTS;
   const int32_t* group_sums = x.group_sums + x.groups_at(row, x.first[panel.range] + panel.tile);
   for (int t = 0; t < panel.tiles; t++, inputs += x_stride) {
-    for (int line = 0; line < ahead.lines; line++, ahead.weight += 64) {
-      __builtin_prefetch(ahead.weight, 0, 2);
+    for (int i = 0; i < ahead.lines; i++, ahead.line++) {
+      __builtin_prefetch(in_next_window(p, ahead.line), 0, 2);
     }
     if constexpr (FOUR) {
       multiply_4<R>(weight, inputs, group_sums, sums);
@@ -304,8 +304,8 @@ static inline int blocks_of(int rows) {
 }
 
 // Rows [row, row + rows) by one pair, all of the depth; `row` begins a row tile. FIRST: of the chunks that use these weights,
-// which come from memory then: what lies FAR_AHEAD is asked for a few lines at a time, spread over the products, as requests
-// that come together wait for one another.
+// which come from memory then: the next window is asked for a few lines at a time, spread over the products, as requests that
+// come together wait for one another.
 template <bool FOUR, bool FIRST>
 static void chunk_of(const Product& p, const Staged& x, const float* scales, int pair, int row, int rows,
                      ChunkSums& chunk) {
@@ -321,7 +321,7 @@ static void chunk_of(const Product& p, const Staged& x, const float* scales, int
     do {  // once for a range without inputs, too
       const int n = smaller(PANEL, tiles - t);
       Panel panel = {weight, range, t, n, t + n == tiles};
-      Ahead ahead = {weight + FAR_AHEAD, FIRST ? (BYTES / 64 + blocks - 1) / blocks : 0};
+      Ahead ahead = {line_of(p, weight), FIRST ? (BYTES / 64 + blocks - 1) / blocks : 0};
       if constexpr (WIDEN) {
         for (int i = 0; i < n; i++) {
           widen(weight + i * BYTES, widened[i], [](const uint8_t*) {});

@@ -31,6 +31,9 @@ static constexpr int MAX_RANGES = 8;
 static constexpr int FAR_AHEAD = 16 * 1024;
 static constexpr int NEAR_AHEAD = 2048;
 
+// So many rows, and more than one, ask for the weight by windows (products.h); more of them have no registers left for that.
+static constexpr int WINDOW_ROWS = 10;
+
 // And how far behind a panel while rows pass it.
 static constexpr int AHEAD = 8192;
 
@@ -53,8 +56,9 @@ struct Staged {
 // Adds D tiles of depth, one after the other, to the sums of R rows and of G groups from `group` of a pair. The weight comes
 // from memory.
 template <int R, int G, int D>
-static inline void add_tiles(const uint16_t* weight, const float* x, int64_t x_stride, int group,
+static inline void add_tiles(const Product& p, const uint16_t* weight, const float* x, int64_t x_stride, int group,
                              float (*sums)[2][LANES]) {
+  const uint64_t line = line_of(p, weight);
   Lanes even[R][G][D];
   Lanes odd[R][G][D];
 #pragma GCC unroll 16
@@ -75,7 +79,11 @@ static inline void add_tiles(const uint16_t* weight, const float* x, int64_t x_s
 #pragma GCC unroll 8
       for (int g = 0; g < G; g++) {
         const uint16_t* from = weight + (2 * d + group + g) * TILE + i * PAIR;
-        __builtin_prefetch(from + FAR_AHEAD / 2, 0, 2);
+        if constexpr (R > 1 && R <= WINDOW_ROWS) {
+          __builtin_prefetch(in_next_window(p, line + (2 * d + group + g) * (TILE / PAIR) + i), 0, 2);
+        } else {
+          __builtin_prefetch(from + FAR_AHEAD / 2, 0, 2);
+        }
         __builtin_prefetch(from + NEAR_AHEAD / 2);
         load_pairs(from, w[g][0], w[g][1]);
       }
@@ -109,7 +117,7 @@ static inline void add_tiles(const uint16_t* weight, const float* x, int64_t x_s
 // The sums of every range, of R rows by one pair; at most G groups at once and, for one row, D tiles of depth. A function
 // of its own, so that nothing of it is computed before or after denormals count as 0.
 template <int R, int G, int D>
-__attribute__((noinline)) static void sum_ranges(const Staged& in, const uint16_t* weight, int row,
+__attribute__((noinline)) static void sum_ranges(const Product& p, const Staged& in, const uint16_t* weight, int row,
                                                  float (*sums)[R][2][LANES]) {
   const float* x = in.x + row * in.stride;
   for (int range = 0; range < in.ranges; range++) {
@@ -121,12 +129,12 @@ __attribute__((noinline)) static void sum_ranges(const Staged& in, const uint16_
     int t = 0;
     for (; t + D <= tiles; t += D) {
       for (int group = 0; group < 2; group += G) {
-        add_tiles<R, G, D>(weight + t * 2 * TILE, x + t * TILE_DEPTH, in.stride, group, sums[range]);
+        add_tiles<R, G, D>(p, weight + t * 2 * TILE, x + t * TILE_DEPTH, in.stride, group, sums[range]);
       }
     }
     for (; t < tiles; t++) {
       for (int group = 0; group < 2; group += G) {
-        add_tiles<R, G, 1>(weight + t * 2 * TILE, x + t * TILE_DEPTH, in.stride, group, sums[range]);
+        add_tiles<R, G, 1>(p, weight + t * 2 * TILE, x + t * TILE_DEPTH, in.stride, group, sums[range]);
       }
     }
     weight += static_cast<int64_t>(tiles) * 2 * TILE;
@@ -150,7 +158,7 @@ static inline void row_block(const Product& p, const Staged& in, const uint16_t*
   float sums[MAX_RANGES][R][2][LANES];
   {
     const DenormalsAsZero scope;
-    sum_ranges<R, G, D>(in, weight, row, sums);
+    sum_ranges<R, G, D>(p, in, weight, row, sums);
   }
   for (int r = 0; r < R; r++) {
     finish(p, pair, row + r, tree(sums, r, 0, in.ranges), tree(sums, r, 1, in.ranges));

@@ -47,6 +47,24 @@ static inline int pairs_of(const Product* products, int count) {
   return pairs;
 }
 
+// A weight that comes from memory is asked for by windows, of which STREAMS parts take turns, into the second-level cache: in
+// a single stream memory gives a core too little, and the first-level cache has too few requests under way.
+constexpr uint64_t WINDOW = 32 * 1024;
+constexpr uint64_t STREAMS = 4;
+constexpr uint64_t LINE = 64;
+
+// Which of a product's lines of weights this is.
+static inline uint64_t line_of(const Product& p, const void* at) {
+  return (static_cast<const uint8_t*>(at) - p.weight) / LINE;
+}
+
+// Where what is to be asked for with a line lies, in the window behind the line's.
+static inline const uint8_t* in_next_window(const Product& p, uint64_t line) {
+  constexpr uint64_t LINES = WINDOW / LINE;
+  const uint64_t within = line % LINES;
+  return p.weight + (line / LINES + 1) * WINDOW + within % STREAMS * (WINDOW / STREAMS) + within / STREAMS * LINE;
+}
+
 // Calls with(product, first pair, end of pairs) for what [from, to) of all products' pairs in a row means for each.
 template <class F>
 static inline void each_product(const Product* products, int count, int from, int to, const F& with) {
