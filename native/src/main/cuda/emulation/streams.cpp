@@ -2,6 +2,7 @@
 
 #include <ctime>
 #include <map>
+#include <utility>
 
 namespace baton::emulation {
 extern void (*while_polling)();
@@ -240,22 +241,25 @@ Status record(Event* handle, Stream* stream) {
   return status;
 }
 
-Status wait_for(Stream* stream, Event* handle) {
+// Takes what is to be done for an event: nothing where it was never recorded. `captured`: what to say of one in a capture.
+static Status work_before(Event* handle, Status captured, Work* work) {
   std::shared_ptr<Event> event = event_of(handle);
   if (event == nullptr) {
     return kInvalidHandle;
   }
-  std::shared_ptr<Stream> of;
-  uint64_t at;
-  {
-    std::lock_guard<std::mutex> lock(event->guard);
-    if (event->captured) {
-      return kCaptureUnsupported;  // would draw the stream into the capture, which nobody here does
-    }
-    of = event->stream;
-    at = event->at;
+  std::lock_guard<std::mutex> lock(event->guard);
+  if (event->captured) {
+    return captured;
   }
-  return enqueue(stream, [of, at] { return of == nullptr ? kSuccess : finish(*of, at); });
+  *work = [of = event->stream, at = event->at] { return of == nullptr ? kSuccess : finish(*of, at); };
+  return kSuccess;
+}
+
+Status wait_for(Stream* stream, Event* handle) {
+  Work work;
+  // One that is captured would draw the stream into the capture, which nobody here does.
+  Status status = work_before(handle, kCaptureUnsupported, &work);
+  return status == kSuccess ? enqueue(stream, std::move(work)) : status;
 }
 
 Status synchronize(Event* handle) {
@@ -263,21 +267,9 @@ Status synchronize(Event* handle) {
   if (status != kSuccess) {
     return status;
   }
-  std::shared_ptr<Event> event = event_of(handle);
-  if (event == nullptr) {
-    return kInvalidHandle;
-  }
-  std::shared_ptr<Stream> of;
-  uint64_t at;
-  {
-    std::lock_guard<std::mutex> lock(event->guard);
-    if (event->captured) {
-      return kCapturedEvent;
-    }
-    of = event->stream;
-    at = event->at;
-  }
-  return of == nullptr ? kSuccess : finish(*of, at);
+  Work work;
+  status = work_before(handle, kCapturedEvent, &work);
+  return status == kSuccess ? work() : status;
 }
 
 Status begin_capture(Stream* handle, int mode) {
