@@ -62,8 +62,8 @@ public final class Adjustments {
               biases[place] = bias;
             });
     if (sampling.minTokens() > 0) {
-      eosTokenIds.forEach(id -> flags[place(id)] |= TokenChoice.MASKED);
-      sampling.stopTokenIds().forEach(id -> flags[place(id)] |= TokenChoice.MASKED);
+      eosTokenIds.forEach(this::mask);
+      sampling.stopTokenIds().forEach(this::mask);
     }
   }
 
@@ -108,6 +108,12 @@ public final class Adjustments {
       }
     }
     return written;
+  }
+
+  private void mask(int token) {
+    // Before the flags are looked at: the table may grow, and then they are others.
+    int place = place(token);
+    flags[place] |= TokenChoice.MASKED;
   }
 
   private boolean counts() {

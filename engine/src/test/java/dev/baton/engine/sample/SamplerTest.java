@@ -13,6 +13,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
 class SamplerTest {
@@ -143,6 +144,26 @@ class SamplerTest {
     sampler.run(MemorySegment.ofArray(new float[] {9f, 0f, 0f, 0f, 0f, 9f}));
     assertThat(sampler.token(0)).isZero();
     assertThat(sampler.token(1)).isEqualTo(2);
+  }
+
+  @Test
+  void everyStopTokenIsMaskedBelowMinTokensHoweverManyThereAre() {
+    float[] logits = new float[300];
+    for (int stops = 1; stops < logits.length; stops++) {
+      List<Integer> masked = IntStream.range(0, stops).boxed().toList();
+      Sampling sampling =
+          Sampling.greedy(1)
+              .with(
+                  draft -> {
+                    draft.minTokens = 1;
+                    draft.stopTokenIds = masked;
+                  });
+      Sampler sampler = new Sampler(SCAN, logits.length, 1);
+      sampler.begin();
+      sampler.draw(sampling, Adjustments.of(sampling, 0, List.of()), NO_TOKENS, 0, 0);
+      sampler.run(MemorySegment.ofArray(logits.clone()));
+      assertThat(sampler.token(0)).isEqualTo(stops);
+    }
   }
 
   @Test
