@@ -44,8 +44,8 @@ final class GenerationDefaults {
     DONE.forEach(
         (name, valid) -> {
           JsonNode value = config.path(name);
-          if (value.isNumber() && valid.test(value.asDouble())) {
-            defaults.put(name, Math.max(0, value.asDouble()));
+          if (value.isNumber() && valid.test(number(value))) {
+            defaults.put(name, Math.max(0, number(value)));
           } else if (!value.isMissingNode() && !value.isNull()) {
             LOG.warn("generation_config.json: {}: {} is out of range, not applied", name, value);
           }
@@ -53,10 +53,15 @@ final class GenerationDefaults {
     NOT_DONE.forEach(
         (name, neutral) -> {
           JsonNode value = config.path(name);
-          if (value.isNumber() && value.asDouble() != neutral) {
+          if (value.isNumber() && number(value) != neutral) {
             LOG.warn("generation_config.json: {}: {} is not done, not applied", name, value);
           }
         });
     return Map.copyOf(defaults);
+  }
+
+  /** Infinite where a whole number is too large for a double. */
+  private static double number(JsonNode value) {
+    return Double.parseDouble(value.asString());
   }
 }

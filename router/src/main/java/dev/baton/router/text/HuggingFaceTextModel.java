@@ -53,7 +53,7 @@ public final class HuggingFaceTextModel implements TextModel {
                 () -> new TextModelException(modelDirectory + ": tokenizer.json: missing"));
     CompletableFuture<TextEncoder> encoder =
         CompletableFuture.supplyAsync(
-            () -> TextEncoder.of(tokenizerJson),
+            () -> TextEncoder.of(directory.mapper(), tokenizerJson),
             task -> Thread.ofPlatform().name("tokenizer-load").daemon().start(task));
     try {
       Vocabulary vocabulary = Vocabulary.parse(directory.mapper(), tokenizerJson);
@@ -63,12 +63,16 @@ public final class HuggingFaceTextModel implements TextModel {
       return new HuggingFaceTextModel(encoder.join(), vocabulary, decoder, templates, defaults);
     } catch (JacksonException e) {
       encoder.thenAccept(TextEncoder::close);
-      throw new TextModelException(modelDirectory + ": tokenizer.json: " + e.getMessage(), e);
+      throw new TextModelException(
+          modelDirectory + ": tokenizer.json: " + ModelDirectory.reason(e), e);
     } catch (CompletionException e) {
       throw new TextModelException(modelDirectory + ": " + cause(e).getMessage(), cause(e));
     } catch (TextModelException e) {
       encoder.thenAccept(TextEncoder::close);
-      throw new TextModelException(modelDirectory + ": " + e.getMessage(), e);
+      String message = String.valueOf(e.getMessage());
+      throw message.startsWith(modelDirectory.toString())
+          ? e
+          : new TextModelException(modelDirectory + ": " + message, e);
     }
   }
 

@@ -44,14 +44,19 @@ final class TokenDecoder {
       throw unsupported(type + " after Fuse");
     }
     switch (type) {
-      case "Sequence" -> step.path("decoders").forEach(this::add);
+      case "Sequence" -> {
+        if (!step.path("decoders").isArray()) {
+          throw unsupported(step.toString());
+        }
+        step.path("decoders").forEach(this::add);
+      }
       case "Replace" -> {
         JsonNode pattern = step.path("pattern").path("String");
-        if (pattern.asString("").isEmpty()) {
+        JsonNode content = step.path("content");
+        if (!pattern.isString() || pattern.stringValue().isEmpty() || !content.isString()) {
           throw unsupported("Replace with pattern " + step.path("pattern"));
         }
-        DecodeStep replace =
-            new DecodeStep.Replace(pattern.asString(), step.path("content").asString(""));
+        DecodeStep replace = new DecodeStep.Replace(pattern.stringValue(), content.stringValue());
         steps.add(textBefore -> replace);
       }
       case "ByteFallback" -> {
@@ -71,8 +76,10 @@ final class TokenDecoder {
 
   private void addStrip(JsonNode step) {
     String content = step.path("content").asString("");
-    int start = step.path("start").asInt(0);
-    if (step.path("stop").asInt(0) != 0 || content.codePointCount(0, content.length()) != 1) {
+    int start = step.path("start").asInt(-1);
+    if (start < 0
+        || step.path("stop").asInt(-1) != 0
+        || content.codePointCount(0, content.length()) != 1) {
       throw unsupported(step.toString());
     }
     boolean eachToken = !fused;
@@ -82,6 +89,9 @@ final class TokenDecoder {
 
   private void addMetaspace(JsonNode step) {
     String mark = step.path("replacement").asString("\u2581");
+    if (mark.codePointCount(0, mark.length()) != 1) {
+      throw unsupported(step.toString());
+    }
     boolean prefixed =
         step.has("prepend_scheme")
             ? !step.path("prepend_scheme").asString("").equals("never")

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
 import java.io.IOException;
+import java.io.RandomAccessFile;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -15,6 +16,7 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.regex.Matcher;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -232,6 +234,63 @@ final class HuggingFaceTextModelTest {
           .containsEntry("top_k", 0.0)
           .containsEntry("repetition_penalty", 1.05)
           .hasSize(3);
+    }
+  }
+
+  @Test
+  void aMalformedDecoderIsRefusedAndNotTheEndOfTheProcess(@TempDir Path directory)
+      throws IOException {
+    String whole = Files.readString(directory("byte-level").resolve("tokenizer.json"));
+    for (String decoder :
+        List.of(
+            "{\"type\": \"ByteLevel\", \"x\": 1e999, }",
+            "{\"type\": \"ByteLevel\"",
+            "{\"type\": tru}",
+            "[\u0001]",
+            "1e999",
+            "{\"type\": \"\\ud800\"}",
+            "[".repeat(300) + "]".repeat(300),
+            "{\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}, \"content\": 5}",
+            "{\"type\": \"Strip\", \"content\": \" \", \"start\": -1, \"stop\": 0}",
+            "{\"type\": \"Metaspace\", \"replacement\": \"ab\"}",
+            "{\"type\": \"Sequence\", \"decoders\": 5}")) {
+      Files.writeString(
+          directory.resolve("tokenizer.json"),
+          whole.replaceFirst(
+              "\"decoder\":\\s*\\{[^}]*\\}", Matcher.quoteReplacement("\"decoder\": " + decoder)));
+      assertThatThrownBy(() -> HuggingFaceTextModel.load(directory))
+          .as(decoder)
+          .isInstanceOf(TextModelException.class)
+          .hasMessageContaining("tokenizer.json")
+          .hasMessageNotContaining("Source");
+    }
+  }
+
+  @Test
+  void whatIsNoFileOrTooLargeIsRefusedUnread(@TempDir Path directory) throws Exception {
+    String whole = Files.readString(directory("byte-level").resolve("tokenizer.json"));
+    for (String name :
+        List.of("tokenizer.json", "generation_config.json", "tokenizer_config.json")) {
+      Path file = directory.resolve(name);
+      Files.deleteIfExists(file);
+      assertThat(new ProcessBuilder("mkfifo", file.toString()).start().waitFor()).isZero();
+      assertThatThrownBy(() -> HuggingFaceTextModel.load(directory))
+          .isInstanceOf(TextModelException.class)
+          .hasMessageStartingWith(file + ": no regular file");
+      Files.delete(file);
+      Files.createSymbolicLink(file, Path.of("/dev/zero"));
+      assertThatThrownBy(() -> HuggingFaceTextModel.load(directory))
+          .isInstanceOf(TextModelException.class)
+          .hasMessageStartingWith(file + ": no regular file");
+      Files.delete(file);
+      try (var sparse = new RandomAccessFile(file.toFile(), "rw")) {
+        sparse.setLength(70L << 30);
+      }
+      assertThatThrownBy(() -> HuggingFaceTextModel.load(directory))
+          .isInstanceOf(TextModelException.class)
+          .hasMessageStartingWith(file + ": 75161927680 bytes");
+      Files.delete(file);
+      Files.writeString(directory.resolve("tokenizer.json"), whole);
     }
   }
 
