@@ -40,6 +40,9 @@ public final class Fingerprint {
   private static final int PAGES = 16;
   private static final int WHOLE = PAGE * PAGES;
 
+  /** Bounds the time that a hostile file takes; as much as routers read. */
+  private static final long MAX_FILE_BYTES = 128L << 20;
+
   private static final int PART_DIGITS = 6;
 
   private final MessageDigest digest = sha256();
@@ -156,7 +159,13 @@ public final class Fingerprint {
       return;
     }
     try (InputStream in = Files.newInputStream(file)) {
-      text(file.getFileName() + ": " + Files.size(file));
+      long size = Files.size(file);
+      if (size > MAX_FILE_BYTES) {
+        throw new EngineException(
+            EngineException.Kind.BAD_MODEL,
+            "%s: %d bytes (expected: <= %d)".formatted(file, size, MAX_FILE_BYTES));
+      }
+      text(file.getFileName() + ": " + size);
       byte[] buffer = new byte[WHOLE];
       for (int read = in.read(buffer); read >= 0; read = in.read(buffer)) {
         digest.update(buffer, 0, read);

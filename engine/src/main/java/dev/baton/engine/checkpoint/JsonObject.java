@@ -57,9 +57,7 @@ final class JsonObject {
       node = MAPPER.readTree(bytes);
     } catch (JacksonException e) {
       throw new EngineException(
-          EngineException.Kind.BAD_MODEL,
-          "%s: not JSON: %s".formatted(source, e.getOriginalMessage()),
-          e);
+          EngineException.Kind.BAD_MODEL, "%s: not JSON: %s".formatted(source, reason(e)), e);
     }
     if (!node.isObject()) {
       throw new EngineException(
@@ -67,6 +65,18 @@ final class JsonObject {
           "%s: a JSON %s (expected: an object)".formatted(source, node.getNodeType()));
     }
     return new JsonObject(source, node);
+  }
+
+  /** What is wrong and where; what is cut off names Jackson's own settings. */
+  private static String reason(JacksonException e) {
+    String what =
+        e.getOriginalMessage()
+            .replaceFirst(", from `[^`]*`", "")
+            .split(" \\([^(]*\\[Source: ", 2)[0];
+    var at = e.getLocation();
+    return at == null
+        ? what
+        : "line %d, column %d: %s".formatted(at.getLineNr(), at.getColumnNr(), what);
   }
 
   /** Without fields; for a part of {@code whole} that is absent. */
@@ -97,7 +107,7 @@ final class JsonObject {
     JsonNode value = find(name);
     return value == null
         || (value.isBoolean() && !value.booleanValue())
-        || (value.isNumber() && value.asDouble() == 0)
+        || (value.isNumber() && number(value) == 0)
         || (value.isArray() && value.isEmpty());
   }
 
@@ -141,11 +151,16 @@ final class JsonObject {
   /** A finite number above 0. */
   double positive(String name) {
     JsonNode value = require(name);
-    double number = value.isNumber() ? value.asDouble() : Double.NaN;
+    double number = value.isNumber() ? number(value) : Double.NaN;
     if (!(number > 0 && number < Double.POSITIVE_INFINITY)) {
       throw bad(name, value, "a number > 0");
     }
     return number;
+  }
+
+  /** Infinite where a whole number is too large for a double. */
+  private static double number(JsonNode value) {
+    return Double.parseDouble(value.asString());
   }
 
   double positive(String name, double fallback) {

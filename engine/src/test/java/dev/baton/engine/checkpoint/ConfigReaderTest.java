@@ -16,6 +16,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class ConfigReaderTest {
 
@@ -322,6 +323,12 @@ class ConfigReaderTest {
     refuses(new TinyModel().with(field, value).json(), reason);
   }
 
+  @ParameterizedTest
+  @ValueSource(strings = {"rms_norm_eps", "rope_theta", "n_shared_experts", "logit_scale"})
+  void refusesNumbersBeyondAnyByName(String field) {
+    refuses(new TinyModel().with(field, "1" + "0".repeat(400)).json(), "config.json: " + field);
+  }
+
   @Test
   void refusesADirectoryWithoutConfig() {
     assertThatThrownBy(() -> ConfigReader.read(directory))
@@ -337,6 +344,8 @@ class ConfigReaderTest {
     refuses("", "config.json");
     refuses("no", "not JSON");
     refuses("[1]", "expected: an object");
+    refuses("{", "line 1, column 2: Unexpected end-of-input: expected close marker for Object");
+    refuses("[".repeat(1000), "nesting depth (501) exceeds the maximum allowed (500)");
     refuses("{\"vocab_size\": 1, \"vocab_size\": 2}", "not JSON");
   }
 

@@ -1,11 +1,14 @@
 package dev.baton.engine.checkpoint;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.baton.device.DType;
+import dev.baton.engine.EngineException;
 import dev.baton.engine.Formats;
 import dev.baton.peer.FingerprintParts;
 import java.io.IOException;
+import java.io.RandomAccessFile;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
@@ -37,6 +40,18 @@ class FingerprintTest {
     assertThat(fingerprint(directory.resolve("first"), "other", DType.FLOAT32)).isNotEqualTo(first);
     Files.writeString(directory.resolve("first/tokenizer.json"), "{ }");
     assertThat(fingerprint(directory.resolve("first"), DType.FLOAT32)).isNotEqualTo(first);
+  }
+
+  @Test
+  void refusesATokenizerTooLargeToBeOne() throws IOException {
+    of(new TinyModel(), "large");
+    Path file = directory.resolve("large/tokenizer.json");
+    try (RandomAccessFile sparse = new RandomAccessFile(file.toFile(), "rw")) {
+      sparse.setLength(70L << 30);
+    }
+    assertThatThrownBy(() -> fingerprint(directory.resolve("large"), DType.FLOAT32))
+        .isInstanceOf(EngineException.class)
+        .hasMessageContaining(file + ": 75161927680 bytes");
   }
 
   @Test
