@@ -110,6 +110,11 @@ final class SamplingFieldsTest {
         "'stop_token_ids':[256] | stop_token_ids | 256 (expected: 0 to 255)",
         "'top_k':-2 | top_k | -2 (expected: -1 to 2147483647)",
         "'length_penalty':2 | length_penalty | 2.0 (expected: 1",
+        "'typical_p':0.5 | typical_p | 0.5 (expected: 1",
+        "'no_repeat_ngram_size':3 | no_repeat_ngram_size | 3.0 (expected: 0",
+        "'xtc_probability':'x' | xtc_probability | ~x~ (expected: a number)",
+        "'structural_tag':'x' | structural_tag | (expected: absent)",
+        "'logit_bias':{'1':1,'01':2} | logit_bias | ~01~ (expected: token ids as names)",
       })
   void badValuesAreNamedWithWhatWasExpected(String fields, String field, String message) {
     HttpResponse<String> response =
@@ -119,6 +124,17 @@ final class SamplingFieldsTest {
     assertThat(error.get("param").stringValue()).isEqualTo(field);
     assertThat(error.get("message").stringValue()).contains(message.replace('~', '"'));
     assertThat(router.worker.sessions).isEmpty();
+  }
+
+  @Test
+  void allTokensAreKeptByEitherFrontsTopK() {
+    router.ok("/v1/completions", "{'prompt':'x','max_tokens':1,'top_k':-1,'typical_p':1}");
+    InferenceGrpc.newBlockingStub(router.channel())
+        .generate(sampled(SamplingParameters.newBuilder().setMaxTokens(1).setTopK(-1)))
+        .forEachRemaining(response -> {});
+    assertThat(router.worker.sessions)
+        .hasSize(2)
+        .allMatch(session -> session.getSampling().getTopK() == 0);
   }
 
   @Test

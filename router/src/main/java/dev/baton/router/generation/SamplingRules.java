@@ -58,7 +58,9 @@ final class SamplingRules {
     }
     float temperature = all.getTemperature();
     check(temperature >= 0 && temperature <= 2, "temperature", temperature, "0 to 2");
-    check(all.getTopK() >= 0, "top_k", all.getTopK(), ">= 0");
+    check(all.getTopK() >= -1, "top_k", all.getTopK(), ">= -1");
+    // -1 is how vLLM says all.
+    all.setTopK(Math.max(0, all.getTopK()));
     check(all.getTopP() > 0 && all.getTopP() <= 1, "top_p", all.getTopP(), "> 0 and <= 1");
     check(all.getMinP() >= 0 && all.getMinP() <= 1, "min_p", all.getMinP(), "0 to 1");
     float repetition = all.getRepetitionPenalty();

@@ -5,6 +5,7 @@ import dev.baton.proto.inference.v1.SamplingParameters;
 import dev.baton.router.failure.FailureException;
 import dev.baton.router.failure.Failures;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalLong;
 import java.util.regex.Pattern;
 import tools.jackson.databind.JsonNode;
@@ -23,6 +24,10 @@ final class CommonParameters {
           "guided_choice",
           "guided_grammar",
           "structured_outputs",
+          "structural_tag",
+          "thinking_token_budget",
+          "repetition_detection",
+          "logprob_token_ids",
           "logits_processors",
           "bad_words",
           "allowed_token_ids",
@@ -30,19 +35,41 @@ final class CommonParameters {
           "include_stop_str_in_output",
           "return_tokens_as_token_ids");
 
+  /**
+   * Parameters of other servers that change which tokens come, by the values that change nothing.
+   */
+  private static final Map<String, Double> NEUTRAL =
+      Map.ofEntries(
+          Map.entry("length_penalty", 1.0),
+          Map.entry("repeat_penalty", 1.0),
+          Map.entry("typical_p", 1.0),
+          Map.entry("tfs_z", 1.0),
+          Map.entry("top_a", 0.0),
+          Map.entry("epsilon_cutoff", 0.0),
+          Map.entry("eta_cutoff", 0.0),
+          Map.entry("no_repeat_ngram_size", 0.0),
+          Map.entry("mirostat", 0.0),
+          Map.entry("dry_multiplier", 0.0),
+          Map.entry("xtc_probability", 0.0));
+
   private static final int MAX_LOGPROBS = 20;
 
-  private static final Pattern TOKEN_ID = Pattern.compile("\\d{1,9}");
+  /** As numbers are written, so that no two names are one token. */
+  private static final Pattern TOKEN_ID = Pattern.compile("0|[1-9]\\d{0,8}");
 
   private CommonParameters() {}
 
   /** Refuses what this build does not do. */
   static void refuseUnsupported(JsonFields body, List<String> alsoNotDone) {
-    var lengthPenalty = body.number("length_penalty");
-    if (lengthPenalty.isPresent() && lengthPenalty.getAsDouble() != 1) {
-      throw unsupported(
-          "length_penalty", lengthPenalty.getAsDouble() + " (expected: 1, the only one done)");
-    }
+    NEUTRAL.forEach(
+        (field, neutral) -> {
+          var value = body.number(field);
+          if (value.isPresent() && value.getAsDouble() != neutral) {
+            throw unsupported(
+                field,
+                "%s (expected: %.0f, the only one done)".formatted(value.getAsDouble(), neutral));
+          }
+        });
     NOT_DONE.forEach(field -> refuse(body, field));
     alsoNotDone.forEach(field -> refuse(body, field));
     body.object("response_format")
@@ -67,9 +94,7 @@ final class CommonParameters {
     SamplingParameters.Builder sampling = SamplingParameters.newBuilder();
     body.number("temperature").ifPresent(value -> sampling.setTemperature((float) value));
     body.number("top_p").ifPresent(value -> sampling.setTopP((float) value));
-    // -1 is how vLLM says all.
-    body.integer("top_k", -1, Integer.MAX_VALUE)
-        .ifPresent(value -> sampling.setTopK((int) Math.max(0, value)));
+    body.integer("top_k", -1, Integer.MAX_VALUE).ifPresent(value -> sampling.setTopK((int) value));
     body.integer("seed", Long.MIN_VALUE, Long.MAX_VALUE).ifPresent(sampling::setSeed);
     body.number("min_p").ifPresent(value -> sampling.setMinP((float) value));
     body.number("repetition_penalty")
