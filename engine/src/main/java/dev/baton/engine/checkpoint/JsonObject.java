@@ -5,6 +5,8 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
@@ -88,8 +90,9 @@ final class JsonObject {
     return source;
   }
 
+  /** In the file's order, so that of several faults the same one is named each time. */
   Set<String> names() {
-    return Set.copyOf(node.propertyNames());
+    return Collections.unmodifiableSet(new LinkedHashSet<>(node.propertyNames()));
   }
 
   boolean has(String name) {

@@ -113,9 +113,11 @@ final class SafetensorsFile {
     if (!json.has("shape") || shape.size() > MAX_DIMENSIONS) {
       throw json.bad("shape", "at most %d dimensions".formatted(MAX_DIMENSIONS));
     }
-    List<Long> offsets = json.longs("data_offsets", 0, dataBytes);
-    if (offsets.size() != 2 || offsets.get(0) > offsets.get(1)) {
-      throw json.bad("data_offsets", "[begin, end], begin <= end <= %d".formatted(dataBytes));
+    List<Long> offsets = json.longs("data_offsets", 0, Long.MAX_VALUE);
+    if (offsets.size() != 2 || offsets.get(0) > offsets.get(1) || offsets.get(1) > dataBytes) {
+      throw json.bad(
+          "data_offsets",
+          "[begin, end], begin <= end <= %d, the bytes of data in the file".formatted(dataBytes));
     }
     long bytes = bytes(shape, dtype, dataBytes);
     if (offsets.get(1) - offsets.get(0) != bytes) {

@@ -100,7 +100,7 @@ class SafetensorsFileTest {
         "\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]                        |"
             + " data_offsets",
         "\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,9223372036854775807]       |"
-            + " data_offsets",
+            + " the bytes of data in the file",
         "\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,99999999999999999999]      |"
             + " data_offsets",
         "\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]                         | 4, the"
