@@ -12,14 +12,15 @@ constexpr int BYTE_ROWS_8 = 2;
 constexpr int BYTE_ROWS_4 = 4;
 constexpr int FEW_ROWS_8 = 2;
 constexpr int FEW_ROWS_4 = 4;
-constexpr int TWO_PAIRS_8 = 2;
-constexpr int TWO_PAIRS_4 = 2;
 constexpr bool WIDENS_4 = false;
 
-template <int R>
-static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sums)[R][2]) {
+template <int R, class Ask>
+static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sums)[R][2], const Ask& ask) {
   const __m256i low_bytes = _mm256_set1_epi16(255);
   for (int quad = 0; quad < 16; quad++) {
+    if (quad % 4 == 0) {
+      ask(quad / 4);
+    }
     __m256i even_x[R];
     __m256i odd_x[R];
 #pragma GCC unroll 4
@@ -46,13 +47,15 @@ static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sum
   }
 }
 
-template <int R>
-static inline void multiply_4(const uint8_t* weight, const int8_t* x, const int32_t* group_sums, Sums (&sums)[R][2]) {
+template <int R, class Ask>
+static inline void multiply_4(const uint8_t* weight, const int8_t* x, const int32_t* group_sums, Sums (&sums)[R][2],
+                              const Ask& ask) {
   const __m256i nibble = _mm256_set1_epi8(15);
 #pragma GCC unroll 2
   for (int g = 0; g < 2; g++) {
 #pragma GCC unroll 2
     for (int half = 0; half < 2; half++) {
+      ask(g * 2 + half);
       __m256i low_sums[R];
       __m256i high_sums[R];
 #pragma GCC unroll 4

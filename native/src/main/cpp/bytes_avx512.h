@@ -8,12 +8,10 @@
 namespace baton {
 namespace BATON_TIER {
 
-constexpr int BYTE_ROWS_8 = 8;  // 16 sums and 2 weights
+constexpr int BYTE_ROWS_8 = 12;  // 24 sums, 2 weights and inputs
 constexpr int BYTE_ROWS_4 = 6;  // 24 sums of groups, 4 weights and 2 inputs
-constexpr int FEW_ROWS_8 = 8;
+constexpr int FEW_ROWS_8 = 12;
 constexpr int FEW_ROWS_4 = 6;
-constexpr int TWO_PAIRS_8 = 4;
-constexpr int TWO_PAIRS_4 = 2;
 constexpr bool WIDENS_4 = true;  // many rows go by weights of four bits that have been made bytes
 
 struct Sums {
@@ -48,25 +46,34 @@ static inline __m512i quad_of(const int8_t* x) {
   return _mm512_set1_epi32(quad);
 }
 
-template <int R>
-static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sums)[R][2]) {
+// Not the intrinsic: GCC 12 copies the sums of that to other registers, or to memory and back.
+static inline void add_products(__m512i& sums, __m512i weight, __m512i x) {
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(weight), "v"(x));
+}
+
+template <int R, class Ask>
+static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sums)[R][2], const Ask& ask) {
 #pragma GCC unroll 16
   for (int quad = 0; quad < 16; quad++) {
+    if (quad % 4 == 0) {
+      ask(quad / 4);
+    }
     const __m512i first = _mm512_loadu_si512(weight + quad * 64);
     const __m512i second = _mm512_loadu_si512(weight + 1024 + quad * 64);
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
       const __m512i input = quad_of(x + r * 64 + quad * 4);
-      sums[r][0].v = _mm512_dpbusd_epi32(sums[r][0].v, first, input);
-      sums[r][1].v = _mm512_dpbusd_epi32(sums[r][1].v, second, input);
+      add_products(sums[r][0].v, first, input);
+      add_products(sums[r][1].v, second, input);
     }
   }
 }
 
 // The high nibbles stand sixteen times too high in their bytes; as the sum of 32 products of four bits and eight fits 16
 // bits, a group's two sums become the words of one lane, and vpdpwssd multiplies both by their factors.
-template <int R>
-static inline void multiply_4(const uint8_t* weight, const int8_t* x, const int32_t* group_sums, Sums (&sums)[R][2]) {
+template <int R, class Ask>
+static inline void multiply_4(const uint8_t* weight, const int8_t* x, const int32_t* group_sums, Sums (&sums)[R][2],
+                              const Ask& ask) {
   const __m512i low_nibble = _mm512_set1_epi8(15);
   const __m512i high_nibble = _mm512_set1_epi8(static_cast<char>(0xf0));
   __m512i low[R][2];
@@ -78,6 +85,9 @@ static inline void multiply_4(const uint8_t* weight, const int8_t* x, const int3
   }
 #pragma GCC unroll 8
   for (int quad = 0; quad < 8; quad++) {
+    if (quad % 2 == 0) {
+      ask(quad / 2);
+    }
     const __m512i first = _mm512_loadu_si512(weight + quad * 64);
     const __m512i second = _mm512_loadu_si512(weight + 512 + quad * 64);
     const __m512i first_low = _mm512_and_si512(first, low_nibble);
@@ -88,10 +98,10 @@ static inline void multiply_4(const uint8_t* weight, const int8_t* x, const int3
     for (int r = 0; r < R; r++) {
       const __m512i for_low = quad_of(x + r * 64 + quad * 4);
       const __m512i for_high = quad_of(x + r * 64 + quad * 4 + 32);
-      low[r][0] = _mm512_dpbusd_epi32(low[r][0], first_low, for_low);
-      low[r][1] = _mm512_dpbusd_epi32(low[r][1], second_low, for_low);
-      high[r][0] = _mm512_dpbusd_epi32(high[r][0], first_high, for_high);
-      high[r][1] = _mm512_dpbusd_epi32(high[r][1], second_high, for_high);
+      add_products(low[r][0], first_low, for_low);
+      add_products(low[r][1], second_low, for_low);
+      add_products(high[r][0], first_high, for_high);
+      add_products(high[r][1], second_high, for_high);
     }
   }
 #pragma GCC unroll 2

@@ -10,8 +10,6 @@ constexpr int BYTE_ROWS_8 = 6;  // 12 sums, 2 weights and an input: two a cycle 
 constexpr int BYTE_ROWS_4 = 4;
 constexpr int FEW_ROWS_8 = 4;
 constexpr int FEW_ROWS_4 = 4;
-constexpr int TWO_PAIRS_8 = 4;
-constexpr int TWO_PAIRS_4 = 2;
 constexpr bool WIDENS_4 = true;
 
 // To each of eight sums four products of an unsigned byte of `weight` and a signed one of `x`. Not the intrinsic: around that
@@ -22,8 +20,8 @@ static inline void add_products(__m256i& sums, __m256i weight, __m256i x) {
 
 // One tile of the two after the other: the sums of six rows by sixteen outputs are twelve registers. Inputs are read again
 // for the second tile, for there is no register to keep them in.
-template <int R>
-static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sums)[R][2]) {
+template <int R, class Ask>
+static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sums)[R][2], const Ask& ask) {
 #pragma GCC unroll 1
   for (int g = 0; g < 2; g++) {
     __m256i own[R][2];
@@ -33,6 +31,9 @@ static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sum
       own[r][1] = sums[r][g].b;
     }
     for (int four = 0; four < 16; four += 4) {
+      if (four % 8 == 0) {
+        ask(g * 2 + four / 8);
+      }
 #pragma GCC unroll 4
       for (int quad = four; quad < four + 4; quad++) {
         const __m256i first = half_line(weight + g * 1024 + quad * 64);
@@ -54,14 +55,16 @@ static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sum
 
 // The sums of a group's low and of its high nibbles, the latter sixteen times too large, as the words of one lane: both are
 // multiplied by their factors at once.
-template <int R>
-static inline void multiply_4(const uint8_t* weight, const int8_t* x, const int32_t* group_sums, Sums (&sums)[R][2]) {
+template <int R, class Ask>
+static inline void multiply_4(const uint8_t* weight, const int8_t* x, const int32_t* group_sums, Sums (&sums)[R][2],
+                              const Ask& ask) {
   const __m256i low_nibble = _mm256_set1_epi8(15);
   const __m256i high_nibble = _mm256_set1_epi8(static_cast<char>(0xf0));
 #pragma GCC unroll 1
   for (int g = 0; g < 2; g++) {
 #pragma GCC unroll 2
     for (int half = 0; half < 2; half++) {
+      ask(g * 2 + half);
       __m256i low[R];
       __m256i high[R];
 #pragma GCC unroll 4

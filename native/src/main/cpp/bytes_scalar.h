@@ -10,8 +10,6 @@ constexpr int BYTE_ROWS_8 = 4;  // rows of inputs that share a loaded weight of 
 constexpr int BYTE_ROWS_4 = 4;  // and of four
 constexpr int FEW_ROWS_8 = 4;   // rows that take the weight as it comes from memory
 constexpr int FEW_ROWS_4 = 4;
-constexpr int TWO_PAIRS_8 = 1;  // rows that take two pairs of its tiles side by side
-constexpr int TWO_PAIRS_4 = 1;
 constexpr bool WIDENS_4 = false;
 
 // Sixteen sums.
@@ -107,11 +105,15 @@ static inline Sums load(const int32_t* from) {
 }
 
 // Adds the products of R rows with a pair of tiles. A weight w counts as w, not w + 128: each tier may first have put
-// -128 times the sum of the row's inputs into the sums.
-template <int R>
-static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sums)[R][2]) {
+// -128 times the sum of the row's inputs into the sums. Calls ask(0) to ask(3) as it goes, for what is to be asked for
+// meanwhile.
+template <int R, class Ask>
+static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sums)[R][2], const Ask& ask) {
   for (int g = 0; g < 2; g++) {
     for (int quad = 0; quad < 16; quad++) {
+      if (quad % 8 == 0) {
+        ask(g * 2 + quad / 8);
+      }
       const uint8_t* line = weight + g * 1024 + quad * 64;
       for (int r = 0; r < R; r++) {
         const int8_t* from = x + r * 64 + quad * 4;
@@ -126,10 +128,13 @@ static inline void multiply_8(const uint8_t* weight, const int8_t* x, Sums (&sum
 }
 
 // Adds the products of R rows with a pair of tiles of four bits and their factors. `group_sums` are those of Staged.
-template <int R>
-static inline void multiply_4(const uint8_t* weight, const int8_t* x, const int32_t* group_sums, Sums (&sums)[R][2]) {
+template <int R, class Ask>
+static inline void multiply_4(const uint8_t* weight, const int8_t* x, const int32_t* group_sums, Sums (&sums)[R][2],
+                              const Ask& ask) {
   const int8_t* factors = reinterpret_cast<const int8_t*>(weight + 1024);
   for (int g = 0; g < 2; g++) {
+    ask(g * 2);
+    ask(g * 2 + 1);
     for (int r = 0; r < R; r++) {
       Sums low = all_sums(group_sums[2 * r]);
       Sums high = all_sums(group_sums[2 * r + 1]);

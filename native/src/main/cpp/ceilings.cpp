@@ -127,7 +127,7 @@ static int64_t multiply_bytes(int64_t rounds, int64_t* sink) {
     sums[r][0] = sums[r][1] = all_sums(0);
   }
   for (int64_t round = 0; round < rounds; round++) {
-    multiply_8<BYTE_ROWS_8>(weight, x, sums);
+    multiply_8<BYTE_ROWS_8>(weight, x, sums, [](int) {});
     for (int r = 0; r < BYTE_ROWS_8; r++) {
       sums[r][0] = clamp(sums[r][0], -(1 << 24), 1 << 24);
       sums[r][1] = clamp(sums[r][1], -(1 << 24), 1 << 24);

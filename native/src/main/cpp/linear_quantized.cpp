@@ -5,9 +5,9 @@
 // The unsigned weights are 128 (or, in four bits, levels are 8) too large; sums begin at minus as many times the sum of
 // the row's inputs.
 //
-// A few rows take a pair of tiles at once, all of the depth. More of them pass a panel of it, block by block, while what lies
-// behind is asked for, so that memory and products overlap. Where products of bytes are fast (WIDENS_4) weights of four bits
-// become bytes once for all rows of a chunk.
+// A few rows take a pair of tiles at once, all of the depth. More of them pass a panel of it, block by block. Meanwhile what
+// lies behind is asked for, so that memory and products overlap. Where products of bytes are fast (WIDENS_4) weights of four
+// bits become bytes once for all rows of a chunk.
 //
 // Bytes: the weight once from memory, 1 (4 bits: 17/32) a weight, and once per block of rows from the nearest cache, as are
 // inputs. Operations: 2 * rows * outputs * inputs. Few rows are bound by memory bandwidth, many by vpdpbusd.
@@ -21,11 +21,9 @@ namespace BATON_TIER {
 static constexpr int LEVELS = 3;
 
 // Pairs of tiles that one row takes side by side: memory gives more in several streams (measured here: of what it gives at
-// best, one stream 83 %, four 92 to 95 %, eight no more); two suffice for a few more rows. How far ahead of its use each is
-// asked for, in bytes: FAR_AHEAD into the second-level cache, for the first one has too few requests under way to wait for
-// memory, and from there into the first.
+// best, one stream 83 %, four 92 to 95 %, eight no more). More rows ask for windows (products.h) instead. How far ahead of its
+// use each line is asked for, too, into the first-level cache, in bytes.
 static constexpr int ONE_PAIRS = 4;
-static constexpr int FAR_AHEAD = 16 * 1024;
 static constexpr int AHEAD_8 = 1024;
 static constexpr int AHEAD_4 = 1536;
 
@@ -119,14 +117,13 @@ void quantize_inputs(Share share, uint8_t* staged, const float* x, int64_t x_str
   }
 }
 
-// FAR: asks far ahead, too; one row's products are too short to need it.
-template <bool FOUR, bool FAR>
-static inline void ask_ahead(const uint8_t* weight) {
-  for (int line = 0; line < (FOUR ? PAIR_BYTES_4 : PAIR_BYTES_8); line += 64) {
-    if constexpr (FAR) {
-      __builtin_prefetch(weight + FAR_AHEAD + line, 0, 2);
-    }
-    __builtin_prefetch(weight + (FOUR ? AHEAD_4 : AHEAD_8) + line, 0, 3);
+// Asks for a quarter of the lines of a pair of tiles, or for all of them.
+template <bool FOUR, int QUARTERS>
+static inline void ask_near(const uint8_t* weight, int quarter) {
+  constexpr int LINES = (FOUR ? PAIR_BYTES_4 : PAIR_BYTES_8) / 64;
+#pragma GCC unroll 32
+  for (int line = LINES * quarter / 4; line < LINES * (quarter + QUARTERS) / 4; line++) {
+    __builtin_prefetch(weight + (FOUR ? AHEAD_4 : AHEAD_8) + line * 64, 0, 3);
   }
 }
 
@@ -166,14 +163,16 @@ static inline void join(const Product& p, const Staged& x, const float* scales, 
   }
 }
 
-// R rows, all there are, by P pairs of tiles side by side, all of the depth. The weight comes from memory.
+// R rows, all there are, by P pairs of tiles side by side, all of the depth. The weight comes from memory. A function of its
+// own, as the compiler does better with its registers then.
 template <int R, int P, bool FOUR>
-static inline void few_rows(const Product& p, const Staged& x, const float* scales, int pair) {
+__attribute__((noinline)) static void few_rows(const Product& p, const Staged& x, const float* scales, int pair) {
   constexpr int BYTES = FOUR ? PAIR_BYTES_4 : PAIR_BYTES_8;
   float waiting[P][LEVELS][R][2][LANES];
   const int64_t weight_stride = static_cast<int64_t>(x.tiles) * BYTES;
   const uint8_t* weight = p.weight + pair * weight_stride;
   const int64_t x_stride = static_cast<int64_t>(x.stride) * TILE_INPUTS;
+  WindowAhead ahead(p, weight, BYTES / 4);
   for (int range = 0; range < x.ranges; range++) {
     const int64_t at = x.at(0, range);
     Sums sums[P][R][2];
@@ -193,11 +192,18 @@ static inline void few_rows(const Product& p, const Staged& x, const float* scal
 #pragma GCC unroll 4
         for (int q = 0; q < P; q++) {
           const uint8_t* own = weight + q * weight_stride;
-          ask_ahead<FOUR, (R > 1)>(own);
+          const auto ask = [&](int quarter) {
+            if constexpr (R > 1) {
+              ahead.step(p);
+              ask_near<FOUR, 1>(own, quarter);
+            } else if (quarter == 0) {
+              ask_near<FOUR, 4>(own, 0);
+            }
+          };
           if constexpr (FOUR) {
-            multiply_4<R>(own, inputs, group_sums, sums[q]);
+            multiply_4<R>(own, inputs, group_sums, sums[q], ask);
           } else {
-            multiply_8<R>(own, inputs, sums[q]);
+            multiply_8<R>(own, inputs, sums[q], ask);
           }
         }
       }
@@ -213,9 +219,10 @@ static inline void few_rows(const Product& p, const Staged& x, const float* scal
 template <int R, bool FOUR>
 static inline void few_rows_of(const Product& p, const Staged& x, const float* scales, int pair, int end) {
   if (x.rows == R) {
-    constexpr int TOGETHER = R == 1 ? ONE_PAIRS : R <= (FOUR ? TWO_PAIRS_4 : TWO_PAIRS_8) ? 2 : 1;
-    for (; pair + TOGETHER <= end; pair += TOGETHER) {
-      few_rows<R, TOGETHER, FOUR>(p, x, scales, pair);
+    if constexpr (R == 1) {
+      for (; pair + ONE_PAIRS <= end; pair += ONE_PAIRS) {
+        few_rows<R, ONE_PAIRS, FOUR>(p, x, scales, pair);
+      }
     }
     for (; pair < end; pair++) {
       few_rows<R, 1, FOUR>(p, x, scales, pair);
@@ -224,12 +231,6 @@ static inline void few_rows_of(const Product& p, const Staged& x, const float* s
     few_rows_of<R - 1, FOUR>(p, x, scales, pair, end);
   }
 }
-
-// What is asked for at each tile while rows pass a panel.
-struct Ahead {
-  uint64_t line;
-  int lines;
-};
 
 // Some tiles of a range of a pair's weights, by which all rows of a chunk pass.
 struct Panel {
@@ -246,12 +247,12 @@ struct ChunkSums {
   float waiting[LEVELS][CHUNK][2][LANES];
 };
 
-// Adds a panel to the sums of R rows from `row`, the chunk's `at`th.
+// Adds a panel to the sums of R rows from `row`, the chunk's `at`th. A function of its own as few_rows is.
 template <int R, bool FOUR>
-static inline void pass(const Product& p, const Staged& x, const float* scales, int pair, const Panel& panel, int row, int at,
-                        ChunkSums& chunk, Ahead& ahead) {
+__attribute__((noinline)) static void pass(const Product& p, const Staged& x, const float* scales, int pair,
+                                           const Panel& panel, int row, int at, ChunkSums& chunk, WindowAhead& ahead) {
   Sums sums[R][2];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int r = 0; r < R; r++) {
 #pragma GCC unroll 2
     for (int g = 0; g < 2; g++) {
@@ -264,15 +265,13 @@ static inline void pass(const Product& p, const Staged& x, const float* scales, 
   const int64_t x_stride = static_cast<int64_t>(x.stride) * TILE_INPUTS;
   const int32_t* group_sums = x.group_sums + x.groups_at(row, x.first[panel.range] + panel.tile);
   for (int t = 0; t < panel.tiles; t++, inputs += x_stride) {
-    for (int i = 0; i < ahead.lines; i++, ahead.line++) {
-      __builtin_prefetch(in_next_window(p, ahead.line), 0, 2);
-    }
+    ahead.step(p);
     if constexpr (FOUR) {
-      multiply_4<R>(weight, inputs, group_sums, sums);
+      multiply_4<R>(weight, inputs, group_sums, sums, [](int) {});
       weight += PAIR_BYTES_4;
       group_sums += 2 * x.stride;
     } else {
-      multiply_8<R>(weight, inputs, sums);
+      multiply_8<R>(weight, inputs, sums, [](int) {});
       weight += PAIR_BYTES_8;
     }
   }
@@ -280,7 +279,7 @@ static inline void pass(const Product& p, const Staged& x, const float* scales, 
     join<R>(p, x, scales, pair, row, panel.range, sums, at, chunk.waiting);
     return;
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int r = 0; r < R; r++) {
     store(chunk.exact[at + r][0], sums[r][0]);
     store(chunk.exact[at + r][1], sums[r][1]);
@@ -289,7 +288,7 @@ static inline void pass(const Product& p, const Staged& x, const float* scales, 
 
 template <int R, bool FOUR>
 static inline void rest_passes(const Product& p, const Staged& x, const float* scales, int pair, const Panel& panel, int row,
-                               int at, int n, ChunkSums& chunk, Ahead& ahead) {
+                               int at, int n, ChunkSums& chunk, WindowAhead& ahead) {
   if (n == R) {
     pass<R, FOUR>(p, x, scales, pair, panel, row, at, chunk, ahead);
   } else if constexpr (R > 1) {
@@ -321,7 +320,7 @@ static void chunk_of(const Product& p, const Staged& x, const float* scales, int
     do {  // once for a range without inputs, too
       const int n = smaller(PANEL, tiles - t);
       Panel panel = {weight, range, t, n, t + n == tiles};
-      Ahead ahead = {line_of(p, weight), FIRST ? (BYTES / 64 + blocks - 1) / blocks : 0};
+      WindowAhead ahead = FIRST ? WindowAhead(p, weight, weight + n * BYTES, n * blocks) : WindowAhead();
       if constexpr (WIDEN) {
         for (int i = 0; i < n; i++) {
           widen(weight + i * BYTES, widened[i], [](const uint8_t*) {});

@@ -26,13 +26,11 @@ namespace BATON_TIER {
 
 static constexpr int MAX_RANGES = 8;
 
-// How far ahead of its use a weight that comes from memory is asked for, in bytes: into the second-level cache, for the first
-// one has too few requests under way to wait for memory, and from there into the first.
+// How far ahead of its use one row asks for a weight that comes from memory, in bytes, into the second-level cache, for the
+// first one has too few requests under way to wait for memory; some more rows ask for windows instead (products.h). And from
+// there into the first.
 static constexpr int FAR_AHEAD = 16 * 1024;
 static constexpr int NEAR_AHEAD = 2048;
-
-// So many rows, and more than one, ask for the weight by windows (products.h); more of them have no registers left for that.
-static constexpr int WINDOW_ROWS = 10;
 
 // And how far behind a panel while rows pass it.
 static constexpr int AHEAD = 8192;
@@ -58,7 +56,7 @@ struct Staged {
 template <int R, int G, int D>
 static inline void add_tiles(const Product& p, const uint16_t* weight, const float* x, int64_t x_stride, int group,
                              float (*sums)[2][LANES]) {
-  const uint64_t line = line_of(p, weight);
+  const uint8_t* next = in_next_window(p, turn_of(p, weight + group * TILE));
   Lanes even[R][G][D];
   Lanes odd[R][G][D];
 #pragma GCC unroll 16
@@ -72,16 +70,21 @@ static inline void add_tiles(const Product& p, const uint16_t* weight, const flo
       }
     }
   }
+#pragma GCC unroll 4
   for (int i = 0; i < TILE_DEPTH / 2; i++) {
+    if constexpr (R > 1) {
+      if (i % (STREAMS / G) == 0) {
+        ask_turn(next);
+        next += LINE;
+      }
+    }
 #pragma GCC unroll 8
     for (int d = 0; d < D; d++) {
       Lanes w[G][2];
 #pragma GCC unroll 8
       for (int g = 0; g < G; g++) {
         const uint16_t* from = weight + (2 * d + group + g) * TILE + i * PAIR;
-        if constexpr (R > 1 && R <= WINDOW_ROWS) {
-          __builtin_prefetch(in_next_window(p, line + (2 * d + group + g) * (TILE / PAIR) + i), 0, 2);
-        } else {
+        if constexpr (R == 1) {
           __builtin_prefetch(from + FAR_AHEAD / 2, 0, 2);
         }
         __builtin_prefetch(from + NEAR_AHEAD / 2);

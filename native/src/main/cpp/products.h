@@ -48,22 +48,64 @@ static inline int pairs_of(const Product* products, int count) {
 }
 
 // A weight that comes from memory is asked for by windows, of which STREAMS parts take turns, into the second-level cache: in
-// a single stream memory gives a core too little, and the first-level cache has too few requests under way.
+// a single stream memory gives a core too little, and the first-level cache has too few requests under way. A line of each
+// stream is asked for together, a turn, for to find a place takes ports that products want.
 constexpr uint64_t WINDOW = 32 * 1024;
 constexpr uint64_t STREAMS = 4;
 constexpr uint64_t LINE = 64;
+constexpr uint64_t TURN = STREAMS * LINE;
 
-// Which of a product's lines of weights this is.
-static inline uint64_t line_of(const Product& p, const void* at) {
-  return (static_cast<const uint8_t*>(at) - p.weight) / LINE;
+// Which of a product's turns this address lies in.
+static inline uint64_t turn_of(const Product& p, const void* at) {
+  return (static_cast<const uint8_t*>(at) - p.weight) / TURN;
 }
 
-// Where what is to be asked for with a line lies, in the window behind the line's.
-static inline const uint8_t* in_next_window(const Product& p, uint64_t line) {
-  constexpr uint64_t LINES = WINDOW / LINE;
-  const uint64_t within = line % LINES;
-  return p.weight + (line / LINES + 1) * WINDOW + within % STREAMS * (WINDOW / STREAMS) + within / STREAMS * LINE;
+// Where a turn's first line lies, in the window behind the one that as much of the weight is in. The next turn is LINE
+// further, if it is of the same window.
+static inline const uint8_t* in_next_window(const Product& p, uint64_t turn) {
+  constexpr uint64_t TURNS = WINDOW / TURN;
+  return p.weight + (turn / TURNS + 1) * WINDOW + turn % TURNS * LINE;
 }
+
+// Asks for the turn whose first line is there.
+static inline void ask_turn(const uint8_t* first) {
+#pragma GCC unroll 4
+  for (uint64_t stream = 0; stream < STREAMS; stream++) {
+    __builtin_prefetch(first + stream * (WINDOW / STREAMS), 0, 2);
+  }
+}
+
+// Asks for a part of a weight in steps.
+class WindowAhead {
+ public:
+  // Nothing.
+  WindowAhead() : at_(0), step_(0) {}
+
+  // For the window behind what lies in [from, end), in so many equal steps.
+  WindowAhead(const Product& p, const void* from, const void* end, int steps) : at_(turn_of(p, from) << PARTS), step_(0) {
+    if (steps > 0) {
+      step_ = ((turn_of(p, end) << PARTS) - at_ + steps - 1) / steps;
+    }
+  }
+
+  // For the window behind `from` and what follows, so many bytes a step.
+  WindowAhead(const Product& p, const void* from, uint64_t bytes)
+      : at_(turn_of(p, from) << PARTS), step_((bytes << PARTS) / TURN) {}
+
+  void step(const Product& p) {
+    const uint64_t end = (at_ + step_) >> PARTS;
+    for (uint64_t turn = at_ >> PARTS; turn < end; turn++) {
+      ask_turn(in_next_window(p, turn));
+    }
+    at_ += step_;
+  }
+
+ private:
+  static constexpr int PARTS = 16;  // of a turn, as a power of two
+
+  uint64_t at_;
+  uint64_t step_;
+};
 
 // Calls with(product, first pair, end of pairs) for what [from, to) of all products' pairs in a row means for each.
 template <class F>
