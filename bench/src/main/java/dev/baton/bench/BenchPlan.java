@@ -48,16 +48,16 @@ public record BenchPlan(
     batches = List.copyOf(batches);
     require("repeat", repeats, 1);
     require("decode", decode, 0);
-    require("stepTokens", stepTokens, 0);
-    require("prefillChunk", prefillChunk, 0);
+    require("step-tokens", stepTokens, 0);
+    require("prefill-chunk", prefillChunk, 0);
     require("busy", busy, 0);
     if (formats.isEmpty() || tensorParallel.isEmpty()) {
-      throw new IllegalArgumentException("plan: no format or no TP (expected: at least one)");
+      throw new IllegalArgumentException(
+          "tp: no ranks, or no format (expected: at least one of each)");
     }
     if (workloads(prefill, decode, depths, batches).isEmpty()) {
       throw new IllegalArgumentException(
-          "plan: nothing to measure (expected: a prefill length, or decode > 0 with a depth and a"
-              + " batch)");
+          "prefill: no length, and no decode (expected: one of the two above 0)");
     }
     if (peer != null && formats.size() * tensorParallel.size() > 1) {
       throw new IllegalArgumentException(

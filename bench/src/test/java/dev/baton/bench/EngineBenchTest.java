@@ -200,7 +200,7 @@ class EngineBenchTest {
     List<Integer> none = List.of();
     assertThatThrownBy(
             () -> new BenchPlan("llama-1b", auto, one, none, 0, one, one, 1, 0, 0, 0, null))
-        .hasMessageContaining("nothing to measure");
+        .hasMessageContaining("prefill: no length, and no decode");
     assertThatThrownBy(
             () -> new BenchPlan("llama-1b", auto, one, one, 1, one, one, 0, 0, 0, 0, null))
         .hasMessageContaining("repeat: 0 (expected: >= 1)");

@@ -107,6 +107,7 @@ final class BenchEngineCommand implements Callable<Integer> {
 
   private BenchPlan plan() {
     tensorParallel.forEach(ranks -> Options.checkTensorParallel("--tp", ranks));
+    prefill.forEach(tokens -> Options.checkAtLeast("--prefill", tokens, 0));
     List<Integer> prompts = prefill.stream().filter(tokens -> tokens != 0).toList();
     try {
       return new BenchPlan(

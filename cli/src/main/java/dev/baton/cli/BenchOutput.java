@@ -35,9 +35,7 @@ final class BenchOutput {
       Report report = bench.run(progress::show);
       progress.clear();
       System.out.print(report.text());
-      if (json != null) {
-        Files.writeString(json, report.json() + "\n");
-      }
+      write(report);
       return 0;
     } catch (IllegalArgumentException | ArithmeticException e) {
       throw CommandFailure.usage(String.valueOf(e.getMessage()));
@@ -45,6 +43,17 @@ final class BenchOutput {
       throw CommandFailure.failed(String.valueOf(e.getMessage()));
     } catch (IOException e) {
       throw CommandFailure.failed("cannot be read or written: " + e.getMessage());
+    }
+  }
+
+  private void write(Report report) {
+    if (json == null) {
+      return;
+    }
+    try {
+      Files.writeString(json, report.json() + "\n");
+    } catch (IOException e) {
+      throw CommandFailure.failed("--json: %s: cannot be written: %s".formatted(json, e));
     }
   }
 

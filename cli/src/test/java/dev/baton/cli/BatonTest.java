@@ -52,6 +52,28 @@ class BatonTest {
     }
   }
 
+  @Test
+  void benchNamesOptionsAsTheyAreWritten() {
+    for (String wrong :
+        List.of(
+            "--prefill -5 (expected: >= 0)",
+            "--step-tokens -1 (expected: >= 0)",
+            "--prefill-chunk -1 (expected: >= 0)",
+            "--batch 0 (expected: >= 1)",
+            "--depth -1 (expected: >= 0)",
+            "--repeat 0 (expected: >= 1)",
+            "--tp 3 (expected: 1, 2, 4 or 8)")) {
+      String[] parts = wrong.split(" ", 3);
+      Answer answer =
+          run(Baton.commandLine(), "bench", "engine", "--shape=stories260k", parts[0], parts[1]);
+      assertThat(answer.code).as(wrong).isEqualTo(2);
+      assertThat(answer.err).contains(parts[0] + ": " + parts[1] + " " + parts[2]);
+    }
+    Answer nothing =
+        run(Baton.commandLine(), "bench", "engine", "--prefill=0", "--decode=0", "--repeat=1");
+    assertThat(nothing.err).contains("--prefill: no length, and no decode");
+  }
+
   /** It and all commands below it, but not {@code help}, which is one itself. */
   private static List<CommandLine> all(CommandLine command) {
     List<CommandLine> all = new ArrayList<>();

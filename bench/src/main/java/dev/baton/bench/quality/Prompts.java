@@ -50,7 +50,11 @@ public final class Prompts {
 
   private static String texts(@Nullable Path file) throws IOException {
     if (file != null) {
-      return Files.readString(file);
+      try {
+        return Files.readString(file);
+      } catch (IOException e) {
+        throw unreadable(file, e);
+      }
     }
     try (@Nullable InputStream in = Prompts.class.getResourceAsStream(BUILT_IN)) {
       if (in == null) {
@@ -58,6 +62,11 @@ public final class Prompts {
       }
       return new String(in.readAllBytes(), StandardCharsets.UTF_8);
     }
+  }
+
+  private static IllegalArgumentException unreadable(Path file, IOException e) {
+    return new IllegalArgumentException(
+        "prompts: %s: %s (expected: a file of UTF-8 text)".formatted(file, e), e);
   }
 
   private static List<int[]> encode(Path model, String texts) {
@@ -75,10 +84,16 @@ public final class Prompts {
     return prompts;
   }
 
-  private static List<int[]> parse(Path file, int vocabulary) throws IOException {
+  private static List<int[]> parse(Path file, int vocabulary) {
     List<int[]> prompts = new ArrayList<>();
     int number = 0;
-    for (String line : Files.readAllLines(file)) {
+    List<String> lines;
+    try {
+      lines = Files.readAllLines(file);
+    } catch (IOException e) {
+      throw unreadable(file, e);
+    }
+    for (String line : lines) {
       number++;
       if (!line.isBlank()) {
         int[] prompt = new int[0];

@@ -22,8 +22,10 @@ public record QualityPlan(
     if (formats.isEmpty()) {
       throw new IllegalArgumentException("formats: none (expected: at least one)");
     }
-    if (longest < 0) {
-      throw new IllegalArgumentException("longest: %d (expected: >= 0)".formatted(longest));
+    if (longest < 0 || longest == 1) {
+      // The first token of a prompt is given: one alone predicts nothing that is known.
+      throw new IllegalArgumentException(
+          "longest: %d (expected: 0, which is all, or >= 2)".formatted(longest));
     }
   }
 

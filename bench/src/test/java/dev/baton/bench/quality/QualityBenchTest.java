@@ -83,4 +83,26 @@ class QualityBenchTest {
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("prompts: none of two tokens or more");
   }
+
+  @Test
+  void namesTheFileOfPromptsThatCannotBeRead(@TempDir Path directory) throws IOException {
+    Path absent = directory.resolve("absent");
+    Path binary = directory.resolve("binary");
+    Files.write(binary, new byte[] {(byte) 0xff, (byte) 0xfe});
+    for (Path file : List.of(absent, directory, binary)) {
+      for (QualityPlan.Source source :
+          List.of(new QualityPlan.Source.Tokens(file), new QualityPlan.Source.Texts(file))) {
+        assertThatThrownBy(() -> run(source, 0, FormatChoice.AUTO))
+            .isInstanceOf(IllegalArgumentException.class)
+            .hasMessageStartingWith("prompts: " + file + ": ");
+      }
+    }
+  }
+
+  @Test
+  void aSinglePositionIsNoPrompt() {
+    assertThatThrownBy(() -> run(new QualityPlan.Source.Texts(null), 1, FormatChoice.AUTO))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("longest: 1 (expected: 0, which is all, or >= 2)");
+  }
 }
