@@ -72,7 +72,7 @@ public final class Prompts {
   private static List<int[]> encode(Path model, String texts) {
     if (!Files.isReadable(model.resolve(TOKENIZER))) {
       throw new IllegalArgumentException(
-          "model: %s has no %s (expected: one, or prompts as token ids: --tokens FILE)"
+          "model: %s has no readable %s (expected: one, or prompts as token ids: --tokens FILE)"
               .formatted(model, TOKENIZER));
     }
     List<int[]> prompts = new ArrayList<>();
