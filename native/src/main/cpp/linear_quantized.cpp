@@ -194,7 +194,7 @@ __attribute__((noinline)) static void few_rows(const Product& p, const Staged& x
           const uint8_t* own = weight + q * weight_stride;
           const auto ask = [&](int quarter) {
             if constexpr (R > 1) {
-              ahead.step(p);
+              ahead.step();
               ask_near<FOUR, 1>(own, quarter);
             } else if (quarter == 0) {
               ask_near<FOUR, 4>(own, 0);
@@ -265,7 +265,7 @@ __attribute__((noinline)) static void pass(const Product& p, const Staged& x, co
   const int64_t x_stride = static_cast<int64_t>(x.stride) * TILE_INPUTS;
   const int32_t* group_sums = x.group_sums + x.groups_at(row, x.first[panel.range] + panel.tile);
   for (int t = 0; t < panel.tiles; t++, inputs += x_stride) {
-    ahead.step(p);
+    ahead.step();
     if constexpr (FOUR) {
       multiply_4<R>(weight, inputs, group_sums, sums, [](int) {});
       weight += PAIR_BYTES_4;

@@ -60,11 +60,12 @@ static inline uint64_t turn_of(const Product& p, const void* at) {
   return (static_cast<const uint8_t*>(at) - p.weight) / TURN;
 }
 
+constexpr uint64_t WINDOW_TURNS = WINDOW / TURN;
+
 // Where a turn's first line lies, in the window behind the one that as much of the weight is in. The next turn is LINE
 // further, if it is of the same window.
 static inline const uint8_t* in_next_window(const Product& p, uint64_t turn) {
-  constexpr uint64_t TURNS = WINDOW / TURN;
-  return p.weight + (turn / TURNS + 1) * WINDOW + turn % TURNS * LINE;
+  return p.weight + (turn / WINDOW_TURNS + 1) * WINDOW + turn % WINDOW_TURNS * LINE;
 }
 
 // Asks for the turn whose first line is there.
@@ -79,32 +80,41 @@ static inline void ask_turn(const uint8_t* first) {
 class WindowAhead {
  public:
   // Nothing.
-  WindowAhead() : at_(0), step_(0) {}
+  WindowAhead() : next_(nullptr), left_(0), step_(0) {}
 
   // For the window behind what lies in [from, end), in so many equal steps.
-  WindowAhead(const Product& p, const void* from, const void* end, int steps) : at_(turn_of(p, from) << PARTS), step_(0) {
+  WindowAhead(const Product& p, const void* from, const void* end, int steps) : WindowAhead(p, from) {
     if (steps > 0) {
-      step_ = ((turn_of(p, end) << PARTS) - at_ + steps - 1) / steps;
+      step_ = static_cast<uint32_t>((((turn_of(p, end) - turn_of(p, from)) << PARTS) + steps - 1) / steps);
     }
   }
 
   // For the window behind `from` and what follows, so many bytes a step.
-  WindowAhead(const Product& p, const void* from, uint64_t bytes)
-      : at_(turn_of(p, from) << PARTS), step_((bytes << PARTS) / TURN) {}
+  WindowAhead(const Product& p, const void* from, uint64_t bytes) : WindowAhead(p, from) {
+    step_ = static_cast<uint32_t>((bytes << PARTS) / TURN);
+  }
 
-  void step(const Product& p) {
-    const uint64_t end = (at_ + step_) >> PARTS;
-    for (uint64_t turn = at_ >> PARTS; turn < end; turn++) {
-      ask_turn(in_next_window(p, turn));
+  void step() {
+    for (due_ += step_; due_ >> PARTS != 0; due_ -= 1u << PARTS) {
+      ask_turn(next_);
+      next_ += LINE;
+      if (--left_ == 0) {
+        next_ += WINDOW - WINDOW / STREAMS;
+        left_ = WINDOW_TURNS;
+      }
     }
-    at_ += step_;
   }
 
  private:
   static constexpr int PARTS = 16;  // of a turn, as a power of two
 
-  uint64_t at_;
-  uint64_t step_;
+  WindowAhead(const Product& p, const void* from)
+      : next_(in_next_window(p, turn_of(p, from))), left_(WINDOW_TURNS - turn_of(p, from) % WINDOW_TURNS), step_(0) {}
+
+  const uint8_t* next_;
+  uint32_t left_;  // turns of this window
+  uint32_t step_;
+  uint32_t due_ = 0;
 };
 
 // Calls with(product, first pair, end of pairs) for what [from, to) of all products' pairs in a row means for each.

@@ -6,6 +6,7 @@ import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import dev.baton.device.OutOfDeviceMemoryException;
+import dev.baton.device.WeightFormat;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemoryLayout;
@@ -218,6 +219,19 @@ final class CpuKernels {
 
   String tier() {
     return tier;
+  }
+
+  /**
+   * Roughly how many products of one thread by weights of this format take a nanosecond, to tell
+   * what is worth sharing and by which parts.
+   */
+  long productsPerNano(WeightFormat format) {
+    boolean matrixUnits = tier.startsWith("amx");
+    return switch (format) {
+      case FLOAT32 -> 40;
+      case BFLOAT16 -> matrixUnits ? 1000 : 60;
+      case INT8, INT4 -> matrixUnits ? 1000 : 300;
+    };
   }
 
   /** Zeroed pages, or NULL; see {@code memory.cpp}. */

@@ -32,12 +32,10 @@ final class CpuProducts {
 
   /**
    * Roughly what one thread does in a nanosecond, to tell which products are worth sharing: bytes
-   * from memory, multiplications on vectors and on matrix units, elements staged.
+   * from memory, elements staged.
    */
   private static final long BYTES = 12;
 
-  private static final long PRODUCTS = 40;
-  private static final long TILED_PRODUCTS = 1000;
   private static final long STAGED_ELEMENTS = 2;
   private static final long GATES = 2;
 
@@ -229,7 +227,7 @@ final class CpuProducts {
     team.foresee(next);
     kernels.linear(
         team.address(),
-        team.parts(pairs, nanos(elements * rows / PRODUCTS)),
+        team.parts(pairs, nanos(elements * rows / kernels.productsPerNano(weight.format()))),
         descriptions.address(),
         count,
         address,
@@ -260,7 +258,7 @@ final class CpuProducts {
     team.foresee(next);
     kernels.linearTiles(
         team.address(),
-        team.parts(pairs, nanos(elements * rows / TILED_PRODUCTS)),
+        team.parts(pairs, nanos(elements * rows / kernels.productsPerNano(weight.format()))),
         descriptions.address(),
         count,
         inputs.address(),
@@ -283,7 +281,8 @@ final class CpuProducts {
         weight.ranges(),
         weight.format() == WeightFormat.INT4 ? 1 : 0,
         rows);
-    int parts = team.parts(pairs, nanos(elements * rows / TILED_PRODUCTS));
+    int parts =
+        team.parts(pairs, nanos(elements * rows / kernels.productsPerNano(weight.format())));
     team.foresee(next);
     if (weight.format() == WeightFormat.INT8) {
       kernels.linearInt8(

@@ -76,6 +76,9 @@ final class CpuTeam implements AutoCloseable {
     }
     long some = Math.min(nanos / partNanos, (long) threads * PARTS_PER_THREAD);
     long parts = Math.min(Math.max(some, nanos / LONG_PART_NANOS), MAX_PARTS);
+    if (parts > threads) {
+      parts -= parts % threads; // each thread begins with as many
+    }
     return (int) Math.max(1, Math.min(parts, units));
   }
 

@@ -39,8 +39,6 @@ final class RoutedProducts {
   /** Roughly what one thread does in a nanosecond, see {@link CpuProducts}. */
   private static final long BYTES = 12;
 
-  private static final long PRODUCTS = 40;
-  private static final long TILED_PRODUCTS = 1000;
   private static final long STAGED_ELEMENTS = 2;
 
   private static final int ALIGNMENT = 64;
@@ -238,12 +236,13 @@ final class RoutedProducts {
     int together = most > MANY_ROWS ? PAIRS_OF_MANY_ROWS : PAIRS_OF_FEW_ROWS;
     int pieces = Math.ceilDiv(pairs, together);
     long multiplications = (long) routing.begin(routing.experts()) * any.outputs() * any.inputs();
-    long rate = any.format() == WeightFormat.FLOAT32 ? PRODUCTS : TILED_PRODUCTS;
     team.foresee(order.begins(routing));
     kernels.each(
         kernel(any.format()),
         team.address(),
-        team.parts((long) count * pieces, Math.max(bytes / BYTES, multiplications / rate)),
+        team.parts(
+            (long) count * pieces,
+            Math.max(bytes / BYTES, multiplications / kernels.productsPerNano(any.format()))),
         calls,
         count,
         pieces);

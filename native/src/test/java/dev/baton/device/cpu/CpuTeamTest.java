@@ -48,7 +48,8 @@ class CpuTeamTest {
       assertThat(team.parts(1000, 100_000)).isEqualTo(8);
       assertThat(team.parts(1000, 1_000_000)).isEqualTo(40);
       assertThat(team.parts(1000, 1_000_000_000)).isEqualTo(1000);
-      assertThat(team.parts(1_000_000, 10_000_000_000L)).isEqualTo(65_535);
+      assertThat(team.parts(1_000_000, 10_000_000_000L)).isEqualTo(65_534);
+      assertThat(team.parts(1000, 375_000)).isEqualTo(14);
       assertThat(alone.parts(1000, 1_000_000_000)).isEqualTo(1);
     }
   }
