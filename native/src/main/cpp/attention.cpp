@@ -143,8 +143,8 @@ void attention(Share share, float* out, int64_t out_stride, const float* q, int6
     return;
   }
   Query queries[2 * QUERIES];
-  each_unit(share, step, layout, QUERIES, queries, [&](const Query* unit, int n, const Cache& cache, const Unit*) {
-    attend_all<QUERIES>(unit, n, cache, scale);
+  each_unit(share, step, layout, QUERIES, false, queries, [&](const Unit& unit, const Unit*) {
+    attend_all<QUERIES>(unit.queries, unit.n, Cache{layout, unit.layer_head, unit.table}, scale);
   });
 }
 

@@ -45,11 +45,12 @@ struct Step {
   int32_t window;
 };
 
-// Some queries of one KV head of one sequence that are computed together.
+// Some queries of one sequence that are computed together: as many of each of `heads` KV heads, one head behind the other.
 struct Unit {
-  const Query* queries;
+  Query* queries;
   int n;
-  const uint8_t* layer_head;
+  int heads;
+  const uint8_t* layer_head;  // the first one in block 0 of the layer
   const int32_t* table;
 };
 
@@ -63,24 +64,27 @@ static inline bool all_decode(const Step& s) {
   return true;
 }
 
-// Calls attend(queries, n, cache, next) for all of the share's units; `next` is the unit that comes then, or null. A unit is
-// up to `most` queries of one KV head of one sequence, tokens in order and the group's heads of each; `queries` has room
-// for two. Where every sequence has one token the share is some units in a row, those of tokens that rope_store gives the
-// same thread, in whose cache keys and values are still. Else every parts-th unit belongs to it, a sequence's last tokens
-// first: they see the most positions, and what is long should not begin at the end.
+// Calls attend(unit, next) for all of the share's units; `next` is the unit that comes then, or null. A unit is up to `most`
+// queries of one KV head of one sequence, tokens in order and the group's heads of each; `queries` has room for two. Where
+// every sequence has one token the share is some heads in a row, those of tokens that rope_store gives the same thread, in
+// whose cache keys and values are still; and with `joined`, a token's heads are one unit, as far as `most` allows. Else every
+// parts-th unit belongs to the share, a sequence's last tokens first: they see the most positions, and what is long should
+// not begin at the end.
 template <class F>
-static void each_unit(Share share, const Step& s, const KvLayout& layout, int most, Query* queries, const F& attend) {
+static void each_unit(Share share, const Step& s, const KvLayout& layout, int most, bool joined, Query* queries,
+                      const F& attend) {
   const int group = s.heads / s.kv_heads;
   const bool in_a_row = group <= most && all_decode(s);
   const int64_t units = static_cast<int64_t>(s.tokens) * s.kv_heads;
   const int64_t begin = units * share.part / share.parts;
   const int64_t end = units * share.end / share.parts;
-  const auto call = [&](const Unit& unit, const Unit* next) {
-    if (unit.n > 0) {
-      attend(unit.queries, unit.n, Cache{layout, unit.layer_head, unit.table}, next);
+  Unit waiting = {queries, 0, 0, nullptr, nullptr};
+  Unit found = {queries + most, 0, 0, nullptr, nullptr};
+  const auto call = [&](const Unit* next) {
+    if (waiting.n > 0) {
+      attend(waiting, next);
     }
   };
-  Unit waiting = {queries, 0, nullptr, nullptr};
   int64_t unit = 0;
   for (int from = 0; from < s.tokens;) {
     int to = from + 1;
@@ -95,23 +99,33 @@ static void each_unit(Share share, const Step& s, const KvLayout& layout, int mo
         if (in_a_row ? unit < begin || unit >= end : unit % share.parts != share.part) {
           continue;
         }
-        Query* const own = waiting.queries == queries ? queries + most : queries;
+        const bool joins = joined && in_a_row && kv_head > 0 && found.n > 0 && found.n + n <= most;
+        if (!joins && found.n > 0) {
+          call(&found);
+          Query* const free = waiting.queries;
+          waiting = found;
+          found.queries = free;
+          found.n = 0;
+        }
+        if (found.n == 0) {
+          found = {found.queries, 0, 0, s.layer + kv_head * layout.head_bytes, table};
+        }
         for (int i = 0; i < n; i++) {
           const int token = from + static_cast<int>((block * most + i) / group);
           const int head = kv_head * group + static_cast<int>((block * most + i) % group);
           const int64_t column = static_cast<int64_t>(head) * layout.dim;
           const int last = s.positions[token];
           const int first = s.window == 0 ? 0 : larger(0, last - s.window + 1);
-          own[i] = {s.q + token * s.q_stride + column, s.out + token * s.out_stride + column, first, last};
+          found.queries[found.n++] = {s.q + token * s.q_stride + column, s.out + token * s.out_stride + column, first, last};
         }
-        const Unit found = {own, n, s.layer + kv_head * layout.head_bytes, table};
-        call(waiting, &found);
-        waiting = found;
+        found.heads++;
       }
     }
     from = to;
   }
-  call(waiting, nullptr);
+  call(found.n > 0 ? &found : nullptr);
+  waiting = found;
+  call(nullptr);
 }
 
 // Attention over bfloat16 or int8 KV; the vector tiers' kernel (attention_narrow.cpp).

@@ -453,7 +453,9 @@ void attention(Share share, float* out, int64_t out_stride, const float* q, int6
   const int row_tiles = larger(1, smaller(ROW_TILES, ROW_TILES * UNIT_WIDTH / layout.width));
   const float base = scale * LOG2_E;
   Query queries[2 * UNIT];
-  each_unit(share, step, layout, row_tiles * ROWS, queries, [&](const Query* unit, int n, const Cache& cache, const Unit*) {
+  each_unit(share, step, layout, row_tiles * ROWS, false, queries, [&](const Unit& unit, const Unit*) {
+    const Cache cache = {layout, unit.layer_head, unit.table};
+    const int n = unit.n;
     const int own_rows = smaller(n, ROWS);
     if (own_rows != configured) {
       const TileConfig config = config_of(QUERY_TILES, own_rows);
@@ -461,9 +463,9 @@ void attention(Share share, float* out, int64_t out_stride, const float* q, int6
       configured = own_rows;
     }
     if (n < ROWS) {
-      dtype == BFLOAT16 ? attend<false, true>(unit, n, cache, base) : attend<true, true>(unit, n, cache, base);
+      dtype == BFLOAT16 ? attend<false, true>(unit.queries, n, cache, base) : attend<true, true>(unit.queries, n, cache, base);
     } else {
-      dtype == BFLOAT16 ? attend<false, false>(unit, n, cache, base) : attend<true, false>(unit, n, cache, base);
+      dtype == BFLOAT16 ? attend<false, false>(unit.queries, n, cache, base) : attend<true, false>(unit.queries, n, cache, base);
     }
   });
   if (configured > 0) {

@@ -1,9 +1,10 @@
 // Causal attention over paged bfloat16 or int8 KV on vectors: the bits of the matrix units (attention_amx.cpp).
 //
-// A unit is up to BLOCKS * QUERIES queries of one KV head. It goes once through the positions that any of its queries sees,
-// a tile of 64 at a time, block by block: the queries of a block share every loaded pair, its blocks the tile in the nearest
-// cache. Of scores the lanes are sixteen positions, of values sixteen dims; both products sum 32 terms at a time, even and
-// odd ones alone. int8 elements are widened as they are loaded, which is exact. Where a query's maximum has not changed the
+// A unit is up to BLOCKS * QUERIES queries of one KV head, or of several where one token has so few: their keys and values
+// lie behind each other in memory. It goes once through the positions that any of its queries sees, a tile of 64 at a time,
+// head by head, block by block: the queries of a block share every loaded pair, its blocks the tile in the nearest cache. Of
+// scores the lanes are sixteen positions, of values sixteen dims; both products sum 32 terms at a time, even and odd ones
+// alone. int8 elements are widened as they are loaded, which is exact. Where a query's maximum has not changed the
 // correction is 1, and its results are left as they are. A block that sees nothing of a tile skips it; masks are only used
 // where some query of a block sees a tile in part.
 //
@@ -57,50 +58,141 @@ struct Tile {
 };
 
 // Asks for a line of the next tile with every line of the present one that is used: the tiles lie in blocks anywhere, and
-// one tile is about as far ahead as memory needs.
+// one tile is about as far ahead as memory needs. Always inline: a function that only prefetches is dropped by the compiler
+// as one without effect.
 template <class T>
-static inline void ask_for(const T* pairs, int i) {
+__attribute__((always_inline)) static inline void ask_for(const T* pairs, int i) {
   if (sizeof(T) == 2 || i % 4 == 0) {
     __builtin_prefetch(pairs, 0, 2);  // into the second cache: the first one has too few requests under way
   }
 }
 
-// Scores of Q queries with sixteen keys, before any scale.
-template <int Q, bool ASKS, class T>
-static inline void score(const float* queries, const T* keys, const T* next, int width, Lanes* scores) {
-  Lanes sums[Q];
+// Whether Q queries take both halves of a tile side by side, as far as registers go: that hides the latency of FMA, shares
+// what is loaded of a query, and memory is asked for in more pages at once. Two places in one page were slower.
+template <int Q>
+static constexpr bool SIDE_BY_SIDE = Q <= QUERIES_OF_TWO;
+
+// Scores of Q queries with sixteen keys of each of N halves, before any scale.
+template <int Q, int N, bool ASKS, class T>
+static inline void score(const float* queries, const T* const (&keys)[N], const T* const (&next)[N], int width,
+                         Lanes (&scores)[N][Q]) {
+#pragma GCC unroll 2
+  for (int h = 0; h < N; h++) {
 #pragma GCC unroll 8
-  for (int q = 0; q < Q; q++) {
-    sums[q] = zero();
+    for (int q = 0; q < Q; q++) {
+      scores[h][q] = zero();
+    }
   }
   for (int d = 0; d < width; d += DEPTH) {
-    Lanes even[Q];
-    Lanes odd[Q];
-#pragma GCC unroll 8
-    for (int q = 0; q < Q; q++) {
-      even[q] = zero();
-      odd[q] = zero();
-    }
-    for (int i = d; i < d + DEPTH; i += 2, keys += 2 * LANES, next += 2 * LANES) {
-      if (ASKS) {
-        ask_for(next, i);
-      }
-      const Lanes first = evens(keys);
-      const Lanes second = odds(keys);
+    Lanes even[N][Q];
+    Lanes odd[N][Q];
+#pragma GCC unroll 2
+    for (int h = 0; h < N; h++) {
 #pragma GCC unroll 8
       for (int q = 0; q < Q; q++) {
-        even[q] = fma(all(queries[q * width + i]), first, even[q]);
-        odd[q] = fma(all(queries[q * width + i + 1]), second, odd[q]);
+        even[h][q] = zero();
+        odd[h][q] = zero();
+      }
+    }
+    for (int i = d; i < d + DEPTH; i += 2) {
+      Lanes first[N];
+      Lanes second[N];
+#pragma GCC unroll 2
+      for (int h = 0; h < N; h++) {
+        if (ASKS) {
+          ask_for(next[h] + i * LANES, i);
+        }
+        first[h] = evens(keys[h] + i * LANES);
+        second[h] = odds(keys[h] + i * LANES);
+      }
+#pragma GCC unroll 8
+      for (int q = 0; q < Q; q++) {
+        const Lanes to_first = all(queries[q * width + i]);
+        const Lanes to_second = all(queries[q * width + i + 1]);
+#pragma GCC unroll 2
+        for (int h = 0; h < N; h++) {
+          even[h][q] = fma(to_first, first[h], even[h][q]);
+          odd[h][q] = fma(to_second, second[h], odd[h][q]);
+        }
+      }
+    }
+#pragma GCC unroll 2
+    for (int h = 0; h < N; h++) {
+#pragma GCC unroll 8
+      for (int q = 0; q < Q; q++) {
+        scores[h][q] = add(scores[h][q], add(even[h][q], odd[h][q]));
+      }
+    }
+  }
+}
+
+// Scores of Q queries with all groups of keys of a tile that are seen.
+template <int Q, bool ASKS, class T>
+static inline void score_tile(const float* queries, const Tile<T>& tile, int width, Lanes (&scores)[GROUPS][Q]) {
+  if constexpr (SIDE_BY_SIDE<Q>) {
+    if (tile.begin_group == 0 && tile.end_group == GROUPS) {
+      for (int group = 0; group < GROUPS / HALVES; group++) {
+        const int at = group * LANES * width;
+        Lanes both[HALVES][Q];
+        score<Q, HALVES, ASKS>(queries, {tile.halves[0].keys + at, tile.halves[1].keys + at},
+                               {tile.next_keys[0] + at, tile.next_keys[1] + at}, width, both);
+        for (int q = 0; q < Q; q++) {
+          scores[group][q] = both[0][q];
+          scores[GROUPS / HALVES + group][q] = both[1][q];
+        }
+      }
+      return;
+    }
+  }
+  for (int g = tile.begin_group; g < tile.end_group; g++) {
+    const int at = g % 2 * LANES * width;
+    Lanes one[1][Q];
+    score<Q, 1, ASKS>(queries, {tile.halves[g / 2].keys + at}, {tile.next_keys[g / 2] + at}, width, one);
+    for (int q = 0; q < Q; q++) {
+      scores[g][q] = one[0][q];
+    }
+  }
+}
+
+// results += weights * values of a tile that is seen as a whole, both halves side by side.
+template <int Q, bool ASKS, class T>
+static inline void add_all_values(const Work& work, float* results, const Tile<T>& tile, int width) {
+  for (int d = 0; d < width; d += LANES) {
+    Lanes even[HALVES][Q];
+    Lanes odd[HALVES][Q];
+#pragma GCC unroll 2
+    for (int h = 0; h < HALVES; h++) {
+#pragma GCC unroll 8
+      for (int q = 0; q < Q; q++) {
+        even[h][q] = zero();
+        odd[h][q] = zero();
+      }
+    }
+    for (int i = 0; i < HALF; i += 2) {
+#pragma GCC unroll 2
+      for (int h = 0; h < HALVES; h++) {
+        const int at = d * HALF + i * LANES;
+        if (ASKS) {
+          ask_for(tile.next_values[h] + at, i);
+        }
+        const Lanes first = evens(tile.halves[h].values + at);
+        const Lanes second = odds(tile.halves[h].values + at);
+#pragma GCC unroll 8
+        for (int q = 0; q < Q; q++) {
+          even[h][q] = fma(all(work.weights[q][h * HALF + i]), first, even[h][q]);
+          odd[h][q] = fma(all(work.weights[q][h * HALF + i + 1]), second, odd[h][q]);
+        }
       }
     }
 #pragma GCC unroll 8
     for (int q = 0; q < Q; q++) {
-      sums[q] = add(sums[q], add(even[q], odd[q]));
+      Lanes sum = load(results + q * width + d);
+#pragma GCC unroll 2
+      for (int h = 0; h < HALVES; h++) {
+        sum = add(sum, add(even[h][q], odd[h][q]));
+      }
+      store(results + q * width + d, sum);
     }
-  }
-#pragma GCC unroll 8
-  for (int q = 0; q < Q; q++) {
-    scores[q] = sums[q];
   }
 }
 
@@ -229,22 +321,29 @@ static inline void weigh(Work& work, Lanes (&scores)[GROUPS][Q], const Tile<T>& 
 template <int Q, bool ASKS, class T>
 static inline void attend_tile(Work& work, const Tile<T>& tile, const Block& block, int width, float scale) {
   Lanes scores[GROUPS][Q];
-  for (int g = tile.begin_group; g < tile.end_group; g++) {
-    const Half<T>& half = tile.halves[g / 2];
-    const int group = g % 2 * LANES * width;
-    score<Q, ASKS>(work.queries + block.at * width, half.keys + group, tile.next_keys[g / 2] + group, width, scores[g]);
-    if constexpr (sizeof(T) == 1) {
+  score_tile<Q, ASKS>(work.queries + block.at * width, tile, width, scores);
+  if constexpr (sizeof(T) == 1) {
+    for (int g = tile.begin_group; g < tile.end_group; g++) {
+      const Lanes scales = load(tile.halves[g / 2].key_scales + g % 2 * LANES);
       for (int q = 0; q < Q; q++) {
-        scores[g][q] = mul(scores[g][q], load(half.key_scales + g % 2 * LANES));
+        scores[g][q] = mul(scores[g][q], scales);
       }
     }
   }
-  if (tile.from == 0 && tile.to == TILE && tile.start >= block.full_from && tile.start + TILE - 1 <= block.full_to) {
+  const bool whole = tile.from == 0 && tile.to == TILE;
+  if (whole && tile.start >= block.full_from && tile.start + TILE - 1 <= block.full_to) {
     weigh<Q, false>(work, scores, tile, block, width, scale);
   } else {
     weigh<Q, true>(work, scores, tile, block, width, scale);
   }
-  add_values<Q, ASKS>(work, work.results + block.at * width, tile, width);
+  float* results = work.results + block.at * width;
+  if constexpr (SIDE_BY_SIDE<Q>) {
+    if (whole) {
+      add_all_values<Q, ASKS>(work, results, tile, width);
+      return;
+    }
+  }
+  add_values<Q, ASKS>(work, results, tile, width);
 }
 
 // Cuts n queries into blocks of at most Q; `blocks` has room for them.
@@ -292,12 +391,34 @@ static inline void all_blocks(Work& work, const Tile<T>& tile, const Block* bloc
   }
 }
 
+// The halves of a tile in the unit's first head, as far as it has positions up to `last`; beyond that, those of `last`.
 template <class T>
-static void attend(const Query* queries, int n, const Cache& cache, const Unit* next, float scale) {
+static inline void find_halves(const Cache& cache, int start, int last, Half<T>* halves) {
+  for (int h = 0; h < HALVES; h++) {
+    halves[h] = half_at<T>(cache, smaller(start + h * HALF, last) / HALF * HALF);
+  }
+}
+
+// The same half in the head behind.
+template <class T>
+static inline Half<T> of_next_head(const Half<T>& half, int64_t head_bytes) {
+  const int64_t elements = head_bytes / static_cast<int64_t>(sizeof(T));
+  Half<T> next = {half.keys + elements, half.values + elements, nullptr, nullptr};
+  if constexpr (sizeof(T) == 1) {
+    const int64_t floats = head_bytes / static_cast<int64_t>(sizeof(float));
+    next.key_scales = half.key_scales + floats;
+    next.value_scales = half.value_scales + floats;
+  }
+  return next;
+}
+
+template <class T>
+static void attend(const Unit& unit, const Unit* next, const KvLayout& layout, float scale) {
   Work& work = work_of_thread;
-  const int dim = cache.layout.dim;
-  const int width = cache.layout.width;
-  for (int q = 0; q < n; q++) {
+  const int dim = layout.dim;
+  const int width = layout.width;
+  const Query* queries = unit.queries;
+  for (int q = 0; q < unit.n; q++) {
     for (int d = 0; d < width; d += LANES) {
       const int left = larger(0, smaller(LANES, dim - d));
       store(work.queries + q * width + d, rounded(load(queries[q].q + smaller(d, dim), left)));
@@ -306,14 +427,24 @@ static void attend(const Query* queries, int n, const Cache& cache, const Unit* 
     work.maxima[q] = LOWEST;
     store(work.sums[q], zero());
   }
-  Block blocks[BLOCKS + QUERIES];
-  const int count = cut<QUERIES>(queries, n, 0, blocks);
+  Block blocks[UNIT];
+  const int n = unit.n / unit.heads;
+  int count = 0;
+  for (int head = 0; head < unit.heads; head++) {
+    count = cut<QUERIES>(queries + head * n, n, 0, blocks + head * count);
+    for (int i = 0; i < count; i++) {
+      blocks[head * count + i].at += head * n;
+    }
+  }
   int first = queries[0].first;
   int last = queries[0].last;
   for (int i = 0; i < count; i++) {
     first = smaller(first, blocks[i].first);
     last = larger(last, blocks[i].last);
   }
+  const Cache cache = {layout, unit.layer_head, unit.table};
+  Half<T> coming[HALVES];
+  find_halves(cache, first / TILE * TILE, last, coming);
   for (int start = first / TILE * TILE; start <= last; start += TILE) {
     Tile<T> tile;
     tile.start = start;
@@ -323,21 +454,24 @@ static void attend(const Query* queries, int n, const Cache& cache, const Unit* 
     tile.end = (tile.to + HALF - 1) / HALF;
     tile.begin_group = tile.from / LANES;
     tile.end_group = (tile.to + LANES - 1) / LANES;
-    for (int h = tile.begin; h < tile.end; h++) {
-      tile.halves[h] = half_at<T>(cache, start + h * HALF);
+    Half<T> after[HALVES];
+    if (start + TILE <= last || next == nullptr) {
+      find_halves(cache, start + TILE, last, after);
+    } else {
+      find_halves(Cache{layout, next->layer_head, next->table}, next->queries[0].first / TILE * TILE,
+                  next->queries[next->n - 1].last, after);
     }
-    const bool goes_on = start + TILE <= last || next == nullptr;
-    const Cache coming = goes_on ? cache : Cache{cache.layout, next->layer_head, next->table};
-    const int coming_start = goes_on ? start + TILE : next->queries[0].first / TILE * TILE;
-    const int coming_last = goes_on ? last : next->queries[next->n - 1].last;
-    for (int h = tile.begin; h < tile.end; h++) {
-      const Half<T> ahead = half_at<T>(coming, smaller(coming_start + h * HALF, coming_last) / HALF * HALF);
-      tile.next_keys[h] = ahead.keys;
-      tile.next_values[h] = ahead.values;
+    for (int head = 0; head < unit.heads; head++) {
+      for (int h = 0; h < HALVES; h++) {
+        tile.halves[h] = coming[h];
+        coming[h] = head + 1 < unit.heads ? of_next_head(coming[h], layout.head_bytes) : after[h];
+        tile.next_keys[h] = coming[h].keys;
+        tile.next_values[h] = coming[h].values;
+      }
+      all_blocks<QUERIES, true>(work, tile, blocks + head * count, n, 0, width, scale);
     }
-    all_blocks<QUERIES, true>(work, tile, blocks, n, 0, width, scale);
   }
-  for (int q = 0; q < n; q++) {
+  for (int q = 0; q < unit.n; q++) {
     const Lanes inverse = all(1.0f / sum(load(work.sums[q])));
     for (int d = 0; d < dim; d += LANES) {
       store(queries[q].out + d, mul(load(work.results + q * width + d), inverse), smaller(LANES, dim - d));
@@ -350,11 +484,11 @@ void attention_narrow(Share share, const Step& step, const KvLayout& layout, flo
   const int most = larger(1, smaller(BLOCKS, BLOCKS * UNIT_WIDTH / layout.width)) * QUERIES;
   const float base = scale * LOG2_E;
   Query queries[2 * UNIT];
-  each_unit(share, step, layout, most, queries, [&](const Query* unit, int n, const Cache& cache, const Unit* next) {
+  each_unit(share, step, layout, most, true, queries, [&](const Unit& unit, const Unit* next) {
     if (layout.dtype == BFLOAT16) {
-      attend<uint16_t>(unit, n, cache, next, base);
+      attend<uint16_t>(unit, next, layout, base);
     } else {
-      attend<int8_t>(unit, n, cache, next, base);
+      attend<int8_t>(unit, next, layout, base);
     }
   });
 }

@@ -17,6 +17,7 @@ constexpr int PANEL_ROWS = 3;   // 12 sums, 2 weights and a broadcast
 constexpr int PAIR_GROUPS = 1;
 constexpr int DEPTH_ONE = 1;    // 8 sums hide the latency of FMA
 constexpr int QUERIES = 4;
+constexpr int QUERIES_OF_TWO = 1;
 
 struct Lanes {
   __m256 a;

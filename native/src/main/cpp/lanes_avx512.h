@@ -17,6 +17,7 @@ constexpr int PANEL_ROWS = 6;   // the same, the weights widened before
 constexpr int PAIR_GROUPS = 2;
 constexpr int DEPTH_ONE = 2;    // 8 sums hide the latency of FMA
 constexpr int QUERIES = 8;
+constexpr int QUERIES_OF_TWO = 4;  // 16 sums, 4 keys or values, and broadcasts in 32 registers
 
 struct Lanes {
   __m512 v;

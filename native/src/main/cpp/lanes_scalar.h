@@ -16,6 +16,7 @@ constexpr int PANEL_ROWS = 4;
 constexpr int PAIR_GROUPS = 1;    // groups of it side by side
 constexpr int DEPTH_ONE = 1;      // tiles of depth side by side, for one row
 constexpr int QUERIES = 4;        // queries that share loaded keys and values
+constexpr int QUERIES_OF_TWO = 1;  // and two places of them at once
 
 struct Lanes {
   float v[16];

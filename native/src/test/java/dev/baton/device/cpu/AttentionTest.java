@@ -38,7 +38,7 @@ class AttentionTest {
       KvShape shape, int heads, int window, int[] lengths, int[][] tables, long contentSeed) {
 
     static Scenario random(Trial trial) {
-      int kvHeads = trial.oneOf(1, 2, 3, 4);
+      int kvHeads = trial.oneOf(1, 2, 3, 4, 9);
       int dim = trial.oneOf(8, 16, 24, 40, 64, 80, 128);
       int blockTokens = trial.oneOf(32, 64, 96);
       int[] lengths =
@@ -73,9 +73,11 @@ class AttentionTest {
       List<List<Chunk>> steps = new ArrayList<>();
       while (!Arrays.equals(done, lengths)) {
         List<Chunk> step = new ArrayList<>();
+        boolean decodes = trial.random.nextInt(3) == 0;
         for (int s = 0; s < lengths.length; s++) {
           if (done[s] < lengths[s] && trial.random.nextInt(3) > 0) {
-            int to = Math.min(lengths[s], done[s] + trial.oneOf(1, 5, 16, 50, 100));
+            int tokens = decodes ? 1 : trial.oneOf(1, 5, 16, 50, 100);
+            int to = Math.min(lengths[s], done[s] + tokens);
             step.add(new Chunk(s, done[s], to));
             done[s] = to;
           }
