@@ -59,22 +59,23 @@ void find_unusable(Share share, int64_t* found, const void* in, int32_t in_dtype
   *found = -1;
   by_type(in, in_dtype, [&](const auto* from) {
     for (int row = 0; row < rows && *found < 0; row++, from += in_stride) {
-      // 0 * element is 0 of any sign, or no number.
+      // What is twice as large is infinite from 2^127 on; 0 times that is 0 of any sign, or no number.
+      const auto twice = [](Lanes v) { return add(v, v); };
       Lanes faults[4] = {zero(), zero(), zero(), zero()};
       int c = 0;
       for (; c + 4 * LANES <= columns; c += 4 * LANES) {
         for (int i = 0; i < 4; i++) {
-          faults[i] = fma(read_row(from + c + i * LANES, LANES), zero(), faults[i]);
+          faults[i] = fma(twice(read_row(from + c + i * LANES, LANES)), zero(), faults[i]);
         }
       }
       for (; c < columns; c += LANES) {
-        faults[0] = fma(read_row(from + c, smaller(LANES, columns - c)), zero(), faults[0]);
+        faults[0] = fma(twice(read_row(from + c, smaller(LANES, columns - c))), zero(), faults[0]);
       }
       if (sum(add(add(faults[0], faults[1]), add(faults[2], faults[3]))) == 0.0f) {
         continue;
       }
       for (c = 0; *found < 0; c++) {
-        if (get(from + c) * 0.0f != 0.0f) {
+        if (2.0f * get(from + c) * 0.0f != 0.0f) {
           *found = static_cast<int64_t>(row) * columns + c;
         }
       }

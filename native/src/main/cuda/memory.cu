@@ -56,13 +56,13 @@ KERNEL(128) pack_weight(Global<bf16> packed, Global<const unsigned char> from, i
 }
 BATON_KERNEL(pack_weight)
 
-// The least place row * columns + column of an element that is infinite or no number; `first` is all ones before.
+// The least place row * columns + column of an element of 2^127 or more, or no number; `first` is all ones before.
 KERNEL(256) find_unusable(Global<unsigned long long> first, Global<const unsigned char> from, int dtype,
                           long long fromPitch, int rows, int columns) {
   for (long long row = block_x(); row < rows; row += blocks_x()) {
     for (int c = thread(); c < columns; c += threads()) {
       unsigned bits = as_bits(element(from, dtype, row * fromPitch + c));
-      if ((bits & 0x7f800000u) == 0x7f800000u) {
+      if ((bits & 0x7fffffffu) >= 0x7f000000u) {
         atomic_least(first, static_cast<unsigned long long>(row) * columns + c);
         break;
       }

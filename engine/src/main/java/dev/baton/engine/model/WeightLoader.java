@@ -321,7 +321,7 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
     return packed(tensor, part, formats.weights(), Parallelism.ROW);
   }
 
-  /** The slice, whose elements are all finite; throws BAD_MODEL when one is not. */
+  /** The slice, whose elements are all usable; throws BAD_MODEL when one is not. */
   private WeightSlice usable(CheckpointTensor tensor, WeightSlice slice) {
     long at = device.findUnusable(slice);
     if (at < 0) {
@@ -336,7 +336,7 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
     long row = slice.rowFrom() + at / width;
     return new EngineException(
         EngineException.Kind.BAD_MODEL,
-        "%s: %s: element %s is infinite or no number (expected: finite weights)"
+        "%s: %s: element %s is infinite, 2^127 or more, or no number (expected: finite weights)"
             .formatted(
                 tensor.source(),
                 tensor.name(),

@@ -73,16 +73,17 @@ class WeightsTest {
   @MethodSource(TIERS)
   void findsTheFirstElementThatIsInfiniteOrNoNumber(String tier) {
     Trial trial = Trial.named("unusable, " + tier);
-    float[] bad = {Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY};
+    float[] bad = {Float.NaN, Float.POSITIVE_INFINITY, -0x1p127f, Float.MAX_VALUE};
     try (Device cpu = Tiers.open(tier);
         Device reference = ReferenceDevice.open()) {
       for (DType dtype : new DType[] {DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16}) {
         for (int columns : new int[] {1, 17, 64, 200, 1000}) {
           float[] values = trial.normal(20L * columns, 1000);
           values[0] = -0f;
+          values[1] = dtype == DType.FLOAT16 ? 65504 : 0x1.fep126f;
           WeightSlice good = WeightSlice.whole(Trial.stored(values, dtype), dtype, 20, columns);
           assertThat(cpu.findUnusable(good)).isEqualTo(-1);
-          for (int n = 0; n < 3; n++) {
+          for (int n = 0; n < bad.length; n++) {
             values[trial.between(0, values.length - 1)] = bad[n];
           }
           int from = trial.between(0, columns - 1);
