@@ -90,7 +90,7 @@ final class Departure {
                   "this worker's")));
     }
     this.kv =
-        new EngineKv(
+        EngineKv.reopened(
             worker.model(), Tickets.kvDtype(request.getTicket(), worker.model().kvDtype()));
     this.engine = worker.engine();
     this.id = session.id();

@@ -34,6 +34,8 @@ public interface KvView {
   /**
    * Copies computed KV of all ranks, from {@link #firstToken} on, into a slab of {@code
    * region.bytes()} bytes. Of a reserved session it is what was unpacked there, or worthless.
+   *
+   * @throws KvPreemptedException when the session has lost its blocks
    */
   void pack(SlabRegion region, MemorySegment slab);
 

@@ -43,6 +43,13 @@ final class KvViews {
     return view == null ? session.computed() : view.arrivedFrom(session.computed());
   }
 
+  void preempt(SessionId session) {
+    SessionKv view = open.remove(session);
+    if (view != null) {
+      view.preempt();
+    }
+  }
+
   void close(SessionId session) {
     SessionKv view = open.remove(session);
     if (view != null) {

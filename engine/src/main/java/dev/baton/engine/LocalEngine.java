@@ -126,7 +126,7 @@ final class LocalEngine implements Engine {
             options.prefillChunk(),
             maxSessions,
             runner.logitRows(),
-            losing -> views.close(losing.id()));
+            losing -> views.preempt(losing.id()));
     this.aheadBlocks =
         (int)
             Math.min(

@@ -25,6 +25,7 @@ final class SessionKv implements KvView {
   private volatile int computed;
   private volatile boolean writable;
   private volatile boolean open = true;
+  private boolean preempted; // written before it is closed
 
   /**
    * @param blocks of the session; this view's own from now on
@@ -125,10 +126,19 @@ final class SessionKv implements KvView {
     writable = false;
   }
 
+  /** As {@link #close}, for the blocks' owner has lost them. */
+  void preempt() {
+    preempted = true;
+    close();
+  }
+
   private void requireOpen() {
     if (!open) {
+      if (preempted) {
+        throw new KvPreemptedException(session);
+      }
       throw new IllegalStateException(
-          "kv: session %s (expected: not released or preempted yet)".formatted(session));
+          "kv: session %s (expected: not released yet)".formatted(session));
     }
   }
 }

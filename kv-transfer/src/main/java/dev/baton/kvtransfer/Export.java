@@ -6,7 +6,10 @@ package dev.baton.kvtransfer;
  */
 public interface Export {
 
-  /** The KV of context tokens {@code [0, tokens)} can be packed. Rising. */
+  /**
+   * The KV of context tokens {@code [0, tokens)} can be packed. Rising; said again when KV that was
+   * away ({@link KvAwayException}) is back.
+   */
   void computed(int tokens);
 
   /** All KV is computed; no more will come. {@code manifest.tokens()} are computed by now. */

@@ -16,6 +16,11 @@ public interface KvSource {
     return 0;
   }
 
-  /** Fills a slab of exactly the range's bytes. */
+  /**
+   * Fills a slab of exactly the range's bytes.
+   *
+   * @throws KvAwayException when the range is elsewhere for now; what was written is worthless. Any
+   *     other exception ends the export
+   */
   void pack(SlabRange range, MemorySegment slab);
 }

@@ -159,7 +159,12 @@ class ModelLoaderTest {
       fails(
           EngineOptions.of(model).withTensorParallel(ranks),
           Kind.BAD_MODEL,
-          file + ": " + tensor + ": element " + place + " is infinite, 2^127 or more, or no number");
+          file
+              + ": "
+              + tensor
+              + ": element "
+              + place
+              + " is infinite, 2^127 or more, or no number");
     }
   }
 

@@ -3,12 +3,14 @@ package dev.baton.kvtransfer.handoff;
 import dev.baton.kvtransfer.ExportListener;
 import dev.baton.kvtransfer.HandoffException;
 import dev.baton.kvtransfer.HandoffStats;
+import dev.baton.kvtransfer.KvAwayException;
 import dev.baton.kvtransfer.KvSource;
 import dev.baton.kvtransfer.transport.Connection;
 import dev.baton.kvtransfer.wire.HandoffReason;
 import dev.baton.kvtransfer.wire.Message;
 import dev.baton.kvtransfer.wire.MessageCodec;
 import dev.baton.kvtransfer.wire.Route;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -29,6 +31,11 @@ final class ExportSession implements SlabQueue.User {
   private final Connection connection;
   private final AtomicLong acknowledgedBytes;
   private final Map<Integer, Held> held = new HashMap<>();
+
+  /** What the source did not have when it was to be packed, and how often it has spoken. */
+  private final List<ExportMachine.Job> away = new ArrayList<>();
+
+  private int told;
   private long firstNanos;
 
   /** Read by the packing thread, so that jobs queued before the end are skipped. */
@@ -104,11 +111,35 @@ final class ExportSession implements SlabQueue.User {
     }
     ExportMachine.Job job = machine.nextJob();
     held.put(job.sequence(), new Held(slab));
-    desk.pack(() -> pack(job, slab));
+    startPacking(job, slab);
+  }
+
+  private void startPacking(ExportMachine.Job job, Slab slab) {
+    int toldBefore = told;
+    desk.pack(() -> pack(job, slab, toldBefore));
+  }
+
+  /** The source's owner has spoken: what was away may be there. */
+  void toldOfSource(List<ExportEffect> effects) {
+    told++;
+    apply(effects);
+    List<ExportMachine.Job> again = List.copyOf(away);
+    away.clear();
+    again.forEach(job -> startPacking(job, requireHeld(job.sequence()).slab));
+  }
+
+  private void wasAway(ExportMachine.Job job, Slab slab, int toldBefore) {
+    if (machine.ended()) {
+      packed(job, List.of());
+    } else if (told != toldBefore) {
+      startPacking(job, slab); // it may have come back while this was packed
+    } else {
+      away.add(job);
+    }
   }
 
   /** Packing thread; the result is for the transport's thread. */
-  private Runnable pack(ExportMachine.Job job, Slab slab) {
+  private Runnable pack(ExportMachine.Job job, Slab slab, int toldBefore) {
     if (ended) {
       return () -> packed(job, List.of());
     }
@@ -116,6 +147,8 @@ final class ExportSession implements SlabQueue.User {
       source.pack(job.range(), slab.first(job.bytes()));
       int crc = slab.crc32c(job.bytes());
       return () -> packed(job, machine.packed(job.sequence(), crc));
+    } catch (KvAwayException e) {
+      return () -> wasAway(job, slab, toldBefore);
     } catch (RuntimeException | Error e) {
       return () -> packed(job, machine.sourceFailed(e));
     }
@@ -184,6 +217,8 @@ final class ExportSession implements SlabQueue.User {
 
   private void end() {
     ended = true;
+    away.forEach(job -> requireHeld(job.sequence()).packing = false);
+    away.clear();
     for (int sequence : List.copyOf(held.keySet())) {
       release(sequence);
     }

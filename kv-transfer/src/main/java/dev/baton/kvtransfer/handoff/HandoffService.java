@@ -237,12 +237,12 @@ public final class HandoffService implements KvTransfer {
     return new Export() {
       @Override
       public void computed(int tokens) {
-        onSession(open -> open.apply(machine.computed(tokens)));
+        onSession(open -> open.toldOfSource(machine.computed(tokens)));
       }
 
       @Override
       public void finish(Manifest manifest) {
-        onSession(open -> open.apply(machine.finish(manifest)));
+        onSession(open -> open.toldOfSource(machine.finish(manifest)));
       }
 
       @Override

@@ -2,8 +2,10 @@ package dev.baton.worker.session;
 
 import dev.baton.device.DType;
 import dev.baton.device.SlabRegion;
+import dev.baton.engine.KvPreemptedException;
 import dev.baton.engine.KvView;
 import dev.baton.engine.ModelInfo;
+import dev.baton.kvtransfer.KvAwayException;
 import dev.baton.kvtransfer.KvGeometry;
 import dev.baton.kvtransfer.KvSink;
 import dev.baton.kvtransfer.KvSource;
@@ -21,6 +23,7 @@ public final class EngineKv implements KvSource, KvSink {
 
   private final ModelInfo model;
   private final DType dtype;
+  private final boolean comesBack;
   private volatile @Nullable KvView view;
 
   /** In the model's own dtype. */
@@ -32,8 +35,18 @@ public final class EngineKv implements KvSource, KvSink {
    * @param dtype on the wire; packing and unpacking convert where the model's own is another
    */
   public EngineKv(ModelInfo model, DType dtype) {
+    this(model, dtype, false);
+  }
+
+  private EngineKv(ModelInfo model, DType dtype, boolean comesBack) {
     this.model = model;
     this.dtype = dtype;
+    this.comesBack = comesBack;
+  }
+
+  /** Of a session whose blocks are opened anew whenever it goes on after a preemption. */
+  public static EngineKv reopened(ModelInfo model, DType dtype) {
+    return new EngineKv(model, dtype, true);
   }
 
   /** Size of the model's KV on the wire. */
@@ -57,7 +70,11 @@ public final class EngineKv implements KvSource, KvSink {
 
   @Override
   public void pack(SlabRange range, MemorySegment slab) {
-    opened().pack(region(range), slab);
+    try {
+      opened().pack(region(range), slab);
+    } catch (KvPreemptedException e) {
+      throw comesBack ? new KvAwayException("kv: preempted", e) : e;
+    }
   }
 
   @Override
