@@ -106,8 +106,8 @@ public interface Device extends AutoCloseable {
 
   /**
    * The place in the slice, {@code row * columns + column} of its own, of the first element that is
-   * 2^127 or more in magnitude, or no number; -1 = there is none. To be asked before a slice is converted or packed. A
-   * device that can tell only while it does so answers -1 and throws {@link
+   * 2^127 or more in magnitude, or no number; -1 = there is none. To be asked before a slice is
+   * converted or packed. A device that can tell only while it does so answers -1 and throws {@link
    * UnusableElementException} then.
    */
   long findUnusable(WeightSlice slice);
