@@ -10,7 +10,7 @@ import dev.baton.kvtransfer.wire.HandoffReason;
 import dev.baton.kvtransfer.wire.Message;
 import dev.baton.kvtransfer.wire.MessageCodec;
 import dev.baton.kvtransfer.wire.Route;
-import java.util.ArrayList;
+import java.util.ArrayDeque;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -32,10 +32,15 @@ final class ExportSession implements SlabQueue.User {
   private final AtomicLong acknowledgedBytes;
   private final Map<Integer, Held> held = new HashMap<>();
 
-  /** What the source did not have when it was to be packed, and how often it has spoken. */
-  private final List<ExportMachine.Job> away = new ArrayList<>();
+  /** Cut, but the source did not have it when it was to be packed; they hold no slabs. */
+  private final ArrayDeque<ExportMachine.Job> away = new ArrayDeque<>();
 
+  /** Whether the source has said nothing since it did not have what is away. */
+  private boolean waits;
+
+  /** How often the source's owner has spoken. */
   private int told;
+
   private long firstNanos;
 
   /** Read by the packing thread, so that jobs queued before the end are skipped. */
@@ -81,7 +86,7 @@ final class ExportSession implements SlabQueue.User {
 
   @Override
   public boolean wantsSlab() {
-    return machine.hasJob();
+    return !waits && (!away.isEmpty() || machine.hasJob());
   }
 
   @Override
@@ -109,12 +114,8 @@ final class ExportSession implements SlabQueue.User {
     if (firstNanos == 0) {
       firstNanos = desk.nanos();
     }
-    ExportMachine.Job job = machine.nextJob();
+    ExportMachine.Job job = away.isEmpty() ? machine.nextJob() : away.removeFirst();
     held.put(job.sequence(), new Held(slab));
-    startPacking(job, slab);
-  }
-
-  private void startPacking(ExportMachine.Job job, Slab slab) {
     int toldBefore = told;
     desk.pack(() -> pack(job, slab, toldBefore));
   }
@@ -122,20 +123,20 @@ final class ExportSession implements SlabQueue.User {
   /** The source's owner has spoken: what was away may be there. */
   void toldOfSource(List<ExportEffect> effects) {
     told++;
+    waits = false;
     apply(effects);
-    List<ExportMachine.Job> again = List.copyOf(away);
-    away.clear();
-    again.forEach(job -> startPacking(job, requireHeld(job.sequence()).slab));
   }
 
-  private void wasAway(ExportMachine.Job job, Slab slab, int toldBefore) {
-    if (machine.ended()) {
-      packed(job, List.of());
-    } else if (told != toldBefore) {
-      startPacking(job, slab); // it may have come back while this was packed
-    } else {
+  private void wasAway(ExportMachine.Job job, int toldBefore) {
+    if (!machine.ended()) {
       away.add(job);
+      waits |= told == toldBefore; // else it may have come back while this was packed
     }
+    Held slab = requireHeld(job.sequence());
+    slab.packing = false;
+    slab.kept = false;
+    giveBackIfUnused(job.sequence(), slab);
+    desk.wantsSlabs(this);
   }
 
   /** Packing thread; the result is for the transport's thread. */
@@ -148,7 +149,7 @@ final class ExportSession implements SlabQueue.User {
       int crc = slab.crc32c(job.bytes());
       return () -> packed(job, machine.packed(job.sequence(), crc));
     } catch (KvAwayException e) {
-      return () -> wasAway(job, slab, toldBefore);
+      return () -> wasAway(job, toldBefore);
     } catch (RuntimeException | Error e) {
       return () -> packed(job, machine.sourceFailed(e));
     }
@@ -217,7 +218,6 @@ final class ExportSession implements SlabQueue.User {
 
   private void end() {
     ended = true;
-    away.forEach(job -> requireHeld(job.sequence()).packing = false);
     away.clear();
     for (int sequence : List.copyOf(held.keySet())) {
       release(sequence);
