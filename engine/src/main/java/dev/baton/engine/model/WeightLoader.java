@@ -78,8 +78,8 @@ record WeightLoader(Device device, TensorSource checkpoint, ModelConfig config, 
   }
 
   /**
-   * Packs every rank's weights, in the file's order as a rule and on all processors. No thread is
-   * left when this returns or throws.
+   * Packs every rank's weights, in the file's order as a rule and on all processors. Its threads
+   * have ended their work when this returns or throws.
    *
    * @param loaded hears the number of layers done so far, on the calling thread
    */

@@ -25,6 +25,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.regex.Matcher;
@@ -39,10 +40,14 @@ class ModelLoaderTest {
 
   @TempDir Path directory;
 
+  /** A pool has ended before its threads have: they get a moment to die, but nothing to do. */
   @AfterEach
-  void noThreadIsLeft() {
-    assertThat(Thread.getAllStackTraces().keySet())
-        .noneMatch(thread -> thread.getName().startsWith("baton-"));
+  void noThreadIsLeft() throws InterruptedException {
+    for (Thread thread : Thread.getAllStackTraces().keySet()) {
+      if (thread.getName().startsWith("baton-")) {
+        assertThat(thread.join(Duration.ofSeconds(10))).as("%s has ended", thread).isTrue();
+      }
+    }
   }
 
   @Test
