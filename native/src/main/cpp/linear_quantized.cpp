@@ -119,7 +119,7 @@ void quantize_inputs(Share share, uint8_t* staged, const float* x, int64_t x_str
 
 // Asks for a quarter of the lines of a pair of tiles, or for all of them.
 template <bool FOUR, int QUARTERS>
-static inline void ask_near(const uint8_t* weight, int quarter) {
+__attribute__((always_inline)) static inline void ask_near(const uint8_t* weight, int quarter) {
   constexpr int LINES = (FOUR ? PAIR_BYTES_4 : PAIR_BYTES_8) / 64;
 #pragma GCC unroll 32
   for (int line = LINES * quarter / 4; line < LINES * (quarter + QUARTERS) / 4; line++) {

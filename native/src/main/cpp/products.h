@@ -69,7 +69,7 @@ static inline const uint8_t* in_next_window(const Product& p, uint64_t turn) {
 }
 
 // Asks for the turn whose first line is there.
-static inline void ask_turn(const uint8_t* first) {
+__attribute__((always_inline)) static inline void ask_turn(const uint8_t* first) {
 #pragma GCC unroll 4
   for (uint64_t stream = 0; stream < STREAMS; stream++) {
     __builtin_prefetch(first + stream * (WINDOW / STREAMS), 0, 2);

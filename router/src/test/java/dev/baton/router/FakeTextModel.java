@@ -5,6 +5,7 @@ import dev.baton.router.text.TextStream;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A text model whose tokens are characters: id = character, below {@link #VOCABULARY}; BOS is 1. A
@@ -67,7 +68,7 @@ public final class FakeTextModel implements TextModel {
   public TextStream stream(int[] promptTokens, List<String> stops, boolean skipSpecialTokens) {
     return new TextStream() {
       private final StringBuilder all = new StringBuilder();
-      private boolean stopped;
+      private @Nullable String found;
 
       @Override
       public String append(int tokenId) {
@@ -76,7 +77,7 @@ public final class FakeTextModel implements TextModel {
         for (String stop : stops) {
           int at = all.indexOf(stop);
           if (at >= 0) {
-            stopped = true;
+            found = stop;
             return at > before ? all.substring(before, at) : "";
           }
         }
@@ -89,8 +90,8 @@ public final class FakeTextModel implements TextModel {
       }
 
       @Override
-      public boolean stopped() {
-        return stopped;
+      public @Nullable String stopString() {
+        return found;
       }
 
       @Override

@@ -220,7 +220,24 @@ final class RestCompatibilityTest {
     assertThat(reply.at("/choices/0/text").stringValue()).isEqualTo("ab");
     assertThat(reply.at("/choices/0/finish_reason").stringValue()).isEqualTo("stop");
     assertThat(reply.at("/choices/0/token_ids").size()).isEqualTo(3);
+    assertThat(reply.at("/choices/0/stop_reason").isNull()).isTrue();
     assertThat(reply.at("/usage/completion_tokens").intValue()).isEqualTo(3);
+  }
+
+  @Test
+  void stopReasonIsTheRequestsOwnTokenThatEndedIt() {
+    router.worker.lastReason = FinishReason.STOP;
+    String stop = "'prompt':'x','max_tokens':3,'seed':0,'stop':['z'],'stop_token_ids':";
+    JsonNode reply = router.ok("/v1/completions", "{" + stop + "[7,99]}");
+    assertThat(reply.at("/choices/0/finish_reason").stringValue()).isEqualTo("stop");
+    assertThat(reply.at("/choices/0/stop_reason").intValue()).isEqualTo('c');
+    List<JsonNode> choices =
+        router.streamed("/v1/completions", "{" + stop + "[7,99],'stream':true}");
+    assertThat(choices.getFirst().has("stop_reason")).isFalse();
+    assertThat(choices.getLast().get("stop_reason").intValue()).isEqualTo('c');
+    router.worker.lastReason = FinishReason.LENGTH;
+    reply = router.ok("/v1/completions", "{" + stop + "[7,99]}");
+    assertThat(reply.at("/choices/0/stop_reason").isNull()).isTrue();
   }
 
   @Test

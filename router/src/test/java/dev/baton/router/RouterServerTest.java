@@ -173,6 +173,7 @@ final class RouterServerTest {
     JsonNode reply = ok("/v1/completions", "{'prompt':[5,6],'max_tokens':20,'seed':0,'stop':'d'}");
     assertThat(reply.at("/choices/0/text").stringValue()).isEqualTo("abc");
     assertThat(reply.at("/choices/0/finish_reason").stringValue()).isEqualTo("stop");
+    assertThat(reply.at("/choices/0/stop_reason").stringValue()).isEqualTo("d");
     assertThat(both.sessions.getFirst().getPromptList()).containsExactly(5, 6);
   }
 

@@ -42,6 +42,16 @@ final class RunningRouter implements AutoCloseable {
     return JSON.readTree(response.body());
   }
 
+  /** Sends a body that asks for a stream, as above; the choice of each chunk. */
+  List<JsonNode> streamed(String path, String body) {
+    return post(path, body)
+        .body()
+        .lines()
+        .filter(line -> line.startsWith("data: {"))
+        .map(line -> JSON.readTree(line.substring(6)).at("/choices/0"))
+        .toList();
+  }
+
   HttpResponse<String> post(String path, String body, String... headers) {
     HttpRequest.Builder request =
         HttpRequest.newBuilder(uri(path))

@@ -3,6 +3,7 @@ package dev.baton.router;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.baton.proto.inference.v1.FinishReason;
 import dev.baton.proto.inference.v1.GenerateRequest;
 import dev.baton.proto.inference.v1.GenerateResponse;
 import dev.baton.proto.inference.v1.InferenceGrpc;
@@ -106,6 +107,7 @@ final class SamplingFieldsTest {
         "'min_tokens':-1 | min_tokens | -1 (expected: 0 to 2147483647)",
         "'logprobs':21 | logprobs | 21 (expected: 0 to 20)",
         "'prompt_logprobs':-1 | prompt_logprobs | -1 (expected: 0 to 20)",
+        "'n':0 | n | 0 (expected: 1 to 64)",
         "'prompt_logprobs':1,'stream':true | prompt_logprobs | only with stream: false",
         "'stop_token_ids':[256] | stop_token_ids | 256 (expected: 0 to 255)",
         "'top_k':-2 | top_k | -2 (expected: -1 to 2147483647)",
@@ -171,17 +173,10 @@ final class SamplingFieldsTest {
 
   @Test
   void aStreamBeginsWithThePromptAndItsLogProbabilities() {
-    String body =
-        router
-            .post(
-                "/v1/completions",
-                "{'prompt':'xy','max_tokens':1,'seed':0,'echo':true,'logprobs':0,'stream':true}")
-            .body();
     List<JsonNode> chunks =
-        body.lines()
-            .filter(line -> line.startsWith("data: {"))
-            .map(line -> RunningRouter.JSON.readTree(line.substring(6)).at("/choices/0"))
-            .toList();
+        router.streamed(
+            "/v1/completions",
+            "{'prompt':'xy','max_tokens':1,'seed':0,'echo':true,'logprobs':0,'stream':true}");
     assertThat(chunks.getFirst().get("text").stringValue()).isEqualTo("xy");
     assertThat(chunks.getFirst().at("/logprobs/token_logprobs").size()).isEqualTo(3);
     assertThat(chunks.getLast().get("text").stringValue()).isEqualTo("a");
@@ -190,6 +185,8 @@ final class SamplingFieldsTest {
 
   @Test
   void anEchoOfNoMoreTokensIsThePromptAlone() {
+    // Whatever token came: it was not asked for.
+    router.worker.lastReason = FinishReason.STOP;
     JsonNode reply =
         router.ok(
             "/v1/completions",
@@ -246,6 +243,26 @@ final class SamplingFieldsTest {
       assertThat(own.getLast().getUsage().getCompletionTokens()).isEqualTo(2);
       assertThat(own.stream().skip(1)).noneMatch(GenerateResponse::hasPromptLogprobs);
     }
+  }
+
+  @Test
+  void grpcNamesTheStopStringOrTokenThatEndedIt() {
+    SamplingParameters.Builder sampling =
+        SamplingParameters.newBuilder().setMaxTokens(3).setSeed(0).addStopTokenIds('c');
+    assertThat(last(sampled(sampling).toBuilder().addStop("b").build()).getStopString())
+        .isEqualTo("b");
+    assertThat(last(sampled(sampling)).getStopReasonCase())
+        .isEqualTo(GenerateResponse.StopReasonCase.STOPREASON_NOT_SET);
+    router.worker.lastReason = FinishReason.STOP;
+    assertThat(last(sampled(sampling)).getStopTokenId()).isEqualTo('c');
+  }
+
+  private GenerateResponse last(GenerateRequest request) {
+    List<GenerateResponse> responses = new ArrayList<>();
+    InferenceGrpc.newBlockingStub(router.channel())
+        .generate(request)
+        .forEachRemaining(responses::add);
+    return responses.getLast();
   }
 
   @Test

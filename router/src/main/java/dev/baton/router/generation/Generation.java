@@ -27,6 +27,7 @@ public final class Generation implements SessionListener {
 
   // Touched by the session's serial context alone.
   private Piece last = NOTHING;
+  private @Nullable Integer stopTokenId;
   private int completionTokens;
   private int cachedTokens;
   private boolean stopped;
@@ -75,13 +76,14 @@ public final class Generation implements SessionListener {
     // The token that ends the sequence is no part of the text, even if it is no special token.
     boolean ends = token.getFinishReason() == FinishReason.STOP;
     Piece piece = new Piece(ends ? "" : append(token.getTokenId()), List.of(token));
-    if (text.stopped()) {
+    if (text.stopString() != null) {
       stopped = true;
       session().stop();
       finished(piece, FinishReason.STOP);
     } else if (token.getFinishReason() != FinishReason.FINISH_REASON_UNSPECIFIED) {
       // The finish follows at once and goes out with it.
       last = piece;
+      stopTokenId = ends && isStopToken(token.getTokenId()) ? token.getTokenId() : null;
     } else {
       listener.onPiece(piece);
     }
@@ -94,17 +96,23 @@ public final class Generation implements SessionListener {
         : text.append(tokenId);
   }
 
+  private boolean isStopToken(int tokenId) {
+    return prepared.request().sampling().getStopTokenIdsList().contains(tokenId);
+  }
+
   @Override
   public void onFinished(FinishReason reason) {
     if (!stopped) {
-      finished(new Piece(last.text() + text.finish(), last.tokens()), reason);
+      Piece ending = new Piece(last.text() + text.finish(), last.tokens());
+      // An unfinished character may have completed a stop string.
+      finished(ending, text.stopString() == null ? reason : FinishReason.STOP);
     }
   }
 
   private void finished(Piece ending, FinishReason reason) {
     Usage usage = usage();
     observer.finished(model(), usage, prepared.request().sampling().getMaxTokens());
-    listener.onFinished(ending, reason, usage);
+    listener.onFinished(ending, new Ending(reason, text.stopString(), stopTokenId, usage));
   }
 
   @Override

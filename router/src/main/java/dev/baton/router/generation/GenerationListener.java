@@ -1,8 +1,6 @@
 package dev.baton.router.generation;
 
 import dev.baton.proto.errors.v1.Failure;
-import dev.baton.proto.inference.v1.FinishReason;
-import dev.baton.proto.inference.v1.Usage;
 
 /**
  * Hears a continuation: pieces, then exactly one of {@link #onFinished} and {@link #onFailure};
@@ -15,7 +13,7 @@ public interface GenerationListener {
   /**
    * @param last what was still held back
    */
-  void onFinished(Piece last, FinishReason reason, Usage usage);
+  void onFinished(Piece last, Ending ending);
 
   void onFailure(Failure failure);
 }

@@ -1,6 +1,7 @@
 package dev.baton.router.text;
 
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /** The text of one continuation: vocabulary, then decoder, then stop strings. */
 final class ContinuationText implements TextStream {
@@ -34,7 +35,7 @@ final class ContinuationText implements TextStream {
   }
 
   private String decode(int tokenId) {
-    if (stops.found() || finished) {
+    if (stops.found() != null || finished) {
       throw new IllegalStateException("text stream: token after its end");
     }
     String token = vocabulary.string(tokenId);
@@ -44,13 +45,13 @@ final class ContinuationText implements TextStream {
   }
 
   @Override
-  public boolean stopped() {
+  public @Nullable String stopString() {
     return stops.found();
   }
 
   @Override
   public String finish() {
-    if (finished || stops.found()) {
+    if (finished || stops.found() != null) {
       finished = true;
       return "";
     }

@@ -1,6 +1,7 @@
 package dev.baton.router.text;
 
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Watches a text, given in pieces, for stop strings. Text that may be the beginning of one is held
@@ -12,13 +13,14 @@ final class StopStrings {
 
   private final Matcher[] matchers;
   private final StringBuilder held = new StringBuilder();
-  private boolean found;
+  private @Nullable String found;
 
   StopStrings(List<String> stops) {
     matchers = stops.stream().map(Matcher::new).toArray(Matcher[]::new);
   }
 
-  boolean found() {
+  /** The stop string that cut the text; null while none did. */
+  @Nullable String found() {
     return found;
   }
 
@@ -32,11 +34,14 @@ final class StopStrings {
     int cut = Integer.MAX_VALUE;
     int keep = 0;
     for (Matcher matcher : matchers) {
-      cut = Math.min(cut, matcher.scan(held, before));
+      int at = matcher.scan(held, before);
+      if (at < cut) {
+        cut = at;
+        found = matcher.stop;
+      }
       keep = Math.max(keep, matcher.matched);
     }
-    found = cut != Integer.MAX_VALUE;
-    int safe = found ? cut : held.length() - keep;
+    int safe = found != null ? cut : held.length() - keep;
     String passed = held.substring(0, safe);
     held.delete(0, safe);
     return passed;
@@ -44,7 +49,7 @@ final class StopStrings {
 
   /** The text has ended: what was held back, unless it began a stop string that was found. */
   String end() {
-    String rest = found ? "" : held.toString();
+    String rest = found != null ? "" : held.toString();
     held.setLength(0);
     return rest;
   }

@@ -1,5 +1,7 @@
 package dev.baton.router.text;
 
+import org.jspecify.annotations.Nullable;
+
 /**
  * Turns the tokens of one continuation into text piece by piece. Never gives half a character, nor
  * anything of a stop string or beyond it; holds back text that may yet become either. The pieces,
@@ -20,8 +22,8 @@ public interface TextStream {
    */
   String appendUnwatched(int tokenId);
 
-  /** True once a stop string was found; later tokens must not be appended. */
-  boolean stopped();
+  /** The stop string that was found, after which no token may be appended; null before. */
+  @Nullable String stopString();
 
   /**
    * The continuation has ended: gives the text still held back; an unfinished character becomes

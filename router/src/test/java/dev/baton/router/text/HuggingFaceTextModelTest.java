@@ -113,10 +113,10 @@ final class HuggingFaceTextModelTest {
       assertThat(stream.append(3 + 0xE0)).isEmpty();
       assertThat(stream.append(3 + 'x')).isEqualTo("\uFFFDx");
       for (byte b : "\u0e02".getBytes(StandardCharsets.UTF_8)) {
-        assertThat(stream.stopped()).isFalse();
+        assertThat(stream.stopString()).isNull();
         assertThat(stream.append(3 + (b & 0xFF))).isEmpty();
       }
-      assertThat(stream.stopped()).isTrue();
+      assertThat(stream.stopString()).isEqualTo("\u0e02");
     }
   }
 

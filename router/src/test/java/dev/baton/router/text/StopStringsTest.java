@@ -17,7 +17,7 @@ final class StopStringsTest {
     assertThat(stops.take("N")).isEmpty();
     assertThat(stops.take("EN")).isEqualTo("EN");
     assertThat(stops.end()).isEqualTo("EN");
-    assertThat(stops.found()).isFalse();
+    assertThat(stops.found()).isNull();
   }
 
   @Test
@@ -26,7 +26,7 @@ final class StopStringsTest {
     assertThat(stops.take("Hello.\n")).isEqualTo("Hello.");
     assertThat(stops.take("\nUs")).isEmpty();
     assertThat(stops.take("er: hi")).isEmpty();
-    assertThat(stops.found()).isTrue();
+    assertThat(stops.found()).isEqualTo("\n\nUser:");
     assertThat(stops.end()).isEmpty();
   }
 
@@ -34,7 +34,7 @@ final class StopStringsTest {
   void ofSeveralStopStringsTheFirstInTheTextCuts() {
     StopStrings stops = new StopStrings(List.of("later", "a", "soon"));
     assertThat(stops.take("very soon later")).isEqualTo("very ");
-    assertThat(stops.found()).isTrue();
+    assertThat(stops.found()).isEqualTo("soon");
   }
 
   @Test
@@ -49,7 +49,7 @@ final class StopStringsTest {
       StopStrings watched = new StopStrings(stops);
       StringBuilder seen = new StringBuilder();
       StringBuilder shown = new StringBuilder();
-      while (seen.length() < 30 && !watched.found()) {
+      while (seen.length() < 30 && watched.found() == null) {
         String piece = letters(random, random.nextInt(4));
         seen.append(piece);
         shown.append(watched.take(piece));
@@ -59,7 +59,9 @@ final class StopStringsTest {
       assertThat(shown.toString())
           .as("seed %d, round %d, stops %s, text %s", seed, round, stops, seen)
           .isEqualTo(seen.substring(0, cut(seen, stops)));
-      assertThat(watched.found()).isEqualTo(cut(seen, stops) < seen.length());
+      String rest = seen.substring(cut(seen, stops));
+      assertThat(watched.found())
+          .matches(stop -> stop == null ? rest.isEmpty() : rest.startsWith(stop));
     }
   }
 

@@ -1,10 +1,9 @@
 package dev.baton.router.front.grpc;
 
 import dev.baton.proto.errors.v1.Failure;
-import dev.baton.proto.inference.v1.FinishReason;
 import dev.baton.proto.inference.v1.GenerateResponse;
-import dev.baton.proto.inference.v1.Usage;
 import dev.baton.proto.worker.v1.SampledToken;
+import dev.baton.router.generation.Ending;
 import dev.baton.router.generation.Generation;
 import dev.baton.router.generation.GenerationListener;
 import dev.baton.router.generation.Piece;
@@ -82,8 +81,15 @@ final class GenerateStream {
     }
 
     @Override
-    public void onFinished(Piece last, FinishReason reason, Usage usage) {
-      finish(message(last).setFinishReason(reason).setUsage(usage));
+    public void onFinished(Piece last, Ending ending) {
+      GenerateResponse.Builder message =
+          message(last).setFinishReason(ending.reason()).setUsage(ending.usage());
+      if (ending.stopString() != null) {
+        message.setStopString(ending.stopString());
+      } else if (ending.stopTokenId() != null) {
+        message.setStopTokenId(ending.stopTokenId());
+      }
+      finish(message);
     }
 
     @Override

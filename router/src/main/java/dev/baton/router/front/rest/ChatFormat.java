@@ -1,8 +1,8 @@
 package dev.baton.router.front.rest;
 
-import dev.baton.proto.inference.v1.FinishReason;
 import dev.baton.proto.inference.v1.TokenLogprob;
 import dev.baton.proto.worker.v1.SampledToken;
+import dev.baton.router.generation.Ending;
 import dev.baton.router.text.TextModel;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -43,7 +43,7 @@ final class ChatFormat extends ReplyFormat {
       Choice choice,
       String text,
       List<SampledToken> tokens,
-      @Nullable FinishReason reason,
+      @Nullable Ending ending,
       boolean streaming) {
     ObjectNode node = NODES.objectNode();
     node.put("index", choice.index);
@@ -63,7 +63,7 @@ final class ChatFormat extends ReplyFormat {
     } else {
       node.putNull("logprobs");
     }
-    putReason(node, reason);
+    putEnding(node, ending);
     if (request.returnTokenIds()) {
       node.set("token_ids", ids(tokens));
     }

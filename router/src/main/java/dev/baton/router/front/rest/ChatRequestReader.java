@@ -31,7 +31,10 @@ final class ChatRequestReader {
 
   private ChatRequestReader() {}
 
-  static RestRequest read(JsonFields body, String requestId) {
+  /**
+   * @param maxChoices bound of n
+   */
+  static RestRequest read(JsonFields body, String requestId, int maxChoices) {
     CommonParameters.refuseUnsupported(body, NOT_DONE);
     refuseTools(body);
     if (!body.strings("modalities").stream().allMatch("text"::equals)) {
@@ -64,7 +67,7 @@ final class ChatRequestReader {
             CommonParameters.priority(body));
     return new RestRequest(
         List.of(request),
-        CommonParameters.n(body),
+        CommonParameters.n(body, maxChoices),
         body.bool("stream", false),
         CommonParameters.includeUsage(body),
         body.bool("return_token_ids", false),

@@ -1,9 +1,8 @@
 package dev.baton.router.front.rest;
 
-import dev.baton.proto.inference.v1.FinishReason;
 import dev.baton.proto.inference.v1.PromptLogprobs;
-import dev.baton.proto.inference.v1.Usage;
 import dev.baton.proto.worker.v1.SampledToken;
+import dev.baton.router.generation.Ending;
 import dev.baton.router.generation.Piece;
 import dev.baton.router.generation.PreparedRequest;
 import dev.baton.router.text.TextStream;
@@ -21,8 +20,7 @@ final class Choice {
   final PreparedRequest prepared;
   final StringBuilder text = new StringBuilder();
   final List<SampledToken> tokens = new ArrayList<>();
-  @Nullable FinishReason finishReason;
-  @Nullable Usage usage;
+  @Nullable Ending ending;
   @Nullable PromptLogprobs promptLogprobs;
 
   /** The first chunk of the stream went out. */

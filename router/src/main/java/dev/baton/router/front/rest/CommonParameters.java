@@ -154,8 +154,8 @@ final class CommonParameters {
     return options.isPresent() && options.get().bool("include_usage", false);
   }
 
-  static int n(JsonFields body) {
-    return (int) body.integer("n", 1, Integer.MAX_VALUE).orElse(1);
+  static int n(JsonFields body, int maxChoices) {
+    return (int) body.integer("n", 1, maxChoices).orElse(1);
   }
 
   /** Smaller is earlier in vLLM's API, larger is earlier inside. */

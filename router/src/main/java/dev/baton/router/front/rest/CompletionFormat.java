@@ -1,7 +1,7 @@
 package dev.baton.router.front.rest;
 
-import dev.baton.proto.inference.v1.FinishReason;
 import dev.baton.proto.worker.v1.SampledToken;
+import dev.baton.router.generation.Ending;
 import dev.baton.router.generation.Prompt;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -35,7 +35,7 @@ final class CompletionFormat extends ReplyFormat {
       Choice choice,
       String text,
       List<SampledToken> tokens,
-      @Nullable FinishReason reason,
+      @Nullable Ending ending,
       boolean streaming) {
     List<SampledToken> told = request.promptOnly() ? List.of() : tokens;
     boolean echoing = request.echo() && !choice.begun;
@@ -49,7 +49,7 @@ final class CompletionFormat extends ReplyFormat {
     } else {
       node.putNull("logprobs");
     }
-    putReason(node, reason);
+    putEnding(node, ending);
     if (request.returnTokenIds()) {
       if (!choice.begun) {
         node.set("prompt_token_ids", ids(choice.prepared.promptTokens()));

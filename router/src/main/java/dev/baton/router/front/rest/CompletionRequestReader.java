@@ -19,7 +19,7 @@ final class CompletionRequestReader {
    */
   static RestRequest read(JsonFields body, String requestId, int maxChoices) {
     CommonParameters.refuseUnsupported(body, List.of("suffix", "tools", "audio"));
-    int n = CommonParameters.n(body);
+    int n = CommonParameters.n(body, maxChoices);
     var bestOf = body.integer("best_of", 1, Integer.MAX_VALUE);
     if (bestOf.isPresent() && bestOf.getAsLong() != n) {
       throw CommonParameters.unsupported(

@@ -25,7 +25,10 @@ final class CompletionRoutes {
 
   /** POST /v1/chat/completions; on a virtual thread. */
   void chat(Exchange exchange, JsonFields body) {
-    prepare(exchange, ChatRequestReader.read(body, exchange.requestId()), ChatFormat::new);
+    prepare(
+        exchange,
+        ChatRequestReader.read(body, exchange.requestId(), settings.maxChoices()),
+        ChatFormat::new);
   }
 
   /** POST /v1/completions; on a virtual thread. */

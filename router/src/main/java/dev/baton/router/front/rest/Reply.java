@@ -1,9 +1,8 @@
 package dev.baton.router.front.rest;
 
 import dev.baton.proto.errors.v1.Failure;
-import dev.baton.proto.inference.v1.FinishReason;
-import dev.baton.proto.inference.v1.Usage;
 import dev.baton.router.failure.FailureException;
+import dev.baton.router.generation.Ending;
 import dev.baton.router.generation.Generation;
 import dev.baton.router.generation.GenerationListener;
 import dev.baton.router.generation.Generator;
@@ -109,15 +108,14 @@ abstract sealed class Reply permits WholeReply, StreamedReply {
     }
 
     @Override
-    public void onFinished(Piece last, FinishReason reason, Usage usage) {
+    public void onFinished(Piece last, Ending ending) {
       exchange.run(
           () -> {
             if (ended) {
               return;
             }
             choice.hear(last);
-            choice.finishReason = reason;
-            choice.usage = usage;
+            choice.ending = ending;
             finished(choice, last);
             if (--unfinished == 0) {
               ended = true;

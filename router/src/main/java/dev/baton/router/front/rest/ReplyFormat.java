@@ -1,9 +1,9 @@
 package dev.baton.router.front.rest;
 
-import dev.baton.proto.inference.v1.FinishReason;
 import dev.baton.proto.inference.v1.TokenLogprob;
 import dev.baton.proto.inference.v1.Usage;
 import dev.baton.proto.worker.v1.SampledToken;
+import dev.baton.router.generation.Ending;
 import dev.baton.router.generation.Piece;
 import dev.baton.router.text.TextModel;
 import java.util.List;
@@ -55,18 +55,18 @@ abstract sealed class ReplyFormat permits ChatFormat, CompletionFormat {
   /**
    * A chunk of a stream; null when there is nothing to tell.
    *
-   * @param reason null unless it is the choice's last chunk
+   * @param ending null unless it is the choice's last chunk
    */
-  @Nullable ObjectNode chunk(Choice choice, Piece piece, @Nullable FinishReason reason) {
+  @Nullable ObjectNode chunk(Choice choice, Piece piece, @Nullable Ending ending) {
     boolean silent =
         piece.text().isEmpty()
-            && reason == null
+            && ending == null
             && !(request.returnTokenIds() && !piece.tokens().isEmpty())
             && piece.tokens().stream().noneMatch(SampledToken::hasLogprobs);
     if (silent) {
       return null;
     }
-    return chunkOf(choiceNode(choice, piece.text(), piece.tokens(), reason, true));
+    return chunkOf(choiceNode(choice, piece.text(), piece.tokens(), ending, true));
   }
 
   /** The chunk that ends a stream with usage. */
@@ -82,8 +82,7 @@ abstract sealed class ReplyFormat permits ChatFormat, CompletionFormat {
     ObjectNode reply = head(object);
     ArrayNode nodes = reply.putArray("choices");
     for (Choice choice : choices) {
-      nodes.add(
-          choiceNode(choice, choice.text.toString(), choice.tokens, choice.finishReason, false));
+      nodes.add(choiceNode(choice, choice.text.toString(), choice.tokens, choice.ending, false));
     }
     reply.set("usage", usage(choices));
     return reply;
@@ -94,7 +93,7 @@ abstract sealed class ReplyFormat permits ChatFormat, CompletionFormat {
       Choice choice,
       String text,
       List<SampledToken> tokens,
-      @Nullable FinishReason reason,
+      @Nullable Ending ending,
       boolean streaming);
 
   static byte[] bytes(ObjectNode node) {
@@ -110,11 +109,20 @@ abstract sealed class ReplyFormat permits ChatFormat, CompletionFormat {
     return chunk;
   }
 
-  static void putReason(ObjectNode choice, @Nullable FinishReason reason) {
-    if (reason == null) {
+  /** OpenAI's reason, and vLLM's: the stop string or the id of the stop token that was met. */
+  final void putEnding(ObjectNode choice, @Nullable Ending ending) {
+    if (ending == null) {
       choice.putNull("finish_reason");
+    } else if (request.promptOnly()) {
+      // Nobody asked for the token that would say otherwise.
+      choice.put("finish_reason", "length").putNull("stop_reason");
     } else {
-      choice.put("finish_reason", reason.name().toLowerCase(Locale.ROOT));
+      choice.put("finish_reason", ending.reason().name().toLowerCase(Locale.ROOT));
+      if (ending.stopString() != null) {
+        choice.put("stop_reason", ending.stopString());
+      } else {
+        choice.put("stop_reason", ending.stopTokenId());
+      }
     }
   }
 
@@ -178,7 +186,7 @@ abstract sealed class ReplyFormat permits ChatFormat, CompletionFormat {
     double joules = 0;
     boolean measured = true;
     for (Choice choice : choices) {
-      Usage usage = choice.usage == null ? Usage.getDefaultInstance() : choice.usage;
+      Usage usage = choice.ending == null ? Usage.getDefaultInstance() : choice.ending.usage();
       joules += usage.getJoules();
       measured &= usage.hasJoules();
       completion += request.promptOnly() ? 0 : usage.getCompletionTokens();

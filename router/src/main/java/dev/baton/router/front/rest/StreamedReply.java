@@ -51,7 +51,7 @@ final class StreamedReply extends Reply {
   @Override
   void finished(Choice choice, Piece last) {
     open(choice);
-    write(format.chunk(choice, last, choice.finishReason));
+    write(format.chunk(choice, last, choice.ending));
   }
 
   @Override
